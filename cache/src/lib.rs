@@ -1,0 +1,1 @@
+//! The on-disk store of instrumented code: keys and bytes, no knowledge of bytecode.
