@@ -1,9 +1,40 @@
 //! Reads CPython code objects (3.11 to 3.15), compiles probes into them and proves the result.
 //!
+//! ```text
+//! marshal bytes -> Module -> Body -> depths, line events -> injection -> Body -> bytes, proved
+//!                  marshal   decode  stack   events         inject       assemble    verify
+//! ```
+//!
 //! Marshal bytes in, marshal bytes out: no I/O, no clock, no environment, no Python.
 //! Every difference between CPython versions is data (`spec`), never a version comparison.
 //! What is not fully understood comes out untouched, with a [`Reason`].
 
-pub mod version;
+#![forbid(unsafe_code)]
 
+mod analysis;
+mod assemble;
+mod decode;
+mod disasm;
+mod error;
+mod events;
+mod exctable;
+mod inject;
+mod instr;
+mod linemap;
+mod linetable;
+mod marshal;
+mod prove;
+pub mod pyc;
+mod spec;
+mod stack;
+mod variant;
+mod varint;
+mod verify;
+mod version;
+
+pub use disasm::disassemble;
+pub use error::{Error, ErrorKind, Reason};
+pub use linemap::{FunctionLines, LineMap, line_map};
+pub use prove::{Failure, Verification, verify};
+pub use variant::{Site, Snapped, Untouched, Variant, Wanted, instrument};
 pub use version::PyVersion;

@@ -20,13 +20,17 @@ impl PyVersion {
     /// (the first two bytes of a `.pyc`, little-endian), if it is known.
     #[must_use]
     pub fn from_magic(magic: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|version| version.magic() == magic)
+        Self::ALL
+            .into_iter()
+            .find(|version| version.magic() == magic)
     }
 
     /// The version `3.minor`, if it is known.
     #[must_use]
     pub fn from_minor(minor: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|version| version.minor() == minor)
+        Self::ALL
+            .into_iter()
+            .find(|version| version.minor() == minor)
     }
 
     /// The magic number of the final releases (`importlib.util.MAGIC_NUMBER`, first two bytes).

@@ -1,0 +1,147 @@
+//! Code, line table and exception table to a [`Body`]; anything odd is refused with a reason.
+
+use crate::error::Reason;
+use crate::exctable;
+use crate::instr::{Body, Instr};
+use crate::linetable::Decoder;
+use crate::spec::{Role, Spec, Target};
+
+/// Code units that start no instruction.
+const INSIDE: u32 = u32::MAX;
+
+/// The bytes of one code object.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables<'a> {
+    pub(crate) code: &'a [u8],
+    pub(crate) linetable: &'a [u8],
+    pub(crate) exceptiontable: &'a [u8],
+    pub(crate) first_line: i32,
+}
+
+/// Decodes into `body`, whose former content is dropped; `starts` is scratch space.
+pub(crate) fn decode(
+    spec: &Spec,
+    tables: Tables<'_>,
+    body: &mut Body,
+    starts: &mut Vec<u32>,
+) -> Result<(), Reason> {
+    body.clear();
+    starts.clear();
+    let units = tables.code.len() / 2;
+    if tables.code.len() % 2 != 0 {
+        return Err(Reason::OddLength);
+    }
+    if u32::try_from(tables.code.len()).is_err() {
+        return Err(Reason::TooLarge);
+    }
+    starts.resize(units + 1, INSIDE);
+    instructions(spec, tables, body, starts)?;
+    starts[units] = index(body.instrs.len());
+    resolve_targets(spec, body, starts)?;
+    exctable::decode(tables.exceptiontable, &mut body.handlers)?;
+    for handler in &mut body.handlers {
+        for position in [&mut handler.start, &mut handler.end, &mut handler.target] {
+            *position = match starts.get(*position as usize) {
+                Some(&start) if start != INSIDE => start,
+                _ => return Err(Reason::BadExceptionTable),
+            };
+        }
+        if handler.target as usize >= body.instrs.len() {
+            return Err(Reason::BadExceptionTable);
+        }
+    }
+    Ok(())
+}
+
+/// Splits the code into instructions; a jump's argument is its target in code units for now.
+fn instructions(
+    spec: &Spec,
+    tables: Tables<'_>,
+    body: &mut Body,
+    starts: &mut [u32],
+) -> Result<(), Reason> {
+    let units: &[[u8; 2]] = tables.code.as_chunks().0;
+    let mut locations = Decoder::new(tables.linetable, tables.first_line);
+    let mut left = 0;
+    let mut at = 0;
+    body.instrs.reserve(units.len());
+    while at < units.len() {
+        let start = at;
+        let [mut op, byte] = units[at];
+        let mut arg = u32::from(byte);
+        let mut prefixes = 0u8;
+        while spec.ops[usize::from(op)].role == Role::ExtendedArg {
+            at += 1;
+            prefixes += 1;
+            let &[next, byte] = units.get(at).ok_or(Reason::TruncatedInstruction)?;
+            if prefixes > 3 {
+                return Err(Reason::TruncatedInstruction);
+            }
+            op = next;
+            arg = arg << 8 | u32::from(byte);
+        }
+        let row = &spec.ops[usize::from(op)];
+        if row.name.is_empty() || row.role == Role::Cache {
+            return Err(Reason::UnknownOpcode(op));
+        }
+        let end = at + 1 + usize::from(row.caches);
+        let caches = units.get(at + 1..end).ok_or(Reason::TruncatedInstruction)?;
+        if caches.iter().any(|cache| *cache != [0, 0]) {
+            return Err(Reason::FilledCache);
+        }
+        starts[start] = index(body.instrs.len());
+        let mut needed = index(end - start);
+        while needed > 0 {
+            if left == 0 {
+                let (count, location) = locations.entry()?;
+                left = count;
+                if body.locations.last() != Some(&location) {
+                    if needed != index(end - start) {
+                        return Err(Reason::SplitLocation);
+                    }
+                    body.locations.push(location);
+                }
+            }
+            let covered = needed.min(left);
+            needed -= covered;
+            left -= covered;
+        }
+        body.instrs.push(Instr {
+            op,
+            prefixes,
+            arg: match row.target {
+                Target::None => arg,
+                Target::Forward => index(end).checked_add(arg).ok_or(Reason::BadJump)?,
+                Target::Backward => index(end).checked_sub(arg).ok_or(Reason::BadJump)?,
+            },
+            location: index(body.locations.len() - 1),
+        });
+        at = end;
+    }
+    if left != 0 || !locations.is_done() {
+        return Err(Reason::BadLineTable);
+    }
+    Ok(())
+}
+
+fn resolve_targets(spec: &Spec, body: &mut Body, starts: &[u32]) -> Result<(), Reason> {
+    let count = index(body.instrs.len());
+    for instr in &mut body.instrs {
+        if spec.ops[usize::from(instr.op)].target != Target::None {
+            match starts.get(instr.arg as usize) {
+                Some(&start) if start < count => instr.arg = start,
+                _ => return Err(Reason::BadJump),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lengths were checked to fit 32 bits before.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the code has at most 2**32 bytes"
+)]
+pub(crate) fn index(value: usize) -> u32 {
+    value as u32
+}

@@ -1,0 +1,226 @@
+//! Where CPython raises `line` events: the rule that decides where probes stand.
+//!
+//! A `line` event is a property of an *edge*: control enters an instruction from another one,
+//! and the event is raised when the lines differ, when the frame (3.12: or generator) just
+//! resumed, or when control moved backward. 3.11 asks at every instruction
+//! (`maybe_call_line_trace` in `Python/ceval.c`); from 3.12 on only at instructions marked
+//! beforehand (`initialize_lines` in `Python/instrumentation.c`), and `sys.settrace` adds
+//! backward jumps within a line (`sys_trace_jump_func` in `Python/legacy_tracing.c`).
+
+use crate::error::Reason;
+use crate::exctable::Handler;
+use crate::instr::Body;
+use crate::spec::{Flow, LineRule, Role, Spec, Target};
+use crate::stack::UNREACHED;
+
+/// The instruction may raise a line event.
+const MARKED: u8 = 1;
+/// Entering it from the instruction before raises one.
+const FALL_FIRES: u8 = 2;
+/// Control does come from the instruction before.
+const FALLS: u8 = 4;
+/// The jump made by this instruction raises one at its target.
+const JUMP_FIRES: u8 = 8;
+/// Some way into the instruction raises one.
+const FIRES: u8 = 16;
+/// Skipped by an exhausted FOR_ITER.
+const SKIPPED: u8 = 32;
+/// The entry from before is an exhausted FOR_ITER.
+const LANDING: u8 = 64;
+
+/// The line events of one code object.
+#[derive(Default)]
+pub(crate) struct Events {
+    flags: Vec<u8>,
+    /// The RESUME that starts the frame.
+    first: usize,
+}
+
+impl Events {
+    /// Computes the events of `body`; `depths` says what is reached.
+    pub(crate) fn compute(
+        &mut self,
+        spec: &Spec,
+        body: &Body,
+        depths: &[i32],
+    ) -> Result<(), Reason> {
+        self.flags.clear();
+        self.flags.resize(body.instrs.len(), 0);
+        self.first = body
+            .instrs
+            .iter()
+            .position(|instr| {
+                spec.ops[usize::from(instr.op)].role == Role::Resume
+                    && spec.untraced_resume != Some(instr.arg & 7)
+            })
+            .ok_or(Reason::NoStart)?;
+        match spec.line_rule {
+            LineRule::Dynamic => self.mark_all(spec, body),
+            LineRule::Marked => self.mark(spec, body),
+        }
+        self.jumps(spec, body, depths);
+        self.falls(spec, body, depths);
+        for handler in &body.handlers {
+            let covered = handler.start as usize..handler.end as usize;
+            let target = handler.target as usize;
+            if covered
+                .into_iter()
+                .any(|from| depths[from] != UNREACHED && self.raise_fires(spec, body, from, target))
+            {
+                self.flags[target] |= FIRES;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a probe belongs in front of this instruction.
+    pub(crate) fn is_site(&self, index: usize) -> bool {
+        index > self.first && self.flags[index] & (MARKED | FIRES | SKIPPED) == MARKED | FIRES
+    }
+
+    /// Whether control also comes from the instruction before without an event.
+    pub(crate) fn falls_quietly(&self, index: usize) -> bool {
+        self.flags[index] & (FALLS | FALL_FIRES) == FALLS
+    }
+
+    /// Whether the jump made by this instruction raises an event at its target.
+    pub(crate) fn jump_fires(&self, index: usize) -> bool {
+        self.flags[index] & JUMP_FIRES != 0
+    }
+
+    /// Whether an exception raised at `from` raises an event at the handler `target`.
+    pub(crate) fn raise_fires(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
+        match spec.line_rule {
+            LineRule::Dynamic => {
+                from <= self.first || body.line(from) != body.line(target) || target < from
+            }
+            LineRule::Marked => self.differs(spec, body, from, target),
+        }
+    }
+
+    /// 3.11: every instruction with a line but RESUME, which is the `call` event.
+    fn mark_all(&mut self, spec: &Spec, body: &Body) {
+        for index in self.first + 1..body.instrs.len() {
+            if body.op(spec, index).role != Role::Resume && body.line(index) >= 0 {
+                self.flags[index] |= MARKED;
+            }
+        }
+    }
+
+    /// 3.12: `initialize_lines`.
+    fn mark(&mut self, spec: &Spec, body: &Body) {
+        let mut current = -1;
+        for index in self.first..body.instrs.len() {
+            let role = body.op(spec, index).role;
+            if matches!(role, Role::Resume | Role::Silent | Role::EndAsyncFor) {
+                continue;
+            }
+            let line = body.line(index);
+            if line != current && line >= 0 {
+                self.flags[index] |= MARKED;
+            }
+            current = line;
+        }
+        for index in self.first..body.instrs.len() {
+            let op = body.op(spec, index);
+            if op.target == Target::None || op.flow == Flow::Next {
+                continue;
+            }
+            let shift = usize::from(matches!(op.role, Role::ForIter | Role::Send));
+            self.mark_target(spec, body, body.instrs[index].arg as usize + shift);
+        }
+        for handler in &body.handlers {
+            self.mark_target(spec, body, handler.target as usize);
+        }
+    }
+
+    fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
+        // END_FOR, END_SEND and RESUME are never targets here; what is silent stays silent.
+        if target < body.instrs.len()
+            && body.line(target) >= 0
+            && !matches!(
+                body.op(spec, target).role,
+                Role::Silent | Role::EndAsyncFor | Role::Resume
+            )
+        {
+            self.flags[target] |= MARKED;
+        }
+    }
+
+    fn jumps(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
+        for (index, &depth) in depths.iter().enumerate() {
+            let op = body.op(spec, index);
+            if depth == UNREACHED || op.target == Target::None || op.flow == Flow::Next {
+                continue;
+            }
+            let target = body.instrs[index].arg as usize;
+            if op.role == Role::ForIter && spec.exhaustion_skip > 0 {
+                let landing = target + spec.exhaustion_skip as usize;
+                for skipped in target..landing.min(body.instrs.len()) {
+                    self.flags[skipped] |= SKIPPED;
+                }
+                if landing < body.instrs.len() {
+                    self.flags[landing] |= LANDING | FALLS;
+                    if self.differs(spec, body, index, landing) {
+                        self.flags[landing] |= FALL_FIRES | FIRES;
+                    }
+                }
+                continue;
+            }
+            let backward = op.target == Target::Backward
+                && match spec.line_rule {
+                    LineRule::Dynamic => body.op(spec, target).role != Role::Send,
+                    LineRule::Marked => op.role != Role::QuietJump,
+                };
+            if backward || self.differs(spec, body, index, target) {
+                self.flags[index] |= JUMP_FIRES;
+                self.flags[target] |= FIRES;
+            }
+        }
+    }
+
+    fn falls(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
+        for index in 1..body.instrs.len() {
+            let before = index - 1;
+            let flow = body.op(spec, before).flow;
+            if self.flags[index] & LANDING != 0
+                || depths[before] == UNREACHED
+                || !matches!(flow, Flow::Next | Flow::Branch)
+            {
+                continue;
+            }
+            self.flags[index] |= FALLS;
+            if self.differs(spec, body, before, index) {
+                self.flags[index] |= FALL_FIRES | FIRES;
+            }
+        }
+    }
+
+    /// Whether the lines differ in the eyes of the tracer, which forgets the line on resuming.
+    fn differs(&self, spec: &Spec, body: &Body, from: usize, to: usize) -> bool {
+        let resumed = match spec.line_rule {
+            LineRule::Dynamic => from <= self.first,
+            LineRule::Marked => body.op(spec, from).role == Role::Resume,
+        };
+        resumed || body.line(from) != body.line(to)
+    }
+}
+
+/// The runs of a protected range that raise an event at the handler, and those that do not:
+/// `(start, end, fires)`.
+pub(crate) fn split_by_event(
+    events: &Events,
+    spec: &Spec,
+    body: &Body,
+    handler: Handler,
+) -> Vec<(u32, u32, bool)> {
+    let mut runs: Vec<(u32, u32, bool)> = Vec::new();
+    for from in handler.start..handler.end {
+        let fires = events.raise_fires(spec, body, from as usize, handler.target as usize);
+        match runs.last_mut() {
+            Some((_, end, last)) if *last == fires => *end = from + 1,
+            _ => runs.push((from, from + 1, fires)),
+        }
+    }
+    runs
+}

@@ -1,0 +1,50 @@
+//! The model that is edited: instructions with jump targets as indices.
+//!
+//! There are no EXTENDED_ARG, no inline caches and no offsets here. `decode` makes a [`Body`]
+//! from the three byte strings of a code object, `assemble` makes them again; unchanged, they
+//! come out byte for byte.
+
+use crate::exctable::Handler;
+use crate::linetable::Location;
+use crate::spec::{Op, Spec};
+
+/// One instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instr {
+    pub(crate) op: u8,
+    /// EXTENDED_ARG prefixes that it has at least (compilers leave needless ones).
+    pub(crate) prefixes: u8,
+    /// The argument; for jumps the index of the target instruction.
+    pub(crate) arg: u32,
+    /// Index in [`Body::locations`].
+    pub(crate) location: u32,
+}
+
+/// The decoded code, line table and exception table of one code object.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) instrs: Vec<Instr>,
+    pub(crate) locations: Vec<Location>,
+    /// Ranges in instruction indices, `end` exclusive.
+    pub(crate) handlers: Vec<Handler>,
+}
+
+impl Body {
+    pub(crate) fn clear(&mut self) {
+        self.instrs.clear();
+        self.locations.clear();
+        self.handlers.clear();
+    }
+
+    pub(crate) fn op<'s>(&self, spec: &'s Spec, index: usize) -> &'s Op {
+        &spec.ops[usize::from(self.instrs[index].op)]
+    }
+
+    pub(crate) fn location(&self, index: usize) -> Location {
+        self.locations[self.instrs[index].location as usize]
+    }
+
+    pub(crate) fn line(&self, index: usize) -> i32 {
+        self.location(index).line
+    }
+}

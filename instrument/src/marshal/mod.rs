@@ -1,0 +1,225 @@
+//! Marshal data as a flat arena that borrows from the input.
+//!
+//! Every object is a [`Node`]: leaves are byte ranges copied verbatim, containers are ranges of
+//! children, code objects an index into [`Module::codes`]. A reference (`'r'`) resolves to the
+//! node it names; the writer numbers references anew, so nodes may be replaced freely and what
+//! was not replaced comes out byte for byte. The format is `Python/marshal.c`; it is the same
+//! for CPython 3.11 to 3.15 but for the types added in 3.14 (slice) and 3.15 (frozendict).
+
+mod read;
+mod write;
+
+use crate::error::{Error, ErrorKind};
+use crate::variant::Edited;
+
+/// The bit of a type byte that enters the object into the reference list.
+const FLAG_REF: u8 = 0x80;
+
+/// `MAX_MARSHAL_STACK_DEPTH` of CPython on most platforms.
+const MAX_DEPTH: usize = 2000;
+
+/// Index of a node in its [`Module`].
+pub(crate) type NodeId = u32;
+
+/// One marshalled object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    /// The type byte without [`FLAG_REF`].
+    pub(crate) tag: u8,
+    /// Whether the object is in the reference list.
+    shared: bool,
+    /// Leaves: the bytes after the type byte. Containers: children. Code: `start` is its index.
+    start: u32,
+    end: u32,
+}
+
+/// A code object; every field that is an object is a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    pub(crate) argcount: i32,
+    pub(crate) posonlyargcount: i32,
+    pub(crate) kwonlyargcount: i32,
+    pub(crate) stacksize: i32,
+    pub(crate) flags: i32,
+    pub(crate) code: NodeId,
+    pub(crate) consts: NodeId,
+    pub(crate) names: NodeId,
+    pub(crate) localsplusnames: NodeId,
+    pub(crate) localspluskinds: NodeId,
+    pub(crate) filename: NodeId,
+    pub(crate) name: NodeId,
+    pub(crate) qualname: NodeId,
+    pub(crate) firstlineno: i32,
+    pub(crate) linetable: NodeId,
+    pub(crate) exceptiontable: NodeId,
+}
+
+/// A marshalled module: the arena and the code objects found in it, innermost first.
+#[derive(Clone)]
+pub(crate) struct Module<'a> {
+    input: &'a [u8],
+    /// Bytes of leaves made here; their ranges start at `input.len()`.
+    pool: Vec<u8>,
+    nodes: Vec<Node>,
+    children: Vec<NodeId>,
+    pub(crate) codes: Vec<Code>,
+    root: NodeId,
+    /// The one `None` that placeholders share.
+    none: Option<NodeId>,
+}
+
+impl<'a> Module<'a> {
+    /// Reads one marshalled code object that fills `input`.
+    pub(crate) fn read(input: &'a [u8]) -> Result<Self, Error> {
+        read::read(input)
+    }
+
+    /// The marshalled form.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        write::write(self)
+    }
+
+    /// The index of the outermost code object.
+    pub(crate) fn root_code(&self) -> usize {
+        self.nodes[self.root as usize].start as usize
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Node {
+        self.nodes[id as usize]
+    }
+
+    /// The objects of a container, in order.
+    pub(crate) fn children(&self, id: NodeId) -> &[NodeId] {
+        let node = self.node(id);
+        &self.children[node.start as usize..node.end as usize]
+    }
+
+    /// The code object that a node is, if it is one.
+    pub(crate) fn code_index(&self, id: NodeId) -> Option<usize> {
+        let node = self.node(id);
+        (node.tag == b'c').then_some(node.start as usize)
+    }
+
+    /// The payload of a `bytes` object.
+    pub(crate) fn bytes(&self, id: NodeId, field: &'static str) -> Result<&[u8], Error> {
+        let node = self.node(id);
+        match node.tag {
+            b's' => Ok(&self.leaf(node)[4..]),
+            _ => Err(ErrorKind::BadField(field).into()),
+        }
+    }
+
+    /// The text of a `str` object; lone surrogates are replaced.
+    pub(crate) fn text(&self, id: NodeId, field: &'static str) -> Result<String, Error> {
+        let node = self.node(id);
+        let skip = match node.tag {
+            b'u' | b't' | b'a' | b'A' => 4,
+            b'z' | b'Z' => 1,
+            _ => return Err(ErrorKind::BadField(field).into()),
+        };
+        Ok(String::from_utf8_lossy(&self.leaf(node)[skip..]).into_owned())
+    }
+
+    /// The constants of a code object.
+    pub(crate) fn constants(&self, code: usize) -> Result<&[NodeId], Error> {
+        let id = self.codes[code].consts;
+        match self.node(id).tag {
+            b'(' | b')' => Ok(self.children(id)),
+            _ => Err(ErrorKind::BadField("co_consts").into()),
+        }
+    }
+
+    /// Visits every code object once, outer before inner, with the path of constant indices
+    /// that leads to it.
+    pub(crate) fn walk(
+        &self,
+        visit: &mut dyn FnMut(usize, &[u32]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut seen = vec![false; self.codes.len()];
+        self.walk_from(self.root_code(), &mut Vec::new(), &mut seen, visit)
+    }
+
+    fn walk_from(
+        &self,
+        code: usize,
+        path: &mut Vec<u32>,
+        seen: &mut [bool],
+        visit: &mut dyn FnMut(usize, &[u32]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if std::mem::replace(&mut seen[code], true) {
+            return Ok(());
+        }
+        visit(code, path)?;
+        for (position, &constant) in (0..).zip(self.constants(code)?) {
+            if let Some(inner) = self.code_index(constant) {
+                path.push(position);
+                self.walk_from(inner, path, seen, visit)?;
+                path.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts edited tables into a code object.
+    pub(crate) fn replace(&mut self, code: usize, edited: &Edited) -> Result<(), Error> {
+        let consts = self.codes[code].consts;
+        let consts = self.add_extended(consts, edited.lines.len())?;
+        let instructions = self.add_bytes(&edited.tables.code)?;
+        let linetable = self.add_bytes(&edited.tables.linetable)?;
+        let exceptiontable = self.add_bytes(&edited.tables.exceptiontable)?;
+        let code = &mut self.codes[code];
+        code.stacksize = edited.stacksize;
+        code.consts = consts;
+        code.code = instructions;
+        code.linetable = linetable;
+        code.exceptiontable = exceptiontable;
+        Ok(())
+    }
+
+    /// A new `bytes` object.
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8]) -> Result<NodeId, Error> {
+        let start = self.input.len() + self.pool.len();
+        let length = i32::try_from(bytes.len()).map_err(|_| ErrorKind::TooLarge)?;
+        self.pool.extend_from_slice(&length.to_le_bytes());
+        self.pool.extend_from_slice(bytes);
+        let end = self.input.len() + self.pool.len();
+        self.add(b's', start, end)
+    }
+
+    /// A tuple of the elements of `tuple` and `count` times `None`.
+    pub(crate) fn add_extended(&mut self, tuple: NodeId, count: usize) -> Result<NodeId, Error> {
+        let none = match self.none {
+            Some(none) => none,
+            None => self.add(b'N', 0, 0)?,
+        };
+        self.none = Some(none);
+        let old = self.node(tuple);
+        let start = self.children.len();
+        self.children
+            .extend_from_within(old.start as usize..old.end as usize);
+        self.children.extend(std::iter::repeat_n(none, count));
+        let end = self.children.len();
+        let tag = if end - start < 256 { b')' } else { b'(' };
+        self.add(tag, start, end)
+    }
+
+    fn add(&mut self, tag: u8, start: usize, end: usize) -> Result<NodeId, Error> {
+        let too_large = |_| Error::from(ErrorKind::TooLarge);
+        let id = NodeId::try_from(self.nodes.len()).map_err(too_large)?;
+        self.nodes.push(Node {
+            tag,
+            shared: false,
+            start: u32::try_from(start).map_err(too_large)?,
+            end: u32::try_from(end).map_err(too_large)?,
+        });
+        Ok(id)
+    }
+
+    fn leaf(&self, node: Node) -> &[u8] {
+        let (start, end) = (node.start as usize, node.end as usize);
+        match start.checked_sub(self.input.len()) {
+            Some(start) if end > self.input.len() => &self.pool[start..end - self.input.len()],
+            _ => &self.input[start..end],
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What differs between CPython versions, as data named by behaviour.
+//!
+//! The opcode tables (`v311` to `v315`) are generated inside each interpreter by
+//! `instrument/tables/dump.py`; the behaviours below are stated here, each with the change in
+//! CPython that caused it. Nothing outside this module and `version` compares versions.
+
+mod v311;
+mod v312;
+mod v313;
+mod v314;
+mod v315;
+
+use std::sync::LazyLock;
+
+use crate::PyVersion;
+
+/// What control does after an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Falls through.
+    Next,
+    /// Falls through or jumps.
+    Branch,
+    /// Always jumps.
+    Jump,
+    /// Leaves the frame, or raises.
+    Stop,
+}
+
+/// How an argument names another instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    None,
+    Forward,
+    Backward,
+}
+
+/// A stack effect as a function of the argument `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Fixed(i32),
+    /// `a + b * n`
+    Linear(i32, i32),
+    /// `a + b` when that bit of `n` is set, else `a`
+    Bit(i32, i32, u8),
+    /// `a + b *` the number of low four bits set in `n`
+    LowBits(i32, i32),
+    /// `a + b * (low byte + the rest)`
+    UnpackEx(i32, i32),
+    /// `a + b` when `n` is 3, else `a`
+    Three(i32, i32),
+}
+
+impl Effect {
+    /// The change of stack depth for this argument; `None` when it leaves 32 bits.
+    #[inline]
+    pub(crate) fn of(self, arg: u32) -> Option<i32> {
+        let (base, slope, factor) = match self {
+            Self::Fixed(base) => return Some(base),
+            Self::Linear(base, slope) => (base, slope, arg),
+            Self::Bit(base, slope, bit) => (base, slope, arg >> bit & 1),
+            Self::LowBits(base, slope) => (base, slope, (arg & 15).count_ones()),
+            Self::UnpackEx(base, slope) => (base, slope, (arg & 255) + (arg >> 8)),
+            Self::Three(base, slope) => (base, slope, u32::from(arg == 3)),
+        };
+        let factor = i32::try_from(factor).ok()?;
+        slope.checked_mul(factor)?.checked_add(base)
+    }
+}
+
+/// One row of a generated table.
+struct OpRow(u8, &'static str, u8, bool, Flow, Target, Effect, Effect);
+
+/// Everything known of one opcode; `name` is empty for numbers that are none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Op {
+    pub(crate) name: &'static str,
+    /// Inline cache units that follow the instruction.
+    pub(crate) caches: u8,
+    pub(crate) has_arg: bool,
+    pub(crate) flow: Flow,
+    pub(crate) target: Target,
+    /// Stack effect when control falls through.
+    pub(crate) effect: Effect,
+    /// Stack effect when control jumps.
+    pub(crate) jump_effect: Effect,
+    /// How the instruction takes part in line events.
+    pub(crate) role: Role,
+}
+
+/// Instructions that the rules of line events and of injection name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Plain,
+    Resume,
+    /// Never starts a line and does not count as one (END_FOR, END_SEND, END_ASYNC_FOR, POP_ITER).
+    Silent,
+    /// END_ASYNC_FOR: silent, and a handler entry that starts no line.
+    EndAsyncFor,
+    ForIter,
+    Send,
+    /// A backward jump that raises no event on its own.
+    QuietJump,
+    PushExcInfo,
+    ExtendedArg,
+    Cache,
+}
+
+/// How CPython decides that a line starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineRule {
+    /// Up to 3.11: `maybe_call_line_trace` compares with the line last executed.
+    Dynamic,
+    /// From 3.12 (PEP 669): `initialize_lines` marks instructions, then lines are compared.
+    Marked,
+}
+
+/// One CPython version.
+pub(crate) struct Spec {
+    pub(crate) ops: [Op; 256],
+    pub(crate) line_rule: LineRule,
+    /// Neighbours with one location share line table entries (3.12, `assemble.c`).
+    pub(crate) merges_locations: bool,
+    /// Units that an exhausted FOR_ITER skips at its target: END_FOR (3.12), END_FOR and
+    /// POP_TOP (3.13), END_FOR before POP_ITER (3.14).
+    pub(crate) exhaustion_skip: u32,
+    /// RESUME arguments (masked) before which a frame is not yet started: the prologue of a
+    /// generator expression (3.15).
+    pub(crate) untraced_resume: Option<u32>,
+    /// The probe: load the constant, ask for its truth, drop it.
+    pub(crate) load_const: u8,
+    pub(crate) to_bool: u8,
+    pub(crate) pop_top: u8,
+    pub(crate) jump_forward: u8,
+    pub(crate) extended_arg: u8,
+}
+
+/// The record of one version.
+pub(crate) fn spec(version: PyVersion) -> &'static Spec {
+    static SPECS: LazyLock<[Spec; 5]> = LazyLock::new(|| PyVersion::ALL.map(build));
+    &SPECS[version as usize]
+}
+
+fn rows(version: PyVersion) -> &'static [OpRow] {
+    match version {
+        PyVersion::V311 => v311::ROWS,
+        PyVersion::V312 => v312::ROWS,
+        PyVersion::V313 => v313::ROWS,
+        PyVersion::V314 => v314::ROWS,
+        PyVersion::V315 => v315::ROWS,
+    }
+}
+
+fn build(version: PyVersion) -> Spec {
+    const NO_OP: Op = Op {
+        name: "",
+        caches: 0,
+        has_arg: false,
+        flow: Flow::Next,
+        target: Target::None,
+        effect: Effect::Fixed(0),
+        jump_effect: Effect::Fixed(0),
+        role: Role::Plain,
+    };
+    let mut ops = [NO_OP; 256];
+    for &OpRow(number, name, caches, has_arg, flow, target, effect, jump_effect) in rows(version) {
+        // The value that resuming pushes; `dis` counts it from 3.13 on.
+        let effect = match name {
+            "RETURN_GENERATOR" => Effect::Fixed(1),
+            _ => effect,
+        };
+        ops[usize::from(number)] = Op {
+            name,
+            caches,
+            has_arg,
+            flow,
+            target,
+            effect,
+            jump_effect,
+            role: role(name),
+        };
+    }
+    let number = |name: &str| {
+        let found = ops.iter().position(|op| op.name == name);
+        u8::try_from(found.unwrap_or_default()).unwrap_or_default()
+    };
+    Spec {
+        line_rule: if version >= PyVersion::V312 {
+            LineRule::Marked
+        } else {
+            LineRule::Dynamic
+        },
+        merges_locations: version >= PyVersion::V312,
+        exhaustion_skip: match version {
+            PyVersion::V311 => 0,
+            PyVersion::V312 | PyVersion::V314 | PyVersion::V315 => 1,
+            PyVersion::V313 => 2,
+        },
+        untraced_resume: (version >= PyVersion::V315).then_some(4),
+        load_const: number("LOAD_CONST"),
+        // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
+        to_bool: if version >= PyVersion::V313 {
+            number("TO_BOOL")
+        } else {
+            number("UNARY_NOT")
+        },
+        pop_top: number("POP_TOP"),
+        jump_forward: number("JUMP_FORWARD"),
+        extended_arg: number("EXTENDED_ARG"),
+        ops,
+    }
+}
+
+fn role(name: &str) -> Role {
+    match name {
+        "RESUME" => Role::Resume,
+        "END_FOR" | "END_SEND" | "POP_ITER" => Role::Silent,
+        "END_ASYNC_FOR" => Role::EndAsyncFor,
+        "FOR_ITER" => Role::ForIter,
+        "SEND" => Role::Send,
+        "JUMP_BACKWARD_NO_INTERRUPT" => Role::QuietJump,
+        "PUSH_EXC_INFO" => Role::PushExcInfo,
+        "EXTENDED_ARG" => Role::ExtendedArg,
+        "CACHE" => Role::Cache,
+        _ => Role::Plain,
+    }
+}

@@ -1,0 +1,209 @@
+//! Module in, variant out: which code objects are edited, and the report of what was done.
+
+use crate::PyVersion;
+use crate::analysis::{Analysis, tables};
+use crate::assemble::{Assembled, assemble};
+use crate::decode::index;
+use crate::error::{Error, Reason};
+use crate::inject::Injection;
+use crate::linemap::LineMap;
+use crate::marshal::Module;
+use crate::spec::{Spec, spec};
+use crate::verify::{Claim, Verifier};
+
+/// The lines that get a probe.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Every line that raises a line event.
+    EveryLine,
+    /// Lines as a user asked for them; each snaps to one that can hold a probe.
+    Lines(&'a [u32]),
+}
+
+/// An instrumented module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// The marshalled module code object. Probe constants are `None` until they are linked,
+    /// which makes an unlinked probe do nothing.
+    pub code: Vec<u8>,
+    pub sites: Vec<Site>,
+    /// For [`Wanted::Lines`], in the order of the request.
+    pub lines: Vec<Snapped>,
+    /// Code objects that were left as they are though they were to be instrumented.
+    pub untouched: Vec<Untouched>,
+    /// Code objects in the module.
+    pub code_objects: u32,
+}
+
+/// A constant that stands for a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Indices into successive `co_consts` that lead from the module to the code object.
+    pub path: Vec<u32>,
+    /// Index in its `co_consts`.
+    pub constant: u32,
+    pub line: u32,
+    /// `co_qualname` of the code object.
+    pub qualname: String,
+}
+
+/// Where a requested line went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapped {
+    pub requested: u32,
+    pub actual: Result<u32, Reason>,
+}
+
+/// A code object that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untouched {
+    pub qualname: String,
+    pub first_line: u32,
+    pub reason: Reason,
+}
+
+/// Instruments a marshalled module.
+pub fn instrument(
+    version: PyVersion,
+    marshalled: &[u8],
+    wanted: Wanted<'_>,
+) -> Result<Variant, Error> {
+    let spec = spec(version);
+    let source = Module::read(marshalled)?;
+    let mut engine = Engine::default();
+    let mut lines = Vec::new();
+    let mut actual = Vec::new();
+    if let Wanted::Lines(requested) = wanted {
+        let map = LineMap::of(version, &source, &mut engine.analysis)?;
+        for &requested in requested {
+            let snapped = map.snap(requested);
+            actual.extend(snapped.as_ref().ok());
+            lines.push(Snapped {
+                requested,
+                actual: snapped,
+            });
+        }
+        actual.sort_unstable();
+    }
+    let accepts = |line: u32| match wanted {
+        Wanted::EveryLine => true,
+        Wanted::Lines(_) => actual.binary_search(&line).is_ok(),
+    };
+    let mut target = source.clone();
+    let mut sites = Vec::new();
+    let mut untouched = Vec::new();
+    let mut code_objects = 0;
+    source.walk(&mut |code, path| {
+        code_objects += 1;
+        match engine.edit(spec, &source, code, &accepts)? {
+            Ok(None) => {}
+            Ok(Some(edited)) => {
+                target.replace(code, &edited)?;
+                let qualname = source.text(source.codes[code].qualname, "co_qualname")?;
+                sites.extend((edited.first_constant..).zip(&edited.lines).map(
+                    |(constant, &line)| Site {
+                        path: path.to_vec(),
+                        constant,
+                        line,
+                        qualname: qualname.clone(),
+                    },
+                ));
+            }
+            Err(reason) => untouched.push(left_alone(&source, code, reason)?),
+        }
+        Ok(())
+    })?;
+    Ok(Variant {
+        code: target.write(),
+        sites,
+        lines,
+        untouched,
+        code_objects,
+    })
+}
+
+/// The record of a code object that is left alone.
+pub(crate) fn left_alone(
+    module: &Module<'_>,
+    code: usize,
+    reason: Reason,
+) -> Result<Untouched, Error> {
+    let code = &module.codes[code];
+    Ok(Untouched {
+        qualname: module.text(code.qualname, "co_qualname")?,
+        first_line: u32::try_from(code.firstlineno).unwrap_or_default(),
+        reason,
+    })
+}
+
+/// The new parts of an edited code object.
+pub(crate) struct Edited {
+    pub(crate) tables: Assembled,
+    pub(crate) stacksize: i32,
+    pub(crate) first_constant: u32,
+    pub(crate) lines: Vec<u32>,
+}
+
+/// The buffers that all code objects of a module share.
+#[derive(Default)]
+pub(crate) struct Engine {
+    pub(crate) analysis: Analysis,
+    pub(crate) injection: Injection,
+    pub(crate) verifier: Verifier,
+    pub(crate) offsets: Vec<u32>,
+}
+
+impl Engine {
+    /// Analyses, injects, assembles and verifies; `None` when no wanted line is here.
+    pub(crate) fn edit(
+        &mut self,
+        spec: &Spec,
+        module: &Module<'_>,
+        code: usize,
+        wanted: &dyn Fn(u32) -> bool,
+    ) -> Result<Result<Option<Edited>, Reason>, Error> {
+        let tables = tables(module, code)?;
+        let first_constant = index(module.constants(code)?.len());
+        let stacksize = module.codes[code].stacksize;
+        if let Err(reason) = self.analysis.analyse(spec, tables) {
+            return Ok(Err(reason));
+        }
+        Ok(self.inject(spec, tables.first_line, first_constant, stacksize, wanted))
+    }
+
+    fn inject(
+        &mut self,
+        spec: &Spec,
+        first_line: i32,
+        first_constant: u32,
+        stacksize: i32,
+        wanted: &dyn Fn(u32) -> bool,
+    ) -> Result<Option<Edited>, Reason> {
+        let Analysis {
+            body,
+            depths,
+            events,
+            ..
+        } = &self.analysis;
+        self.injection
+            .inject(spec, body, events, depths, first_constant, wanted)?;
+        if self.injection.lines.is_empty() {
+            return Ok(None);
+        }
+        let tables = assemble(spec, &self.injection.body, first_line, &mut self.offsets)?;
+        let stacksize = stacksize.max(self.injection.depth);
+        let claim = Claim {
+            first_line,
+            first_constant,
+            lines: &self.injection.lines,
+            stacksize,
+        };
+        self.verifier.check(spec, body, &tables, &claim)?;
+        Ok(Some(Edited {
+            tables,
+            stacksize,
+            first_constant,
+            lines: self.injection.lines.clone(),
+        }))
+    }
+}
