@@ -94,7 +94,10 @@ impl Events {
             LineRule::Dynamic => {
                 from <= self.first || body.line(from) != body.line(target) || target < from
             }
-            LineRule::Marked => self.differs(spec, body, from, target),
+            LineRule::Marked => {
+                let thrown = spec.throws_from_resume && body.op(spec, from).role == Role::Yield;
+                thrown || self.differs(spec, body, from, target)
+            }
         }
     }
 
@@ -112,7 +115,10 @@ impl Events {
         let mut current = -1;
         for index in self.first..body.instrs.len() {
             let role = body.op(spec, index).role;
-            if matches!(role, Role::Resume | Role::Silent | Role::EndAsyncFor) {
+            if matches!(
+                role,
+                Role::Resume | Role::Silent | Role::EndAsyncFor | Role::PopIter
+            ) {
                 continue;
             }
             let line = body.line(index);
@@ -135,12 +141,11 @@ impl Events {
     }
 
     fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
-        // END_FOR, END_SEND and RESUME are never targets here; what is silent stays silent.
         if target < body.instrs.len()
             && body.line(target) >= 0
             && !matches!(
                 body.op(spec, target).role,
-                Role::Silent | Role::EndAsyncFor | Role::Resume
+                Role::EndAsyncFor | Role::PopIter
             )
         {
             self.flags[target] |= MARKED;

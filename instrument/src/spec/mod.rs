@@ -93,15 +93,18 @@ pub(crate) struct Op {
 pub(crate) enum Role {
     Plain,
     Resume,
-    /// Never starts a line and does not count as one (END_FOR, END_SEND, END_ASYNC_FOR, POP_ITER).
+    /// END_FOR and END_SEND: no change of line; but as a jump target they start one.
     Silent,
-    /// END_ASYNC_FOR: silent, and a handler entry that starts no line.
+    /// END_ASYNC_FOR: no change of line, and a handler entry that starts none.
     EndAsyncFor,
+    /// POP_ITER: never starts a line.
+    PopIter,
     ForIter,
     Send,
     /// A backward jump that raises no event on its own.
     QuietJump,
     PushExcInfo,
+    Yield,
     ExtendedArg,
     Cache,
 }
@@ -127,6 +130,9 @@ pub(crate) struct Spec {
     /// RESUME arguments (masked) before which a frame is not yet started: the prologue of a
     /// generator expression (3.15).
     pub(crate) untraced_resume: Option<u32>,
+    /// A suspended frame points at the RESUME behind YIELD_VALUE, so that an exception thrown
+    /// in comes from there in the eyes of a tracer (3.13).
+    pub(crate) throws_from_resume: bool,
     /// The probe: load the constant, ask for its truth, drop it.
     pub(crate) load_const: u8,
     pub(crate) to_bool: u8,
@@ -197,6 +203,7 @@ fn build(version: PyVersion) -> Spec {
             PyVersion::V313 => 2,
         },
         untraced_resume: (version >= PyVersion::V315).then_some(4),
+        throws_from_resume: version >= PyVersion::V313,
         load_const: number("LOAD_CONST"),
         // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
         to_bool: if version >= PyVersion::V313 {
@@ -214,12 +221,14 @@ fn build(version: PyVersion) -> Spec {
 fn role(name: &str) -> Role {
     match name {
         "RESUME" => Role::Resume,
-        "END_FOR" | "END_SEND" | "POP_ITER" => Role::Silent,
+        "END_FOR" | "END_SEND" => Role::Silent,
+        "POP_ITER" => Role::PopIter,
         "END_ASYNC_FOR" => Role::EndAsyncFor,
         "FOR_ITER" => Role::ForIter,
         "SEND" => Role::Send,
         "JUMP_BACKWARD_NO_INTERRUPT" => Role::QuietJump,
         "PUSH_EXC_INFO" => Role::PushExcInfo,
+        "YIELD_VALUE" => Role::Yield,
         "EXTENDED_ARG" => Role::ExtendedArg,
         "CACHE" => Role::Cache,
         _ => Role::Plain,
