@@ -81,7 +81,7 @@ fn instructions(
             arg = arg << 8 | u32::from(byte);
         }
         let row = &spec.ops[usize::from(op)];
-        if row.name.is_empty() || row.role == Role::Cache {
+        if row.role == Role::Unknown {
             return Err(Reason::UnknownOpcode(op));
         }
         let end = at + 1 + usize::from(row.caches);

@@ -58,7 +58,7 @@ fn print(spec: &Spec, body: &Body, out: &mut String) {
         Err(_) => String::new(),
     };
     for (position, instr) in (0u32..).zip(&body.instrs) {
-        let op = &spec.ops[usize::from(instr.op)];
+        let detail = &spec.details[usize::from(instr.op)];
         let location = body.locations[instr.location as usize];
         let range = match (location.line, location.column) {
             (..0, _) => "-".to_owned(),
@@ -71,8 +71,8 @@ fn print(spec: &Spec, body: &Body, out: &mut String) {
                 location.end_line, location.end_column
             ),
         };
-        let argument = match op.target {
-            Target::None if op.has_arg => format!(" {}", instr.arg),
+        let argument = match spec.ops[usize::from(instr.op)].target {
+            Target::None if detail.has_arg => format!(" {}", instr.arg),
             Target::None => String::new(),
             _ => format!(" {}", label(instr.arg)),
         };
@@ -80,7 +80,7 @@ fn print(spec: &Spec, body: &Body, out: &mut String) {
             out,
             "    {range:<14} {:<5} {}{argument}",
             label(position),
-            op.name
+            detail.name
         );
     }
     for handler in &body.handlers {

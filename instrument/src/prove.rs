@@ -94,7 +94,7 @@ impl Engine {
         if !edited {
             return Ok(());
         }
-        let mut removed = self.verifier.without_probes();
+        let mut removed = self.verifier.without_probes(spec);
         for (ours, theirs) in removed.instrs.iter_mut().zip(&body.instrs) {
             ours.prefixes = theirs.prefixes;
         }

@@ -56,11 +56,13 @@ impl Analysis<'_> {
             }
             let op = &spec.ops[usize::from(instr.op)];
             if op.target != Target::None && op.flow != Flow::Next {
-                let effect = op.jump_effect.of(instr.arg).ok_or(Reason::StackDepth)?;
+                let effect = spec
+                    .jump_effect(instr.op, instr.arg)
+                    .ok_or(Reason::StackDepth)?;
                 self.reach(instr.arg as usize, depth.saturating_add(effect), position)?;
             }
             if matches!(op.flow, Flow::Next | Flow::Branch) {
-                let effect = op.effect.of(instr.arg).ok_or(Reason::StackDepth)?;
+                let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
                 if position + 1 == self.depths.len() {
                     return Err(Reason::BadJump);
                 }

@@ -1,5 +1,7 @@
 //! Module in, variant out: which code objects are edited, and the report of what was done.
 
+use std::sync::Arc;
+
 use crate::PyVersion;
 use crate::analysis::{Analysis, tables};
 use crate::assemble::{Assembled, assemble};
@@ -39,12 +41,12 @@ pub struct Variant {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// Indices into successive `co_consts` that lead from the module to the code object.
-    pub path: Vec<u32>,
+    pub path: Arc<[u32]>,
     /// Index in its `co_consts`.
     pub constant: u32,
     pub line: u32,
     /// `co_qualname` of the code object.
-    pub qualname: String,
+    pub qualname: Arc<str>,
 }
 
 /// Where a requested line went.
@@ -100,9 +102,10 @@ pub fn instrument(
             Ok(Some(edited)) => {
                 target.replace(code, &edited)?;
                 let qualname = source.text(source.codes[code].qualname, "co_qualname")?;
+                let (path, qualname): (Arc<[u32]>, Arc<str>) = (path.into(), qualname.into());
                 sites.extend((edited.first_constant..).zip(&edited.lines).map(
                     |(constant, &line)| Site {
-                        path: path.to_vec(),
+                        path: path.clone(),
                         constant,
                         line,
                         qualname: qualname.clone(),
@@ -198,7 +201,7 @@ impl Engine {
             lines: &self.injection.lines,
             stacksize,
         };
-        self.verifier.check(spec, body, &tables, &claim)?;
+        self.verifier.check(spec, body, depths, &tables, &claim)?;
         Ok(Some(Edited {
             tables,
             stacksize,

@@ -4,7 +4,8 @@
 //! 2. taking the probes out gives back the original instructions, targets, locations and
 //!    protected ranges;
 //! 3. there are as many probes as were placed, each with the location of its own line;
-//! 4. stack depth agrees on all paths and fits `co_stacksize`;
+//! 4. `co_stacksize` has room for every probe. (Depths agree on all paths as they do in the
+//!    original: by 2 nothing but probes was added, and a probe leaves the stack as it was.)
 //! 5. where a probe is protected, the stack is deep enough for its handler.
 //!
 //! The proof starts from the bytes, so it shares nothing with injection but the decoder.
@@ -16,19 +17,21 @@ use crate::exctable::Handler;
 use crate::inject::PROBE_LENGTH;
 use crate::instr::{Body, Instr};
 use crate::spec::{Role, Spec, Target};
-use crate::stack;
+use crate::stack::UNREACHED;
 
-/// Scratch space and results of a proof.
+/// Scratch space of a proof.
 #[derive(Default)]
 pub(crate) struct Verifier {
     variant: Body,
-    /// The variant without its probes.
-    stripped: Body,
     starts: Vec<u32>,
-    depths: Vec<i32>,
     /// For each instruction of the variant (and the end) the original one it stands for.
     origins: Vec<u32>,
+    /// Where probes start in the variant.
     probes: Vec<u32>,
+    /// Probes behind a PUSH_EXC_INFO, which finds the stack one higher than its own start.
+    lifted: Vec<bool>,
+    /// Whether an instruction of the variant was added.
+    added: Vec<bool>,
 }
 
 /// What the variant is claimed to be.
@@ -46,6 +49,7 @@ impl Verifier {
         &mut self,
         spec: &Spec,
         original: &Body,
+        depths: &[i32],
         variant: &Assembled,
         claim: &Claim<'_>,
     ) -> Result<(), Reason> {
@@ -56,21 +60,22 @@ impl Verifier {
             first_line: claim.first_line,
         };
         decode(spec, tables, &mut self.variant, &mut self.starts)?;
-        self.strip(spec, claim);
-        self.compare(original)?;
+        self.find_probes(spec, claim);
+        self.compare(spec, original)?;
         self.probes(claim)?;
-        let maximum = stack::depths(spec, &self.variant, &mut self.depths)?;
-        if maximum > claim.stacksize {
-            return Err(Reason::Verification("co_stacksize is too small"));
-        }
-        self.protection()
+        self.stack(depths, claim)
     }
 
     /// The code that was checked last, without its probes.
-    pub(crate) fn without_probes(&self) -> Body {
+    pub(crate) fn without_probes(&self, spec: &Spec) -> Body {
+        let kept = self.variant.instrs.iter().zip(&self.added);
         Body {
+            instrs: kept
+                .filter(|&(_, &added)| !added)
+                .map(|(instr, _)| self.original_form(spec, *instr))
+                .collect(),
             locations: self.variant.locations.clone(),
-            ..self.stripped.clone()
+            handlers: self.original_handlers(),
         }
     }
 
@@ -103,67 +108,86 @@ impl Verifier {
             && self.is_probe(spec, at + 3, claim)
     }
 
-    /// Takes the probes out of the variant.
-    fn strip(&mut self, spec: &Spec, claim: &Claim<'_>) {
-        self.stripped.clear();
+    /// Finds what was added, and what each instruction stands for.
+    fn find_probes(&mut self, spec: &Spec, claim: &Claim<'_>) {
         self.origins.clear();
         self.probes.clear();
+        self.lifted.clear();
+        self.added.clear();
+        let mut next = 0;
         let mut at = 0;
         while at < self.variant.instrs.len() {
-            let removed = if self.is_probe(spec, at, claim) {
+            let op = self.variant.instrs[at].op;
+            let added = if op == spec.load_const && self.is_probe(spec, at, claim) {
+                let behind = at
+                    .checked_sub(1)
+                    .map(|before| self.variant.op(spec, before).role);
                 self.probes.push(index(at));
+                self.lifted.push(behind == Some(Role::PushExcInfo));
                 PROBE_LENGTH
+            } else if op == spec.jump_forward
+                && self.is_skip(spec, at, PROBE_LENGTH)
+                && self.is_probe(spec, at + 1, claim)
+            {
+                1
             } else if self.is_silent_entry(spec, at, claim) {
                 2
-            } else if self.is_skip(spec, at, PROBE_LENGTH) && self.is_probe(spec, at + 1, claim) {
-                1
             } else {
                 0
             };
-            let next = index(self.stripped.instrs.len());
-            if removed == 0 {
-                self.origins.push(next);
-                self.stripped.instrs.push(self.variant.instrs[at]);
+            let stands_for = index(next);
+            if added == 0 {
+                self.origins.push(stands_for);
+                self.added.push(false);
+                next += 1;
                 at += 1;
             } else {
-                self.origins.extend(std::iter::repeat_n(next, removed));
-                at += removed;
+                self.origins.extend(std::iter::repeat_n(stands_for, added));
+                self.added.extend(std::iter::repeat_n(true, added));
+                at += added;
             }
         }
-        self.origins.push(index(self.stripped.instrs.len()));
-        for instr in &mut self.stripped.instrs {
-            if spec.ops[usize::from(instr.op)].target != Target::None {
-                instr.arg = self.origins[instr.arg as usize];
-            }
+        self.origins.push(index(next));
+    }
+
+    fn original_form(&self, spec: &Spec, instr: Instr) -> Instr {
+        match spec.ops[usize::from(instr.op)].target {
+            Target::None => instr,
+            _ => Instr {
+                arg: self.origins[instr.arg as usize],
+                ..instr
+            },
         }
-        let moved = self.variant.handlers.iter().map(|handler| Handler {
+    }
+
+    fn original_handlers(&self) -> Vec<Handler> {
+        join(self.variant.handlers.iter().map(|handler| Handler {
             start: self.origins[handler.start as usize],
             end: self.origins[handler.end as usize],
             target: self.origins[handler.target as usize],
             ..*handler
-        });
-        self.stripped.handlers = join(moved);
-        std::mem::swap(&mut self.stripped.locations, &mut self.variant.locations);
+        }))
     }
 
-    fn compare(&mut self, original: &Body) -> Result<(), Reason> {
-        if self.stripped.instrs.len() != original.instrs.len() {
+    fn compare(&self, spec: &Spec, original: &Body) -> Result<(), Reason> {
+        if self.origins.last() != Some(&index(original.instrs.len())) {
             return Err(Reason::Verification("instructions were lost or gained"));
         }
-        for (ours, theirs) in self.stripped.instrs.iter().zip(&original.instrs) {
-            let same = |a: &Instr, b: &Instr| a.op == b.op && a.arg == b.arg;
-            if !same(ours, theirs) {
+        let kept = self.variant.instrs.iter().zip(&self.added);
+        let kept = kept.filter(|&(_, &added)| !added);
+        for ((ours, _), theirs) in kept.zip(&original.instrs) {
+            let ours = self.original_form(spec, *ours);
+            if ours.op != theirs.op || ours.arg != theirs.arg {
                 return Err(Reason::Verification("an instruction changed"));
             }
-            let location = self.stripped.locations[ours.location as usize];
+            let location = self.variant.locations[ours.location as usize];
             if location != original.locations[theirs.location as usize] {
                 return Err(Reason::Verification("a location changed"));
             }
         }
-        if self.stripped.handlers != join(original.handlers.iter().copied()) {
+        if self.original_handlers() != join(original.handlers.iter().copied()) {
             return Err(Reason::Verification("a protected range changed"));
         }
-        std::mem::swap(&mut self.stripped.locations, &mut self.variant.locations);
         Ok(())
     }
 
@@ -187,15 +211,28 @@ impl Verifier {
         Ok(())
     }
 
-    fn protection(&self) -> Result<(), Reason> {
-        let mut probes = self.probes.iter().peekable();
-        for handler in &self.variant.handlers {
-            while probes.next_if(|&&at| at < handler.start).is_some() {}
-            while let Some(&at) = probes.next_if(|&&at| at < handler.end) {
-                let depth = self.depths[at as usize];
-                if depth != stack::UNREACHED && i64::from(depth) < i64::from(handler.depth) {
-                    return Err(Reason::Verification("a probe is protected too deeply"));
-                }
+    /// Room for every probe, and handlers that find the stack they expect.
+    fn stack(&self, depths: &[i32], claim: &Claim<'_>) -> Result<(), Reason> {
+        let mut handlers = self.variant.handlers.iter().peekable();
+        for (&at, &lifted) in self.probes.iter().zip(&self.lifted) {
+            // Behind PUSH_EXC_INFO: the depth before it, and what it pushes.
+            let depth = if lifted {
+                depths[self.origins[at as usize] as usize - 1] + 1
+            } else {
+                depths[self.origins[at as usize] as usize]
+            };
+            if depth == UNREACHED {
+                continue;
+            }
+            if depth >= claim.stacksize {
+                return Err(Reason::Verification("co_stacksize is too small"));
+            }
+            while handlers.next_if(|handler| handler.end <= at).is_some() {}
+            if let Some(handler) = handlers.peek()
+                && handler.start <= at
+                && i64::from(depth) < i64::from(handler.depth)
+            {
+                return Err(Reason::Verification("a probe is protected too deeply"));
             }
         }
         Ok(())

@@ -52,6 +52,13 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
+    fn fixed(self) -> i8 {
+        match self {
+            Self::Fixed(effect) => i8::try_from(effect).unwrap_or(VARIABLE),
+            _ => VARIABLE,
+        }
+    }
+
     /// The change of stack depth for this argument; `None` when it leaves 32 bits.
     #[inline]
     pub(crate) fn of(self, arg: u32) -> Option<i32> {
@@ -71,21 +78,31 @@ impl Effect {
 /// One row of a generated table.
 struct OpRow(u8, &'static str, u8, bool, Flow, Target, Effect, Effect);
 
-/// Everything known of one opcode; `name` is empty for numbers that are none.
+/// What every pass asks of an opcode; small, so that the table stays in the first-level cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Op {
-    pub(crate) name: &'static str,
     /// Inline cache units that follow the instruction.
     pub(crate) caches: u8,
-    pub(crate) has_arg: bool,
     pub(crate) flow: Flow,
     pub(crate) target: Target,
-    /// Stack effect when control falls through.
-    pub(crate) effect: Effect,
-    /// Stack effect when control jumps.
-    pub(crate) jump_effect: Effect,
     /// How the instruction takes part in line events.
     pub(crate) role: Role,
+    /// Stack effect when control falls through; [`VARIABLE`] where it depends on the argument.
+    effect: i8,
+    /// Stack effect when control jumps, likewise.
+    jump_effect: i8,
+}
+
+/// A stack effect that has to be looked up.
+const VARIABLE: i8 = i8::MIN;
+
+/// The rest of what is known of an opcode; `name` is empty for numbers that are none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpDetail {
+    pub(crate) name: &'static str,
+    pub(crate) has_arg: bool,
+    effect: Effect,
+    jump_effect: Effect,
 }
 
 /// Instructions that the rules of line events and of injection name.
@@ -106,7 +123,8 @@ pub(crate) enum Role {
     PushExcInfo,
     Yield,
     ExtendedArg,
-    Cache,
+    /// No instruction that may stand in a code object.
+    Unknown,
 }
 
 /// How CPython decides that a line starts.
@@ -121,6 +139,7 @@ pub(crate) enum LineRule {
 /// One CPython version.
 pub(crate) struct Spec {
     pub(crate) ops: [Op; 256],
+    pub(crate) details: [OpDetail; 256],
     pub(crate) line_rule: LineRule,
     /// Neighbours with one location share line table entries (3.12, `assemble.c`).
     pub(crate) merges_locations: bool,
@@ -141,6 +160,26 @@ pub(crate) struct Spec {
     pub(crate) extended_arg: u8,
 }
 
+impl Spec {
+    /// The change of stack depth when control falls through.
+    #[inline]
+    pub(crate) fn effect(&self, op: u8, arg: u32) -> Option<i32> {
+        match self.ops[usize::from(op)].effect {
+            VARIABLE => self.details[usize::from(op)].effect.of(arg),
+            fixed => Some(i32::from(fixed)),
+        }
+    }
+
+    /// The change of stack depth when control jumps.
+    #[inline]
+    pub(crate) fn jump_effect(&self, op: u8, arg: u32) -> Option<i32> {
+        match self.ops[usize::from(op)].jump_effect {
+            VARIABLE => self.details[usize::from(op)].jump_effect.of(arg),
+            fixed => Some(i32::from(fixed)),
+        }
+    }
+}
+
 /// The record of one version.
 pub(crate) fn spec(version: PyVersion) -> &'static Spec {
     static SPECS: LazyLock<[Spec; 5]> = LazyLock::new(|| PyVersion::ALL.map(build));
@@ -158,17 +197,20 @@ fn rows(version: PyVersion) -> &'static [OpRow] {
 }
 
 fn build(version: PyVersion) -> Spec {
-    const NO_OP: Op = Op {
-        name: "",
+    let mut ops = [Op {
         caches: 0,
-        has_arg: false,
         flow: Flow::Next,
         target: Target::None,
+        role: Role::Unknown,
+        effect: VARIABLE,
+        jump_effect: VARIABLE,
+    }; 256];
+    let mut details = [OpDetail {
+        name: "",
+        has_arg: false,
         effect: Effect::Fixed(0),
         jump_effect: Effect::Fixed(0),
-        role: Role::Plain,
-    };
-    let mut ops = [NO_OP; 256];
+    }; 256];
     for &OpRow(number, name, caches, has_arg, flow, target, effect, jump_effect) in rows(version) {
         // The value that resuming pushes; `dis` counts it from 3.13 on.
         let effect = match name {
@@ -176,18 +218,22 @@ fn build(version: PyVersion) -> Spec {
             _ => effect,
         };
         ops[usize::from(number)] = Op {
-            name,
             caches,
-            has_arg,
             flow,
             target,
+            role: role(name),
+            effect: effect.fixed(),
+            jump_effect: jump_effect.fixed(),
+        };
+        details[usize::from(number)] = OpDetail {
+            name,
+            has_arg,
             effect,
             jump_effect,
-            role: role(name),
         };
     }
     let number = |name: &str| {
-        let found = ops.iter().position(|op| op.name == name);
+        let found = details.iter().position(|op| op.name == name);
         u8::try_from(found.unwrap_or_default()).unwrap_or_default()
     };
     Spec {
@@ -215,6 +261,7 @@ fn build(version: PyVersion) -> Spec {
         jump_forward: number("JUMP_FORWARD"),
         extended_arg: number("EXTENDED_ARG"),
         ops,
+        details,
     }
 }
 
@@ -230,7 +277,8 @@ fn role(name: &str) -> Role {
         "PUSH_EXC_INFO" => Role::PushExcInfo,
         "YIELD_VALUE" => Role::Yield,
         "EXTENDED_ARG" => Role::ExtendedArg,
-        "CACHE" => Role::Cache,
+        // Never an instruction of its own.
+        "CACHE" => Role::Unknown,
         _ => Role::Plain,
     }
 }
