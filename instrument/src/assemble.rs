@@ -30,7 +30,7 @@ pub(crate) fn assemble(
     let mut code = Vec::with_capacity(units * 2);
     let mut lines = Encoder::new(first_line, spec.merges_locations, body.instrs.len() * 3);
     for (position, instr) in body.instrs.iter().enumerate() {
-        let op = &spec.ops[usize::from(instr.op)];
+        let op = spec.ops[usize::from(instr.op)];
         let arg = argument(op, *instr, position, offsets);
         for prefix in (1..=prefixes[position]).rev() {
             code.extend([spec.extended_arg, arg.to_le_bytes()[usize::from(prefix)]]);
@@ -81,7 +81,7 @@ fn layout(spec: &Spec, instrs: &[Instr], offsets: &mut Vec<u32>) -> Result<Vec<u
         let mut stable = true;
         for &position in &jumps {
             let instr = instrs[position];
-            let op = &spec.ops[usize::from(instr.op)];
+            let op = spec.ops[usize::from(instr.op)];
             let end = offsets[position + 1];
             let ahead = offsets[instr.arg as usize] >= end;
             if ahead != (op.target == Target::Forward) {
@@ -99,7 +99,7 @@ fn layout(spec: &Spec, instrs: &[Instr], offsets: &mut Vec<u32>) -> Result<Vec<u
     }
 }
 
-fn argument(op: &Op, instr: Instr, position: usize, offsets: &[u32]) -> u32 {
+fn argument(op: Op, instr: Instr, position: usize, offsets: &[u32]) -> u32 {
     match op.target {
         Target::None => instr.arg,
         Target::Forward => offsets[instr.arg as usize] - offsets[position + 1],

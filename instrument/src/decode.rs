@@ -28,7 +28,7 @@ pub(crate) fn decode(
     body.clear();
     starts.clear();
     let units = tables.code.len() / 2;
-    if tables.code.len() % 2 != 0 {
+    if !tables.code.len().is_multiple_of(2) {
         return Err(Reason::OddLength);
     }
     if u32::try_from(tables.code.len()).is_err() {

@@ -8,6 +8,7 @@ use std::fmt;
 /// Why a module could not be read, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
+    /// The cause.
     pub kind: ErrorKind,
     /// Byte offset in the input, where one is known.
     pub offset: Option<usize>,
@@ -41,6 +42,10 @@ impl fmt::Display for Error {
 }
 
 /// The precise cause of an [`Error`].
+#[allow(
+    missing_docs,
+    reason = "the message of each variant is its documentation"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -77,6 +82,10 @@ pub enum ErrorKind {
 }
 
 /// Why one code object, or one breakpoint, was left aside.
+#[allow(
+    missing_docs,
+    reason = "the message of each variant is its documentation"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {

@@ -81,7 +81,7 @@ impl Injection {
         }
         self.body.locations.extend_from_slice(&original.locations);
         let quiet = quiet_entries(spec, original, events);
-        for position in 0..original.instrs.len() {
+        for (position, &depth) in depths.iter().enumerate() {
             let place = match line_of(position) {
                 None => {
                     let start = self.copy(original, position);
@@ -93,7 +93,7 @@ impl Injection {
                 }
                 Some(line) => {
                     let behind_push = original.op(spec, position).role == Role::PushExcInfo;
-                    let need = depths[position] + 1 + i32::from(behind_push);
+                    let need = depth + 1 + i32::from(behind_push);
                     self.depth = self.depth.max(need);
                     let ordinal = self.lines.partition_point(|&other| other < line);
                     let constant = first_constant

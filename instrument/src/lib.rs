@@ -10,6 +10,10 @@
 //! What is not fully understood comes out untouched, with a [`Reason`].
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::doc_markdown,
+    reason = "opcode names stand in prose as CPython writes them"
+)]
 
 mod analysis;
 mod assemble;

@@ -9,6 +9,7 @@ use crate::spec::spec;
 /// The code objects of a module with their lines, outermost first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineMap {
+    /// One for each code object.
     pub functions: Vec<FunctionLines>,
 }
 

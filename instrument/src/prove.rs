@@ -11,21 +11,27 @@ use crate::variant::{Engine, Untouched, left_alone};
 /// What a check of a module found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verification {
+    /// Code objects in the module.
     pub code_objects: u32,
     /// Code objects that took a probe on every line, were proved and gave back the original.
     pub instrumented: u32,
     /// Code objects without a line that raises an event (nothing to probe), also proved to
     /// come out byte for byte.
     pub without_lines: u32,
+    /// Code objects that are not understood, each with its reason.
     pub untouched: Vec<Untouched>,
+    /// Broken promises; there must be none.
     pub failures: Vec<Failure>,
 }
 
 /// A code object for which a promise of the engine does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
+    /// `co_qualname`.
     pub qualname: String,
+    /// `co_firstlineno`.
     pub first_line: u32,
+    /// What does not hold.
     pub message: String,
 }
 
@@ -36,7 +42,7 @@ pub fn verify(version: PyVersion, marshalled: &[u8]) -> Result<Verification, Err
     let module = Module::read(marshalled)?;
     let mut report = Verification::default();
     let mut engine = Engine::default();
-    let mut fail = |code: usize, message: String, failures: &mut Vec<Failure>| {
+    let fail = |code: usize, message: String, failures: &mut Vec<Failure>| {
         let known = left_alone(&module, code, Reason::NotReproducible)?;
         failures.push(Failure {
             qualname: known.qualname,

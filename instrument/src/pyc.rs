@@ -12,7 +12,9 @@ const CHECKED: u32 = 2;
 /// The header of a `.pyc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    /// The CPython version that wrote the file.
     pub version: PyVersion,
+    /// How it is validated.
     pub validation: Validation,
 }
 
@@ -20,9 +22,19 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validation {
     /// Seconds since the epoch and size in bytes of the source, both modulo 2**32.
-    Timestamp { mtime: u32, size: u32 },
+    Timestamp {
+        /// Modification time of the source.
+        mtime: u32,
+        /// Size of the source.
+        size: u32,
+    },
     /// [`source_hash`] of the source; `checked` when it is to be compared at each import.
-    Hash { checked: bool, hash: [u8; 8] },
+    Hash {
+        /// Whether importing compares.
+        checked: bool,
+        /// The hash.
+        hash: [u8; 8],
+    },
 }
 
 /// Splits a `.pyc` into its header and the marshalled code object.

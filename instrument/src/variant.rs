@@ -28,6 +28,7 @@ pub struct Variant {
     /// The marshalled module code object. Probe constants are `None` until they are linked,
     /// which makes an unlinked probe do nothing.
     pub code: Vec<u8>,
+    /// The constants that stand for probes.
     pub sites: Vec<Site>,
     /// For [`Wanted::Lines`], in the order of the request.
     pub lines: Vec<Snapped>,
@@ -44,6 +45,7 @@ pub struct Site {
     pub path: Arc<[u32]>,
     /// Index in its `co_consts`.
     pub constant: u32,
+    /// The line whose event the probe stands for.
     pub line: u32,
     /// `co_qualname` of the code object.
     pub qualname: Arc<str>,
@@ -52,15 +54,20 @@ pub struct Site {
 /// Where a requested line went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapped {
+    /// The line asked for.
     pub requested: u32,
+    /// The line that got the probe, or why none did.
     pub actual: Result<u32, Reason>,
 }
 
 /// A code object that was left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untouched {
+    /// `co_qualname`.
     pub qualname: String,
+    /// `co_firstlineno`.
     pub first_line: u32,
+    /// Why.
     pub reason: Reason,
 }
 

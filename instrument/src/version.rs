@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[allow(missing_docs, reason = "the variants are the version numbers")]
 /// A CPython feature release whose bytecode this crate understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PyVersion {

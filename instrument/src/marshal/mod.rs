@@ -18,6 +18,9 @@ const FLAG_REF: u8 = 0x80;
 /// `MAX_MARSHAL_STACK_DEPTH` of CPython on most platforms.
 const MAX_DEPTH: usize = 2000;
 
+/// What [`Module::walk`] calls: with a code object and its path.
+pub(crate) type Visitor<'v> = &'v mut dyn FnMut(usize, &[u32]) -> Result<(), Error>;
+
 /// Index of a node in its [`Module`].
 pub(crate) type NodeId = u32;
 
@@ -33,6 +36,7 @@ pub(crate) struct Node {
     end: u32,
 }
 
+#[expect(clippy::struct_field_names, reason = "the names of CPython's fields")]
 /// A code object; every field that is an object is a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
@@ -131,10 +135,7 @@ impl<'a> Module<'a> {
 
     /// Visits every code object once, outer before inner, with the path of constant indices
     /// that leads to it.
-    pub(crate) fn walk(
-        &self,
-        visit: &mut dyn FnMut(usize, &[u32]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(crate) fn walk(&self, visit: Visitor<'_>) -> Result<(), Error> {
         let mut seen = vec![false; self.codes.len()];
         self.walk_from(self.root_code(), &mut Vec::new(), &mut seen, visit)
     }
@@ -144,7 +145,7 @@ impl<'a> Module<'a> {
         code: usize,
         path: &mut Vec<u32>,
         seen: &mut [bool],
-        visit: &mut dyn FnMut(usize, &[u32]) -> Result<(), Error>,
+        visit: Visitor<'_>,
     ) -> Result<(), Error> {
         if std::mem::replace(&mut seen[code], true) {
             return Ok(());

@@ -137,7 +137,7 @@ impl Reader<'_> {
                 let bytes = digits.checked_mul(2).ok_or(ErrorKind::Truncated)?;
                 self.take(bytes)?;
             }
-            b'f' => self.short_text()?,
+            b'f' | b'z' | b'Z' => self.short_text()?,
             b'x' => {
                 self.short_text()?;
                 self.short_text()?;
@@ -146,7 +146,6 @@ impl Reader<'_> {
                 let length = self.length()?;
                 self.take(length)?;
             }
-            b'z' | b'Z' => self.short_text()?,
             b')' => {
                 let count = usize::from(self.byte()?);
                 return self.sequence(count);
