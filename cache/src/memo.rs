@@ -1,0 +1,281 @@
+//! Remembers the hash of a source by its stat, so that an unchanged file is not read again.
+//!
+//! One file of sorted rows serves all interpreters; it is read in place and replaced by rename.
+//! Two processes that write at once may lose rows of one of them, which costs a hash later and
+//! nothing else. A stat proves nothing about a file that was still young when it was taken: an
+//! edit within the same tick of the clock leaves it as it was, so such a row is not believed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::dir::{Dir, path_bytes};
+use crate::entry::{first, read_head, write_head};
+use crate::error::{FormatError, PutError};
+use crate::field::{array, u32_at, u64_at};
+use crate::key::SourceHash;
+use crate::map::{Bytes, Map};
+
+/// How old a file must be when its stat is taken, in nanoseconds.
+const SETTLED_NS: i64 = 2_000_000_000;
+/// The rows that are kept, 24 MiB of them; the oldest go first.
+const MAX_ROWS: usize = 1 << 18;
+const FILE_NAME: &str = "memo";
+const MAGIC: [u8; 8] = *b"DPRMEMO\0";
+const HEADER_LEN: usize = 64;
+const ROW_LEN: usize = 96;
+type Row = [u8; ROW_LEN];
+type PathDigest = [u8; 16];
+
+/// What `stat` says about a source, and when it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Modification time in nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// When the stat was taken, before the content was read, in nanoseconds since the epoch.
+    pub taken_ns: i64,
+}
+
+impl Stamp {
+    /// The stamp of metadata that was read just now; read the content after, not before.
+    #[must_use]
+    pub fn of(metadata: &Metadata) -> Self {
+        let seconds_ns = metadata.mtime().saturating_mul(1_000_000_000);
+        Self {
+            mtime_ns: seconds_ns.saturating_add(metadata.mtime_nsec()),
+            size: metadata.size(),
+            inode: metadata.ino(),
+            taken_ns: now_ns(),
+        }
+    }
+
+    /// False when the file may have been edited again without a trace in the stat.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.taken_ns.saturating_sub(self.mtime_ns) >= SETTLED_NS
+    }
+}
+
+fn now_ns() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The sorted rows of one memo file.
+pub struct MemoFile(Bytes);
+
+impl MemoFile {
+    /// Checks the header and takes the bytes.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, FormatError> {
+        let content = (*bytes).as_ref();
+        read_head(content, MAGIC, HEADER_LEN)?;
+        if array(content, 56) != Some(first::<8>(&blake3::hash(&content[..56]))) {
+            return Err(FormatError::Header);
+        }
+        if u32_at(content, 24).and_then(|len| usize::try_from(len).ok()) != Some(ROW_LEN) {
+            return Err(FormatError::Bounds);
+        }
+        let expected = u64_at(content, 16)
+            .and_then(|count| count.checked_mul(ROW_LEN as u64))
+            .and_then(|len| len.checked_add(HEADER_LEN as u64));
+        let (len, expected) = (content.len() as u64, expected.ok_or(FormatError::Bounds)?);
+        if len != expected {
+            return Err(FormatError::Length { len, expected });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The hash that is remembered for a path in exactly this state.
+    #[must_use]
+    pub fn get(&self, path: &Path, stamp: &Stamp) -> Option<SourceHash> {
+        let digest = digest(path);
+        let rows = self.rows();
+        let index = rows.binary_search_by(|row| row[..16].cmp(&digest)).ok()?;
+        answer(rows.get(index)?, stamp)
+    }
+
+    /// How many rows the file holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows().len()
+    }
+
+    /// True for a file without rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn rows(&self) -> &[Row] {
+        let content = (*self.0).as_ref();
+        content.get(HEADER_LEN..).unwrap_or_default().as_chunks().0
+    }
+}
+
+impl fmt::Debug for MemoFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoFile {{ rows: {} }}", self.len())
+    }
+}
+
+fn digest(path: &Path) -> PathDigest {
+    first(&blake3::hash(path_bytes(path)))
+}
+
+fn row(path: &Path, stamp: &Stamp, source: &SourceHash) -> Row {
+    let mut row = [0; ROW_LEN];
+    row[..16].copy_from_slice(&digest(path));
+    row[16..24].copy_from_slice(&stamp.mtime_ns.to_le_bytes());
+    row[24..32].copy_from_slice(&stamp.size.to_le_bytes());
+    row[32..40].copy_from_slice(&stamp.inode.to_le_bytes());
+    row[40..48].copy_from_slice(&stamp.taken_ns.to_le_bytes());
+    row[48..80].copy_from_slice(source.as_bytes());
+    let sum = first::<16>(&blake3::hash(&row[..80]));
+    row[80..].copy_from_slice(&sum);
+    row
+}
+
+fn is_sound(row: &Row) -> bool {
+    row[80..] == first::<16>(&blake3::hash(&row[..80]))
+}
+
+fn answer(row: &Row, now: &Stamp) -> Option<SourceHash> {
+    let number = |at| array(row, at).map(i64::from_le_bytes);
+    let then = Stamp {
+        mtime_ns: number(16)?,
+        size: u64_at(row, 24)?,
+        inode: u64_at(row, 32)?,
+        taken_ns: number(40)?,
+    };
+    let same = (then.mtime_ns, then.size, then.inode) == (now.mtime_ns, now.size, now.inode);
+    (same && then.is_settled() && is_sound(row))
+        .then(|| array(row, 48).map(SourceHash::from_bytes))?
+}
+
+fn taken(row: &Row) -> i64 {
+    array(row, 40).map_or(i64::MIN, i64::from_le_bytes)
+}
+
+/// Rows in the order of a file, one per path: of several the one taken last, a damaged one never.
+fn merge(mut rows: Vec<Row>) -> Vec<u8> {
+    rows.retain(is_sound);
+    if rows.len() > MAX_ROWS {
+        rows.sort_unstable_by_key(|row| std::cmp::Reverse(taken(row)));
+        rows.truncate(MAX_ROWS);
+    }
+    rows.sort_unstable_by(|a, b| a[..16].cmp(&b[..16]).then(taken(b).cmp(&taken(a))));
+    rows.dedup_by(|a, b| a[..16] == b[..16]);
+    let mut file = Vec::with_capacity(HEADER_LEN + rows.len() * ROW_LEN);
+    file.extend_from_slice(&write_head(MAGIC));
+    file.extend_from_slice(&(rows.len() as u64).to_le_bytes());
+    file.extend_from_slice(&(ROW_LEN as u64).to_le_bytes());
+    file.resize(56, 0);
+    let sum = first::<8>(&blake3::hash(&file));
+    file.extend_from_slice(&sum);
+    for row in &rows {
+        file.extend_from_slice(row);
+    }
+    file
+}
+
+/// The memo of one store: the file as it was when first asked, and what was learned since.
+pub(crate) struct Memo {
+    map: Map,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// True once the file was looked for.
+    looked: bool,
+    file: Option<Arc<MemoFile>>,
+    recent: HashMap<PathDigest, Row>,
+}
+
+impl Memo {
+    pub(crate) fn new(map: Map) -> Self {
+        Self {
+            map,
+            state: Mutex::default(),
+        }
+    }
+
+    // A panic while the lock was held leaves at worst a row out.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, dir: &Dir, path: &Path, stamp: &Stamp) -> Option<SourceHash> {
+        let file = {
+            let mut state = self.state();
+            if let Some(row) = state.recent.get(&digest(path)) {
+                return answer(row, stamp);
+            }
+            if !state.looked {
+                state.looked = true;
+                state.file = self.open(dir);
+            }
+            state.file.clone()
+        };
+        file?.get(path, stamp)
+    }
+
+    /// Remembers a hash until [`Memo::flush`] writes it; true when it is time to do so.
+    pub(crate) fn put(&self, path: &Path, stamp: &Stamp, source: &SourceHash) -> bool {
+        if !stamp.is_settled() {
+            return false;
+        }
+        let mut state = self.state();
+        state.recent.insert(digest(path), row(path, stamp, source));
+        state.recent.len() >= MAX_ROWS / 8
+    }
+
+    pub(crate) fn flush(&self, dir: &Dir) -> Result<(), PutError> {
+        let recent: Vec<Row> = self.state().recent.values().copied().collect();
+        if recent.is_empty() {
+            return Ok(());
+        }
+        let mut rows = self
+            .open(dir)
+            .map_or_else(Vec::new, |file| file.rows().to_vec());
+        rows.extend_from_slice(&recent);
+        let content = merge(rows);
+        dir.write_file(FILE_NAME, &content)
+            .map_err(|e| PutError::io(dir.path(), e))?;
+        let mut state = self.state();
+        state.looked = true;
+        state.file = MemoFile::from_bytes(Box::new(content)).ok().map(Arc::new);
+        for row in recent {
+            let digest: PathDigest = std::array::from_fn(|i| row[i]);
+            if state.recent.get(&digest) == Some(&row) {
+                state.recent.remove(&digest);
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, dir: &Dir) -> Option<Arc<MemoFile>> {
+        let (file, _) = dir.open_file(FILE_NAME).ok()??;
+        let bytes = (self.map)(&file).ok()?;
+        MemoFile::from_bytes(bytes).ok().map(Arc::new)
+    }
+}
+
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memo")
+    }
+}
+
+#[cfg(test)]
+mod tests;

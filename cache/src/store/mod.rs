@@ -1,0 +1,482 @@
+//! The store of one interpreter's entries: packs, overlay and memo under one root.
+//!
+//! ```text
+//! <root>/
+//!   v1/                          one directory per FORMAT_VERSION, others are left alone
+//!     CACHEDIR.TAG  .gitignore   kept out of backups and commits
+//!     memo                       stat of a source -> its hash, for all interpreters
+//!     cpython-313-3571/          cache tag and magic number
+//!       packs/9f3c…a1.pack       immutable; many entries each
+//!       overlay/4e/07…b2.entry   one entry each, named by the key
+//! ```
+//! Readers take no lock. A lookup asks the packs, newest first, then the overlay; a damaged entry
+//! is passed over, so storing it again mends it.
+
+mod list;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use crate::count::{Counter, Counters, Counts};
+use crate::dir::{self, Dir, FileError};
+use crate::entry::{self, Entry, Origin, Parts};
+use crate::error::{FormatError, OpenError, PutError};
+use crate::evict::{self, Limits, Removal};
+use crate::key::{FORMAT_VERSION, Key, SourceHash, Tag};
+use crate::map::{self, Map};
+use crate::memo::{Memo, Stamp};
+use crate::pack::{Pack, PackWriter};
+use crate::trust::Distrust;
+
+pub(crate) use list::overlay_groups;
+pub use list::{Damage, Listed};
+
+pub(crate) const PACKS: &str = "packs";
+pub(crate) const OVERLAY: &str = "overlay";
+pub(crate) const PACK_SUFFIX: &str = ".pack";
+pub(crate) const ENTRY_SUFFIX: &str = ".entry";
+/// A use is recorded at most this often.
+const TOUCH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This directory holds code instrumented by dapper. It can be removed at any time.\n";
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing is created or changed.
+    ReadOnly,
+    /// Directories are made when missing; a store that cannot be written is used read-only.
+    ReadWrite,
+}
+
+/// The answer to a lookup.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// The entry; its checksum matched.
+    Hit(Entry),
+    /// No usable entry.
+    Miss(MissReason),
+}
+
+impl Lookup {
+    /// The entry of a hit.
+    #[must_use]
+    pub fn hit(self) -> Option<Entry> {
+        match self {
+            Self::Hit(entry) => Some(entry),
+            Self::Miss(_) => None,
+        }
+    }
+}
+
+/// Why a lookup gave no entry, or a file was passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MissReason {
+    /// No entry is stored under the key.
+    #[error("not stored")]
+    Absent,
+    /// What is stored is damaged.
+    #[error("damaged: {0}")]
+    Corrupt(FormatError),
+    /// What is stored was written in another format.
+    #[error("written in another format: {0}")]
+    Format(FormatError),
+    /// Somebody else could have written it.
+    #[error("not trusted: {0}")]
+    Untrusted(Distrust),
+    /// The operating system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(std::io::ErrorKind),
+}
+
+impl MissReason {
+    /// A short, stable name.
+    #[must_use]
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Corrupt(_) => "corrupt",
+            Self::Format(_) => "format",
+            Self::Untrusted(_) => "untrusted",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    fn counter(self) -> Counter {
+        match self {
+            Self::Absent => Counter::MissAbsent,
+            Self::Corrupt(_) => Counter::MissCorrupt,
+            Self::Format(_) => Counter::MissFormat,
+            Self::Untrusted(_) => Counter::MissUntrusted,
+            Self::Unreadable(_) => Counter::MissUnreadable,
+        }
+    }
+}
+
+impl From<FormatError> for MissReason {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Format { .. } => Self::Format(error),
+            _ => Self::Corrupt(error),
+        }
+    }
+}
+
+impl From<FileError> for MissReason {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::Untrusted(why) => Self::Untrusted(why),
+            FileError::Io(error) => Self::Unreadable(error.kind()),
+        }
+    }
+}
+
+/// A pack that was passed over when the store was opened.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it is not used.
+    pub why: MissReason,
+}
+
+/// An opened store; it can be shared between threads and used on after a fork.
+pub struct Store {
+    root: PathBuf,
+    tag: Tag,
+    access: Access,
+    map: Map,
+    /// Missing parts of a store that may not be created are `None`: every lookup misses.
+    version: Option<Dir>,
+    packs: Option<Dir>,
+    overlay: Option<Dir>,
+    opened: RwLock<Arc<Opened>>,
+    memo: Memo,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Opened {
+    packs: Vec<Arc<OpenPack>>,
+    refused: Vec<Refused>,
+}
+
+struct OpenPack {
+    name: String,
+    inode: u64,
+    mtime: SystemTime,
+    pack: Pack,
+    touched: AtomicBool,
+}
+
+impl Store {
+    /// Opens the entries of one kind of interpreter in the store at `root`.
+    ///
+    /// `map` makes the bytes of packs and of the memo readable: [`read`](crate::read) or a
+    /// read-only private memory map. An absent store opened [`Access::ReadOnly`] is empty.
+    pub fn open(root: &Path, tag: &Tag, access: Access, map: Map) -> Result<Self, OpenError> {
+        let mut writable = access == Access::ReadWrite;
+        let mut step = |dir: Option<Dir>| {
+            writable = writable && dir.as_ref().is_some_and(Dir::is_writable);
+            (dir, writable)
+        };
+        let child = |(parent, create): &(Option<Dir>, bool), name: &str| match parent {
+            Some(parent) => parent.child(name, *create),
+            None => Ok(None),
+        };
+        let top = step(Dir::open(root, access == Access::ReadWrite)?);
+        let version = step(child(&top, &format!("v{FORMAT_VERSION}"))?);
+        let of_tag = step(child(&version, tag.as_str())?);
+        let packs = step(child(&of_tag, PACKS)?);
+        // Asked of the same parent, so that it is made even beside packs that are not ours.
+        let overlay = step(child(&of_tag, OVERLAY)?);
+        let access = if overlay.1 {
+            Access::ReadWrite
+        } else {
+            Access::ReadOnly
+        };
+        let store = Self {
+            root: root.to_owned(),
+            tag: tag.clone(),
+            access,
+            map,
+            version: version.0,
+            packs: packs.0,
+            overlay: overlay.0,
+            opened: RwLock::default(),
+            memo: Memo::new(map),
+            counters: Counters::default(),
+        };
+        store.mark();
+        store.refresh();
+        Ok(store)
+    }
+
+    /// The directory the store was opened at.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The interpreter's directory in the store.
+    #[must_use]
+    pub fn tag(&self) -> &Tag {
+        &self.tag
+    }
+
+    /// What the store can be used for, which may be less than was asked.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counters.snapshot()
+    }
+
+    /// Packs that were passed over, with their reasons.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        self.opened().refused.clone()
+    }
+
+    /// Opens packs that were added since, and lets go of those that were removed.
+    pub fn refresh(&self) {
+        let Some(dir) = &self.packs else { return };
+        let known = self.opened();
+        let mut opened = Opened::default();
+        for name in dir.names().unwrap_or_default() {
+            if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
+                continue;
+            }
+            match self.open_pack(dir, &name, &known) {
+                Ok(Some(pack)) => opened.packs.push(pack),
+                Ok(None) => {}
+                Err(why) => opened.refused.push(Refused {
+                    path: dir.path().join(&name),
+                    why,
+                }),
+            }
+        }
+        opened
+            .packs
+            .sort_by(|a, b| b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name)));
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+    }
+
+    fn opened(&self) -> Arc<Opened> {
+        Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn open_pack(
+        &self,
+        dir: &Dir,
+        name: &str,
+        known: &Opened,
+    ) -> Result<Option<Arc<OpenPack>>, MissReason> {
+        let Some((file, metadata)) = dir.open_file(name)? else {
+            return Ok(None);
+        };
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        if let Some(same) = known
+            .packs
+            .iter()
+            .find(|p| p.name == name && p.inode == inode)
+        {
+            return Ok(Some(Arc::clone(same)));
+        }
+        let bytes = (self.map)(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
+        Ok(Some(Arc::new(OpenPack {
+            name: name.to_owned(),
+            inode,
+            mtime: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            pack: Pack::from_bytes(bytes)?,
+            touched: AtomicBool::new(false),
+        })))
+    }
+
+    /// Looks an entry up; its checksum is verified before it is handed out.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Lookup {
+        let mut reason = MissReason::Absent;
+        for open in &self.opened().packs {
+            match open.pack.get(key) {
+                Some(Ok(entry)) => {
+                    self.counters.add(Counter::PackHit);
+                    self.touch_pack(open);
+                    return Lookup::Hit(entry);
+                }
+                Some(Err(error)) => reason = error.into(),
+                None => {}
+            }
+        }
+        match self.get_from_overlay(key) {
+            Ok(entry) => {
+                self.counters.add(Counter::OverlayHit);
+                return Lookup::Hit(entry);
+            }
+            Err(MissReason::Absent) => {}
+            Err(why) => reason = why,
+        }
+        self.counters.add(reason.counter());
+        Lookup::Miss(reason)
+    }
+
+    fn get_from_overlay(&self, key: &Key) -> Result<Entry, MissReason> {
+        let dir = self.overlay.as_ref().ok_or(MissReason::Absent)?;
+        let found = dir.open_file(&entry_name(key))?;
+        let (file, metadata) = found.ok_or(MissReason::Absent)?;
+        let bytes = map::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
+        let entry = entry::read_file(bytes, key)?;
+        if self.access == Access::ReadWrite && is_stale(metadata.modified().ok()) {
+            // A lost touch makes the entry look older to eviction, nothing else.
+            let _ = dir::touch(&file);
+        }
+        Ok(entry)
+    }
+
+    /// True when an entry is stored under the key; its bytes are not looked at.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.opened()
+            .packs
+            .iter()
+            .any(|open| open.pack.contains(key))
+            || self
+                .overlay
+                .as_ref()
+                .is_some_and(|dir| dir.has(&entry_name(key)))
+    }
+
+    /// Stores one entry in the overlay, over what stands under the key there.
+    pub fn put(&self, key: &Key, parts: Parts<'_>, origin: &Origin) -> Result<(), PutError> {
+        let stored = self.put_in_overlay(key, parts, origin);
+        self.counters.add(if stored.is_ok() {
+            Counter::Put
+        } else {
+            Counter::PutFailed
+        });
+        stored
+    }
+
+    fn put_in_overlay(&self, key: &Key, parts: Parts<'_>, origin: &Origin) -> Result<(), PutError> {
+        let dir = self.writable(self.overlay.as_ref())?;
+        let content = entry::write_file(key, parts, origin)?;
+        let name = entry_name(key);
+        let (group, _) = name.split_at(2);
+        dir.make(group)
+            .and_then(|()| dir.write_file(&name, &content))
+            .map_err(|e| PutError::io(dir.path(), e))
+    }
+
+    /// Starts a pack; call [`Store::refresh`] after finishing it to read from it here.
+    pub fn pack_writer(&self) -> Result<PackWriter, PutError> {
+        let dir = self.writable(self.packs.as_ref())?;
+        PackWriter::create(dir.try_clone().map_err(|e| PutError::io(dir.path(), e))?)
+    }
+
+    /// The hash of a source that is still in this state, if it is remembered.
+    #[must_use]
+    pub fn memo_get(&self, path: &Path, stamp: &Stamp) -> Option<SourceHash> {
+        let dir = self.version.as_ref();
+        let found = dir.and_then(|dir| self.memo.get(dir, path, stamp));
+        let hit = found.is_some();
+        self.counters.add(if hit {
+            Counter::MemoHit
+        } else {
+            Counter::MemoMiss
+        });
+        found
+    }
+
+    /// Remembers the hash of a source; written by [`Store::flush`] or when the store is dropped.
+    ///
+    /// A source that was modified less than two seconds before the stamp was taken is left out.
+    pub fn memo_put(&self, path: &Path, stamp: &Stamp, source: &SourceHash) {
+        if self.memo.put(path, stamp, source) {
+            // Kept in memory and tried again later.
+            let _ = self.flush();
+        }
+    }
+
+    /// Writes what is to be remembered about sources.
+    pub fn flush(&self) -> Result<(), PutError> {
+        match (&self.version, self.access) {
+            (Some(dir), Access::ReadWrite) => self.memo.flush(dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what is older or more than the limits allow, for all interpreters.
+    pub fn evict(&self, limits: &Limits) -> Result<Removal, PutError> {
+        let dir = self.writable(self.version.as_ref())?;
+        evict::evict(dir, limits).map_err(|e| PutError::io(dir.path(), e))
+    }
+
+    fn writable<'a>(&self, dir: Option<&'a Dir>) -> Result<&'a Dir, PutError> {
+        match (dir, self.access) {
+            (Some(dir), Access::ReadWrite) => Ok(dir),
+            _ => Err(PutError::ReadOnly {
+                path: self.root.clone(),
+            }),
+        }
+    }
+
+    fn touch_pack(&self, open: &OpenPack) {
+        let due = self.access == Access::ReadWrite && is_stale(Some(open.mtime));
+        if !due || open.touched.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let file = self.packs.as_ref().map(|dir| dir.open_file(&open.name));
+        if let Some(Ok(Some((file, _)))) = file {
+            // A lost touch makes the pack look older to eviction, nothing else.
+            let _ = dir::touch(&file);
+        }
+    }
+
+    fn mark(&self) {
+        let (Some(dir), Access::ReadWrite) = (&self.version, self.access) else {
+            return;
+        };
+        for (name, content) in [("CACHEDIR.TAG", CACHEDIR_TAG), (".gitignore", "*\n")] {
+            if !dir.has(name) {
+                // Backups and commits grow without them; the store works all the same.
+                let _ = dir.write_file(name, content.as_bytes());
+            }
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // What the memo loses is hashed again.
+        let _ = self.flush();
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Store {{ root: {}, tag: {} }}",
+            self.root.display(),
+            self.tag
+        )
+    }
+}
+
+fn entry_name(key: &Key) -> String {
+    let hex = key.to_string();
+    format!("{}/{}{ENTRY_SUFFIX}", &hex[..2], &hex[2..])
+}
+
+fn is_stale(mtime: Option<SystemTime>) -> bool {
+    let age = mtime.and_then(|mtime| SystemTime::now().duration_since(mtime).ok());
+    age.is_some_and(|age| age > TOUCH_EVERY)
+}
