@@ -18,7 +18,7 @@ pub enum OpenError {
         why: Distrust,
     },
     /// The operating system refused.
-    #[error("cannot open the store at {}: {source}; name a directory that can be used with another path", path.display())]
+    #[error("cannot open the store at {}: {source}; choose another directory", path.display())]
     Io {
         /// The directory.
         path: PathBuf,

@@ -1,0 +1,51 @@
+//! Any bytes as a pack, as they come and with the checksums of header and listing made to match.
+
+#![no_main]
+
+use cache::Pack;
+use libfuzzer_sys::fuzz_target;
+
+fn read(bytes: Vec<u8>) {
+    let Ok(pack) = Pack::from_bytes(Box::new(bytes)) else {
+        return;
+    };
+    for key in pack.keys() {
+        if let Some(Ok(entry)) = pack.get(&key) {
+            assert!(entry.code().len() + entry.sites().len() < 1 << 24);
+        }
+    }
+    let _ = pack.origins();
+    let _ = pack.damage();
+}
+
+/// Lets the input past the checks that random bytes never pass.
+fn mend(bytes: &mut [u8]) {
+    let len = bytes.len() as u64;
+    if len < 64 {
+        return;
+    }
+    bytes[..16].copy_from_slice(b"DPRPACK\0\x01\0\x02\x01\0\0\0\0");
+    bytes[20..24].copy_from_slice(&64_u32.to_le_bytes());
+    bytes[40..48].copy_from_slice(&len.to_le_bytes());
+    let at = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+    let table = at(&bytes[24..32]) % len;
+    let count = u64::from(bytes[16]) % (len / 64);
+    let listing = table + count * 64;
+    bytes[16..20].copy_from_slice(&(count as u32).to_le_bytes());
+    bytes[24..32].copy_from_slice(&table.to_le_bytes());
+    bytes[32..40].copy_from_slice(&listing.to_le_bytes());
+    let listing = listing as usize;
+    if listing + 16 <= bytes.len() {
+        let sum = blake3::hash(&bytes[listing + 16..]);
+        bytes[listing..listing + 16].copy_from_slice(&sum.as_bytes()[..16]);
+    }
+    let sum = blake3::hash(&bytes[..56]);
+    bytes[56..64].copy_from_slice(&sum.as_bytes()[..8]);
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    read(bytes.to_vec());
+    let mut mended = bytes.to_vec();
+    mend(&mut mended);
+    read(mended);
+});

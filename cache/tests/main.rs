@@ -1,0 +1,12 @@
+//! The store as its users see it: one module per situation.
+//!
+//! Processes are made by running this test binary again with one test selected; such a test
+//! does nothing unless its variable is set.
+
+mod cold_warm;
+mod concurrent;
+mod corrupt;
+mod readonly;
+mod scene;
+mod trust;
+mod upgrade;

@@ -1,0 +1,75 @@
+//! Two versions of the engine, of the format and of the interpreter on one store.
+
+use cache::{
+    Access, Build, KeyHasher, Lookup, MissReason, ProbeDigest, ProbeSet, SourceHash, Store,
+};
+
+use crate::scene::{BUILD, Scene, has, put, write_pack};
+
+#[test]
+fn another_engine_finds_nothing_of_ours_and_we_keep_ours() {
+    let scene = Scene::new();
+    let store = scene.open();
+    write_pack(&store, [1]);
+    let newer = KeyHasher::new(&Build {
+        engine: "1.1",
+        ..BUILD
+    });
+    let source = SourceHash::of(&1_u32.to_le_bytes());
+    let key = newer.key(&source, &ProbeDigest::of(ProbeSet::EveryLine));
+    assert!(matches!(store.get(&key), Lookup::Miss(MissReason::Absent)));
+    assert!(has(&store, 1));
+}
+
+#[test]
+fn another_interpreter_has_its_own_directory() {
+    let scene = Scene::new();
+    put(&scene.open(), 1).expect("stored");
+    let build = Build {
+        magic: 3627,
+        cache_tag: "cpython-314",
+        ..BUILD
+    };
+    let open = || Store::open(&scene.root(), &build.tag(), Access::ReadWrite, cache::read);
+    let other = open().expect("opens");
+    assert!(!has(&other, 1));
+    put(&other, 2).expect("stored");
+    assert!(!has(&scene.open(), 2));
+}
+
+#[test]
+fn files_of_another_format_are_passed_over() {
+    let scene = Scene::new();
+    let store = scene.open();
+    let name = write_pack(&store, [1]);
+    put(&store, 2).expect("stored");
+    let path = scene.packs().join(name);
+    let mut content = std::fs::read(&path).expect("reads");
+    content[8] = 2;
+    std::fs::write(&path, content).expect("writes");
+    let store = scene.open();
+    let refused = store.refused();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].why.slug(), "format");
+    let message = refused[0].why.to_string();
+    assert!(
+        message.contains("format 2") && message.contains("format 1"),
+        "{message}"
+    );
+    assert!(!has(&store, 1) && has(&store, 2));
+}
+
+#[test]
+fn directories_of_other_formats_are_left_alone() {
+    let scene = Scene::new();
+    let later = scene.root().join("v2").join("anything");
+    std::fs::create_dir_all(&later).expect("makes");
+    let store = scene.open();
+    put(&store, 1).expect("stored");
+    let limits = cache::Limits {
+        max_bytes: Some(0),
+        max_age: None,
+    };
+    store.evict(&limits).expect("evicts");
+    assert!(later.exists() && !has(&store, 1));
+}
