@@ -25,7 +25,6 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub(crate) struct Dir {
     fd: File,
     path: PathBuf,
-    owned: bool,
 }
 
 /// Why a file in the store cannot be used.
@@ -113,25 +112,18 @@ impl Dir {
         if let Err(why) = trust::check(&metadata, Kind::Directory) {
             return untrusted(path, why);
         }
-        let owned = owner(&metadata) == trust::effective_user();
-        Ok(Some(Self { fd, path, owned }))
+        Ok(Some(Self { fd, path }))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// True when this user may write here and should: root leaves nothing in a user's store and
-    /// a user nothing in root's.
+    /// True when this user may write here. A trusted directory that can be written is one's own:
+    /// root is refused a user's, and users cannot write root's.
     pub(crate) fn is_writable(&self) -> bool {
-        self.owned
-            && rustix::fs::accessat(
-                &self.fd,
-                ".",
-                rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
-                AtFlags::EACCESS,
-            )
-            .is_ok()
+        let needed = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", needed, AtFlags::EACCESS).is_ok()
     }
 
     /// Opens a file for reading; `None` when it is not there.
@@ -245,7 +237,6 @@ impl Dir {
         Ok(Self {
             fd: self.fd.try_clone()?,
             path: self.path.clone(),
-            owned: self.owned,
         })
     }
 }
@@ -308,8 +299,4 @@ pub(crate) fn path_bytes(path: &Path) -> &[u8] {
 
 fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
-}
-
-fn owner(metadata: &Metadata) -> u32 {
-    std::os::unix::fs::MetadataExt::uid(metadata)
 }
