@@ -39,6 +39,19 @@ pub struct Origin {
     pub variant: String,
 }
 
+impl Origin {
+    /// The origin of an entry whose listing was damaged.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            path: String::new(),
+            source: SourceHash::from_bytes([0; 32]),
+            engine: String::new(),
+            python: String::new(),
+            variant: String::new(),
+        }
+    }
+}
+
 /// An entry whose checksum matched. It keeps what holds its bytes alive.
 #[derive(Clone)]
 pub struct Entry {
@@ -259,3 +272,6 @@ pub fn read_origin(bytes: &[u8]) -> Result<Origin, FormatError> {
     }
     codec::decode(listing, 1)?.pop().ok_or(FormatError::Listing)
 }
+
+#[cfg(test)]
+mod tests;

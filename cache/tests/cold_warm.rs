@@ -188,3 +188,26 @@ fn eviction_sweeps_what_dead_writers_left() {
         "its writer may be alive"
     );
 }
+
+#[test]
+fn packs_become_one_and_keep_their_entries() {
+    let scene = Scene::new();
+    let store = scene.open();
+    for first in 0..10 {
+        write_pack(&store, first..first + 5);
+    }
+    assert_eq!(store.n_packs(), 10);
+    let reader = scene.open();
+    assert_eq!(store.merge_packs(|_, _| true).expect("merges"), Some(14));
+    for store in [&store, &reader, &scene.open()] {
+        assert!((0..14).all(|n| has(store, n)));
+    }
+    assert_eq!((store.n_packs(), store.list().len()), (1, 14));
+    assert!(store.damage().is_empty());
+
+    let wanted = |_: &cache::Key, origin: &cache::Origin| *origin == crate::scene::origin(3);
+    assert_eq!(store.merge_packs(wanted).expect("merges"), Some(1));
+    assert!(has(&store, 3) && !has(&store, 4));
+    assert_eq!(store.merge_packs(|_, _| false).expect("merges"), Some(0));
+    assert_eq!(store.n_packs(), 0);
+}

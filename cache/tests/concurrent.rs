@@ -125,3 +125,29 @@ fn eviction_beside_readers_and_writers() {
     store.refresh();
     assert!(store.damage().is_empty());
 }
+
+#[test]
+fn no_entry_is_missed_while_packs_are_merged() {
+    let scene = Scene::new();
+    let store = scene.open();
+    write_pack(&store, 0..20);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..150 {
+                        assert!(read_all(&scene.open(), 0..20));
+                    }
+                })
+            })
+            .collect();
+        let mut number = 100;
+        while readers.iter().any(|reader| !reader.is_finished()) {
+            write_pack(&store, number..number + 2);
+            number += 1;
+            let merged = store.merge_packs(|_, _| true).expect("merges");
+            assert!(merged.is_some_and(|count| count > 20));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}

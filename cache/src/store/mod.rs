@@ -13,6 +13,8 @@
 //! is passed over, so storing it again mends it.
 
 mod list;
+mod lookup;
+mod merge;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,18 +23,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::count::{Counter, Counters, Counts};
-use crate::dir::{self, Dir, FileError};
+use crate::dir::{self, Dir};
 use crate::entry::{self, Entry, Origin, Parts};
-use crate::error::{FormatError, OpenError, PutError};
+use crate::error::{OpenError, PutError};
 use crate::evict::{self, Limits, Removal};
 use crate::key::{FORMAT_VERSION, Key, SourceHash, Tag};
 use crate::map::{self, Map};
 use crate::memo::{Memo, Stamp};
 use crate::pack::{Pack, PackWriter};
-use crate::trust::Distrust;
 
 pub(crate) use list::overlay_groups;
 pub use list::{Damage, Listed};
+pub use lookup::{Lookup, MissReason, Refused};
 
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const OVERLAY: &str = "overlay";
@@ -40,6 +42,8 @@ pub(crate) const PACK_SUFFIX: &str = ".pack";
 pub(crate) const ENTRY_SUFFIX: &str = ".entry";
 /// A use is recorded at most this often.
 const TOUCH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often a listing that changes under the reader is read again.
+const REFRESH_TRIES: usize = 8;
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory holds code instrumented by dapper. It can be removed at any time.\n";
 
@@ -50,98 +54,6 @@ pub enum Access {
     ReadOnly,
     /// Directories are made when missing; a store that cannot be written is used read-only.
     ReadWrite,
-}
-
-/// The answer to a lookup.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// The entry; its checksum matched.
-    Hit(Entry),
-    /// No usable entry.
-    Miss(MissReason),
-}
-
-impl Lookup {
-    /// The entry of a hit.
-    #[must_use]
-    pub fn hit(self) -> Option<Entry> {
-        match self {
-            Self::Hit(entry) => Some(entry),
-            Self::Miss(_) => None,
-        }
-    }
-}
-
-/// Why a lookup gave no entry, or a file was passed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MissReason {
-    /// No entry is stored under the key.
-    #[error("not stored")]
-    Absent,
-    /// What is stored is damaged.
-    #[error("damaged: {0}")]
-    Corrupt(FormatError),
-    /// What is stored was written in another format.
-    #[error("written in another format: {0}")]
-    Format(FormatError),
-    /// Somebody else could have written it.
-    #[error("not trusted: {0}")]
-    Untrusted(Distrust),
-    /// The operating system refused.
-    #[error("cannot be read: {0}")]
-    Unreadable(std::io::ErrorKind),
-}
-
-impl MissReason {
-    /// A short, stable name.
-    #[must_use]
-    pub fn slug(&self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Corrupt(_) => "corrupt",
-            Self::Format(_) => "format",
-            Self::Untrusted(_) => "untrusted",
-            Self::Unreadable(_) => "unreadable",
-        }
-    }
-
-    fn counter(self) -> Counter {
-        match self {
-            Self::Absent => Counter::MissAbsent,
-            Self::Corrupt(_) => Counter::MissCorrupt,
-            Self::Format(_) => Counter::MissFormat,
-            Self::Untrusted(_) => Counter::MissUntrusted,
-            Self::Unreadable(_) => Counter::MissUnreadable,
-        }
-    }
-}
-
-impl From<FormatError> for MissReason {
-    fn from(error: FormatError) -> Self {
-        match error {
-            FormatError::Format { .. } => Self::Format(error),
-            _ => Self::Corrupt(error),
-        }
-    }
-}
-
-impl From<FileError> for MissReason {
-    fn from(error: FileError) -> Self {
-        match error {
-            FileError::Untrusted(why) => Self::Untrusted(why),
-            FileError::Io(error) => Self::Unreadable(error.kind()),
-        }
-    }
-}
-
-/// A pack that was passed over when the store was opened.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// The file.
-    pub path: PathBuf,
-    /// Why it is not used.
-    pub why: MissReason,
 }
 
 /// An opened store; it can be shared between threads and used on after a fork.
@@ -250,24 +162,37 @@ impl Store {
     pub fn refresh(&self) {
         let Some(dir) = &self.packs else { return };
         let known = self.opened();
+        let mut opened = self.open_packs(dir, &known);
+        // A pack that was merged away while the directory was read is listed as another one.
+        for _ in 0..REFRESH_TRIES {
+            let Err(()) = opened else { break };
+            opened = self.open_packs(dir, &known);
+        }
+        let Ok(opened) = opened else { return };
+        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+    }
+
+    /// Fails when a pack that is listed is gone.
+    fn open_packs(&self, dir: &Dir, known: &Opened) -> Result<Opened, ()> {
         let mut opened = Opened::default();
         for name in dir.names().unwrap_or_default() {
             if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
                 continue;
             }
-            match self.open_pack(dir, &name, &known) {
+            match self.open_pack(dir, &name, known) {
                 Ok(Some(pack)) => opened.packs.push(pack),
-                Ok(None) => {}
+                Ok(None) => return Err(()),
                 Err(why) => opened.refused.push(Refused {
                     path: dir.path().join(&name),
                     why,
                 }),
             }
         }
-        opened
-            .packs
-            .sort_by(|a, b| b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name)));
-        *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+        let newest_first = |a: &Arc<OpenPack>, b: &Arc<OpenPack>| {
+            b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name))
+        };
+        opened.packs.sort_by(newest_first);
+        Ok(opened)
     }
 
     fn opened(&self) -> Arc<Opened> {

@@ -1,0 +1,34 @@
+use proptest::prelude::*;
+
+use super::{Origin, Parts, read_file, read_origin, write_file};
+use crate::error::FormatError;
+use crate::key::{Key, SourceHash};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn what_is_written_reads_back(
+        key in any::<[u8; 32]>(),
+        other in any::<[u8; 32]>(),
+        code in proptest::collection::vec(any::<u8>(), 0..300),
+        sites in proptest::collection::vec(any::<u8>(), 0..60),
+        labels in any::<[String; 4]>(),
+        source in any::<[u8; 32]>(),
+    ) {
+        let key = Key::from_bytes(key);
+        let [path, engine, python, variant] = labels;
+        let source = SourceHash::from_bytes(source);
+        let origin = Origin { path, source, engine, python, variant };
+        let parts = Parts { code: &code, sites: &sites };
+        let file = write_file(&key, parts, &origin).expect("fits");
+        let entry = read_file(Box::new(file.clone()), &key).expect("sound");
+        prop_assert_eq!(entry.code(), &code[..]);
+        prop_assert_eq!(entry.sites(), &sites[..]);
+        prop_assert_eq!(read_origin(&file), Ok(origin));
+        if other != *key.as_bytes() {
+            let read = read_file(Box::new(file), &Key::from_bytes(other));
+            prop_assert_eq!(read.err(), Some(FormatError::Entry));
+        }
+    }
+}
