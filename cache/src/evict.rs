@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dir::{self, Dir, Stat};
-use crate::store::{OVERLAY, PACKS, overlay_groups};
+use crate::store::{ENTRY_SUFFIX, OVERLAY, PACK_SUFFIX, PACKS, overlay_groups};
 
 /// How long a temporary file of a writer that died stays.
 const TEMP_AGE: i64 = 24 * 60 * 60;
@@ -72,7 +72,7 @@ fn remove(version: &Dir, limits: &Limits, now: i64) -> io::Result<Removal> {
                 if now.saturating_sub(stat.mtime) > TEMP_AGE {
                     remove_file(dir, &name, stat, &mut removal)?;
                 }
-            } else if name.contains('.') && dir.path() != version.path() {
+            } else if name.ends_with(PACK_SUFFIX) || name.ends_with(ENTRY_SUFFIX) {
                 found.push(Found {
                     dir: index,
                     name,

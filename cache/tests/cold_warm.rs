@@ -182,7 +182,16 @@ fn eviction_sweeps_what_dead_writers_left() {
         let file = File::create(dir.join(".tmp-2-00")).expect("creates");
         file.set_modified(old).expect("ages");
     }
-    assert_eq!(store.evict(&Limits::default()).expect("evicts").files, 3);
+    std::fs::write(scene.packs().join("notes.txt"), "x").expect("writes");
+    let all = Limits {
+        max_bytes: Some(0),
+        max_age: Some(Duration::ZERO),
+    };
+    assert_eq!(store.evict(&all).expect("evicts").files, 3);
+    assert!(
+        scene.packs().join("notes.txt").exists(),
+        "it is not the store's"
+    );
     assert!(
         scene.packs().join(".tmp-1-00").exists(),
         "its writer may be alive"

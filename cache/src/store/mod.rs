@@ -341,7 +341,9 @@ impl Store {
     /// Removes what is older or more than the limits allow, for all interpreters.
     pub fn evict(&self, limits: &Limits) -> Result<Removal, PutError> {
         let dir = self.writable(self.version.as_ref())?;
-        evict::evict(dir, limits).map_err(|e| PutError::io(dir.path(), e))
+        let removal = evict::evict(dir, limits).map_err(|e| PutError::io(dir.path(), e));
+        self.refresh();
+        removal
     }
 
     fn writable<'a>(&self, dir: Option<&'a Dir>) -> Result<&'a Dir, PutError> {
