@@ -38,9 +38,11 @@ impl Analysis {
 
     /// The lines that raise a line event, ascending.
     pub(crate) fn breakable(&self) -> Vec<u32> {
-        let mut lines: Vec<u32> = (0..self.body.instrs.len())
-            .filter(|&index| self.depths[index] != UNREACHED && self.events.is_site(index))
-            .filter_map(|index| u32::try_from(self.body.line(index)).ok())
+        let mut lines: Vec<u32> = self
+            .events
+            .sites()
+            .filter(|&(index, _)| self.depths[index] != UNREACHED)
+            .map(|(_, line)| line)
             .collect();
         lines.sort_unstable();
         lines.dedup();

@@ -27,18 +27,23 @@ pub(crate) fn assemble(
 ) -> Result<Assembled, Reason> {
     let prefixes = layout(spec, &body.instrs, offsets)?;
     let units = offsets.last().copied().unwrap_or_default() as usize;
-    let mut code = Vec::with_capacity(units * 2);
-    let mut lines = Encoder::new(first_line, spec.merges_locations, body.instrs.len() * 3);
-    for (position, instr) in body.instrs.iter().enumerate() {
+    // Inline caches stay zero.
+    let mut code = vec![0; units * 2];
+    let (pairs, _) = code.as_chunks_mut::<2>();
+    let mut lines = Encoder::new(spec.merges_locations, first_line, body);
+    for (position, (instr, &prefixes)) in body.instrs.iter().zip(&prefixes).enumerate() {
         let op = spec.ops[usize::from(instr.op)];
         let arg = argument(op, *instr, position, offsets);
-        for prefix in (1..=prefixes[position]).rev() {
-            code.extend([spec.extended_arg, arg.to_le_bytes()[usize::from(prefix)]]);
+        let mut at = offsets[position] as usize;
+        for prefix in (1..=prefixes).rev() {
+            pairs[at] = [spec.extended_arg, arg.to_le_bytes()[usize::from(prefix)]];
+            at += 1;
         }
-        code.extend([instr.op, arg.to_le_bytes()[0]]);
-        code.resize(code.len() + 2 * usize::from(op.caches), 0);
-        let size = offsets[position + 1] - offsets[position];
-        lines.push(body.locations[instr.location as usize], size);
+        pairs[at] = [instr.op, arg.to_le_bytes()[0]];
+        lines.push(
+            instr.location,
+            1 + u32::from(prefixes) + u32::from(op.caches),
+        );
     }
     let mut exceptiontable = Vec::with_capacity(body.handlers.len() * 6);
     for handler in &body.handlers {
@@ -59,44 +64,61 @@ pub(crate) fn assemble(
 fn layout(spec: &Spec, instrs: &[Instr], offsets: &mut Vec<u32>) -> Result<Vec<u8>, Reason> {
     let mut jumps = Vec::new();
     let mut prefixes = Vec::with_capacity(instrs.len());
+    offsets.clear();
+    offsets.reserve(instrs.len() + 1);
+    let mut at = 0u32;
     for (position, instr) in instrs.iter().enumerate() {
-        let is_jump = spec.ops[usize::from(instr.op)].target != Target::None;
-        if is_jump {
-            jumps.push(position);
-            prefixes.push(instr.prefixes);
+        let op = spec.ops[usize::from(instr.op)];
+        let least = if op.target == Target::None {
+            instr.prefixes.max(prefixes_for(instr.arg))
         } else {
-            prefixes.push(instr.prefixes.max(prefixes_for(instr.arg)));
-        }
-    }
-    loop {
-        offsets.clear();
-        offsets.reserve(instrs.len() + 1);
-        let mut at = 0u32;
-        for (instr, prefixes) in instrs.iter().zip(&prefixes) {
-            offsets.push(at);
-            let size = 1 + prefixes + spec.ops[usize::from(instr.op)].caches;
-            at = at.checked_add(u32::from(size)).ok_or(Reason::TooLarge)?;
-        }
+            jumps.push(position);
+            instr.prefixes
+        };
+        prefixes.push(least);
         offsets.push(at);
-        let mut stable = true;
-        for &position in &jumps {
-            let instr = instrs[position];
-            let op = spec.ops[usize::from(instr.op)];
-            let end = offsets[position + 1];
-            let ahead = offsets[instr.arg as usize] >= end;
-            if ahead != (op.target == Target::Forward) {
-                return Err(Reason::BadJump);
-            }
-            let needed = prefixes_for(argument(op, instr, position, offsets));
-            if needed > prefixes[position] {
-                prefixes[position] = needed;
-                stable = false;
-            }
+        at = grown(at, least, op)?;
+    }
+    offsets.push(at);
+    while widen_jumps(spec, instrs, &jumps, offsets, &mut prefixes)? {
+        let mut at = 0;
+        for (position, instr) in instrs.iter().enumerate() {
+            offsets[position] = at;
+            at = grown(at, prefixes[position], spec.ops[usize::from(instr.op)])?;
         }
-        if stable {
-            return Ok(prefixes);
+        offsets[instrs.len()] = at;
+    }
+    Ok(prefixes)
+}
+
+fn grown(at: u32, prefixes: u8, op: Op) -> Result<u32, Reason> {
+    at.checked_add(1 + u32::from(prefixes) + u32::from(op.caches))
+        .ok_or(Reason::TooLarge)
+}
+
+/// Gives jumps the prefixes that their distance needs; whether any had to grow.
+fn widen_jumps(
+    spec: &Spec,
+    instrs: &[Instr],
+    jumps: &[usize],
+    offsets: &[u32],
+    prefixes: &mut [u8],
+) -> Result<bool, Reason> {
+    let mut widened = false;
+    for &position in jumps {
+        let instr = instrs[position];
+        let op = spec.ops[usize::from(instr.op)];
+        let ahead = offsets[instr.arg as usize] >= offsets[position + 1];
+        if ahead != (op.target == Target::Forward) {
+            return Err(Reason::BadJump);
+        }
+        let needed = prefixes_for(argument(op, instr, position, offsets));
+        if needed > prefixes[position] {
+            prefixes[position] = needed;
+            widened = true;
         }
     }
+    Ok(widened)
 }
 
 fn argument(op: Op, instr: Instr, position: usize, offsets: &[u32]) -> u32 {

@@ -62,61 +62,65 @@ fn instructions(
 ) -> Result<(), Reason> {
     let units: &[[u8; 2]] = tables.code.as_chunks().0;
     let mut locations = Decoder::new(tables.linetable, tables.first_line);
+    let mut last = None;
     let mut left = 0;
     let mut at = 0;
     body.instrs.reserve(units.len());
-    while at < units.len() {
+    while let Some(&[mut op, byte]) = units.get(at) {
         let start = at;
-        let [mut op, byte] = units[at];
+        starts[start] = index(body.instrs.len());
+        at += 1;
+        let mut row = spec.ops[usize::from(op)];
         let mut arg = u32::from(byte);
-        let mut prefixes = 0u8;
-        while spec.ops[usize::from(op)].role == Role::ExtendedArg {
+        let mut prefixes = 0;
+        while row.role == Role::ExtendedArg {
+            let &[next, byte] = units.get(at).ok_or(Reason::TruncatedInstruction)?;
             at += 1;
             prefixes += 1;
-            let &[next, byte] = units.get(at).ok_or(Reason::TruncatedInstruction)?;
             if prefixes > 3 {
                 return Err(Reason::TruncatedInstruction);
             }
             op = next;
+            row = spec.ops[usize::from(op)];
             arg = arg << 8 | u32::from(byte);
         }
-        let row = &spec.ops[usize::from(op)];
         if row.role == Role::Unknown {
             return Err(Reason::UnknownOpcode(op));
         }
-        let end = at + 1 + usize::from(row.caches);
-        let caches = units.get(at + 1..end).ok_or(Reason::TruncatedInstruction)?;
-        if caches.iter().any(|cache| *cache != [0, 0]) {
-            return Err(Reason::FilledCache);
-        }
-        starts[start] = index(body.instrs.len());
-        let mut needed = index(end - start);
-        while needed > 0 {
-            if left == 0 {
-                let (count, location) = locations.entry()?;
-                left = count;
-                if body.locations.last() != Some(&location) {
-                    if needed != index(end - start) {
-                        return Err(Reason::SplitLocation);
-                    }
-                    body.locations.push(location);
-                }
+        for _ in 0..row.caches {
+            match units.get(at) {
+                Some([0, 0]) => at += 1,
+                Some(_) => return Err(Reason::FilledCache),
+                None => return Err(Reason::TruncatedInstruction),
             }
-            let covered = needed.min(left);
-            needed -= covered;
-            left -= covered;
         }
+        let size = index(at - start);
+        let mut needed = size;
+        while needed > left {
+            needed -= left;
+            let (count, location) = locations.entry()?;
+            // An entry may only start inside an instruction to go on with its location.
+            if last != Some(location) {
+                if needed != size {
+                    return Err(Reason::SplitLocation);
+                }
+                body.locations.push(location);
+                last = Some(location);
+            }
+            left = count;
+        }
+        left -= needed;
+        arg = match row.target {
+            Target::None => arg,
+            Target::Forward => index(at).checked_add(arg).ok_or(Reason::BadJump)?,
+            Target::Backward => index(at).checked_sub(arg).ok_or(Reason::BadJump)?,
+        };
         body.instrs.push(Instr {
             op,
             prefixes,
-            arg: match row.target {
-                Target::None => arg,
-                Target::Forward => index(end).checked_add(arg).ok_or(Reason::BadJump)?,
-                Target::Backward => index(end).checked_sub(arg).ok_or(Reason::BadJump)?,
-            },
-            location: index(body.locations.len() - 1),
+            arg,
+            location: index(body.locations.len()) - 1,
         });
-        at = end;
     }
     if left != 0 || !locations.is_done() {
         return Err(Reason::BadLineTable);

@@ -32,6 +32,8 @@ const LANDING: u8 = 64;
 #[derive(Default)]
 pub(crate) struct Events {
     flags: Vec<u8>,
+    /// The line of each instruction.
+    lines: Vec<i32>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -46,6 +48,12 @@ impl Events {
     ) -> Result<(), Reason> {
         self.flags.clear();
         self.flags.resize(body.instrs.len(), 0);
+        self.lines.clear();
+        self.lines.extend(
+            body.instrs
+                .iter()
+                .map(|instr| body.locations[instr.location as usize].line),
+        );
         self.first = body
             .instrs
             .iter()
@@ -73,9 +81,20 @@ impl Events {
         Ok(())
     }
 
+    fn line(&self, index: usize) -> i32 {
+        self.lines[index]
+    }
+
+    /// The instructions that get a probe, with their lines.
+    pub(crate) fn sites(&self) -> impl Iterator<Item = (usize, u32)> {
+        (self.first + 1..self.flags.len())
+            .filter(|&index| self.is_site(index))
+            .filter_map(|index| Some((index, u32::try_from(self.line(index)).ok()?)))
+    }
+
     /// Whether a probe belongs in front of this instruction.
-    pub(crate) fn is_site(&self, index: usize) -> bool {
-        index > self.first && self.flags[index] & (MARKED | FIRES | SKIPPED) == MARKED | FIRES
+    fn is_site(&self, index: usize) -> bool {
+        self.flags[index] & (MARKED | FIRES | SKIPPED) == MARKED | FIRES
     }
 
     /// Whether control also comes from the instruction before without an event.
@@ -92,7 +111,7 @@ impl Events {
     pub(crate) fn raise_fires(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
         match spec.line_rule {
             LineRule::Dynamic => {
-                from <= self.first || body.line(from) != body.line(target) || target < from
+                from <= self.first || self.line(from) != self.line(target) || target < from
             }
             LineRule::Marked => {
                 let thrown = spec.throws_from_resume && body.op(spec, from).role == Role::Yield;
@@ -104,7 +123,7 @@ impl Events {
     /// 3.11: every instruction with a line but RESUME, which is the `call` event.
     fn mark_all(&mut self, spec: &Spec, body: &Body) {
         for index in self.first + 1..body.instrs.len() {
-            if body.op(spec, index).role != Role::Resume && body.line(index) >= 0 {
+            if body.op(spec, index).role != Role::Resume && self.line(index) >= 0 {
                 self.flags[index] |= MARKED;
             }
         }
@@ -121,7 +140,7 @@ impl Events {
             ) {
                 continue;
             }
-            let line = body.line(index);
+            let line = self.line(index);
             if line != current && line >= 0 {
                 self.flags[index] |= MARKED;
             }
@@ -142,7 +161,7 @@ impl Events {
 
     fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
         if target < body.instrs.len()
-            && body.line(target) >= 0
+            && self.line(target) >= 0
             && !matches!(
                 body.op(spec, target).role,
                 Role::EndAsyncFor | Role::PopIter
@@ -207,7 +226,7 @@ impl Events {
             LineRule::Dynamic => from <= self.first,
             LineRule::Marked => body.op(spec, from).role == Role::Resume,
         };
-        resumed || body.line(from) != body.line(to)
+        resumed || self.line(from) != self.line(to)
     }
 }
 

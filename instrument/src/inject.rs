@@ -15,6 +15,8 @@
 //! stop; where only some of its exceptions raise an event, the silent ones enter through a
 //! second PUSH_EXC_INFO.
 
+use std::ops::Range;
+
 use crate::decode::index;
 use crate::error::Reason;
 use crate::events::{Events, split_by_event};
@@ -47,6 +49,7 @@ pub(crate) struct Injection {
     pub(crate) lines: Vec<u32>,
     /// Stack depth that the probes need.
     pub(crate) depth: i32,
+    sites: Vec<(usize, u32)>,
     places: Vec<Place>,
     /// For each emitted instruction the original one whose jump it makes.
     origins: Vec<u32>,
@@ -68,12 +71,10 @@ impl Injection {
         self.places.clear();
         self.origins.clear();
         self.depth = 0;
-        let line_of = |position: usize| -> Option<u32> {
-            let line = u32::try_from(original.line(position)).ok()?;
-            (events.is_site(position) && wanted(line)).then_some(line)
-        };
-        self.lines
-            .extend((0..original.instrs.len()).filter_map(line_of));
+        self.sites.clear();
+        self.sites
+            .extend(events.sites().filter(|&(_, line)| wanted(line)));
+        self.lines.extend(self.sites.iter().map(|&(_, line)| line));
         self.lines.sort_unstable();
         self.lines.dedup();
         if self.lines.is_empty() {
@@ -81,35 +82,28 @@ impl Injection {
         }
         self.body.locations.extend_from_slice(&original.locations);
         let quiet = quiet_entries(spec, original, events);
-        for (position, &depth) in depths.iter().enumerate() {
-            let place = match line_of(position) {
-                None => {
-                    let start = self.copy(original, position);
-                    Place {
-                        start,
-                        enter: start,
-                        line: start,
-                    }
-                }
-                Some(line) => {
-                    let behind_push = original.op(spec, position).role == Role::PushExcInfo;
-                    let need = depth + 1 + i32::from(behind_push);
-                    self.depth = self.depth.max(need);
-                    let ordinal = self.lines.partition_point(|&other| other < line);
-                    let constant = first_constant
-                        .checked_add(index(ordinal))
-                        .ok_or(Reason::TooLarge)?;
-                    if behind_push {
-                        let quiet = quiet.contains(&index(position));
-                        self.handler_entry(spec, original, position, constant, quiet)
-                    } else {
-                        let skip = events.falls_quietly(position);
-                        self.line_start(spec, original, position, constant, skip)
-                    }
-                }
+        let mut copied = 0;
+        for site in 0..self.sites.len() {
+            let (position, line) = self.sites[site];
+            self.copy_run(original, copied..position);
+            copied = position + 1;
+            let behind_push = original.op(spec, position).role == Role::PushExcInfo;
+            let need = depths[position] + 1 + i32::from(behind_push);
+            self.depth = self.depth.max(need);
+            let ordinal = self.lines.partition_point(|&other| other < line);
+            let constant = first_constant
+                .checked_add(index(ordinal))
+                .ok_or(Reason::TooLarge)?;
+            let place = if behind_push {
+                let quiet = quiet.contains(&index(position));
+                self.handler_entry(spec, original, position, constant, quiet)
+            } else {
+                let skip = events.falls_quietly(position);
+                self.line_start(spec, original, position, constant, skip)
             };
             self.places.push(place);
         }
+        self.copy_run(original, copied..original.instrs.len());
         let end = index(self.body.instrs.len());
         self.places.push(Place {
             start: end,
@@ -127,6 +121,21 @@ impl Injection {
         self.body.instrs.push(instr);
         self.origins.push(origin);
         index(self.body.instrs.len() - 1)
+    }
+
+    /// Copies instructions that get no probe.
+    fn copy_run(&mut self, original: &Body, range: Range<usize>) {
+        let start = index(self.body.instrs.len());
+        self.body
+            .instrs
+            .extend_from_slice(&original.instrs[range.clone()]);
+        self.origins.extend(index(range.start)..index(range.end));
+        self.places
+            .extend((start..).take(range.len()).map(|at| Place {
+                start: at,
+                enter: at,
+                line: at,
+            }));
     }
 
     fn copy(&mut self, original: &Body, position: usize) -> u32 {

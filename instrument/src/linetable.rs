@@ -6,6 +6,7 @@
 //! [`Encoder`].
 
 use crate::error::Reason;
+use crate::instr::Body;
 use crate::varint::{read_little, read_signed, write_little, write_signed};
 
 /// A source range: lines from 1, columns from 0, in UTF-8 bytes; -1 where there is none.
@@ -55,51 +56,62 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next entry: code units covered and their location.
+    #[inline]
     pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
         self.read().ok_or(Reason::BadLineTable)
     }
 
-    fn byte(&mut self) -> Option<i32> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(i32::from(byte))
-    }
-
+    #[inline]
     fn read(&mut self) -> Option<(u32, Location)> {
-        let first = *self.bytes.get(self.at)?;
-        self.at += 1;
-        if first & 0x80 == 0 {
-            return None;
-        }
+        let rest = self.bytes.get(self.at..)?;
+        let &first = rest.first()?;
         let units = u32::from(first & 7) + 1;
-        let kind = first >> 3 & 15;
-        let location = match kind {
-            NOTHING => Location::NONE,
-            NO_COLUMNS => {
-                self.line = self.line.checked_add(self.signed()?)?;
-                self.columns(0, -1, -1)?
-            }
-            LONG => {
-                self.line = self.line.checked_add(self.signed()?)?;
-                let lines = self.unsigned()?;
-                let column = self.unsigned()?.checked_sub(1)?;
-                let end_column = self.unsigned()?.checked_sub(1)?;
-                self.columns(lines, column, end_column)?
+        // Bit 7 marks the first byte, so that kinds are 16 and more here.
+        let kind = (first >> 3).wrapping_sub(16);
+        let mut lines = 0;
+        let (column, end_column);
+        match kind {
+            0..=SHORT_LAST => {
+                let &byte = rest.get(1)?;
+                self.at += 2;
+                column = i32::from(kind << 3 | byte >> 4);
+                end_column = column + i32::from(byte & 15);
             }
             ONE_LINE_FIRST..=ONE_LINE_LAST => {
-                let delta = i32::from(kind - ONE_LINE_FIRST);
-                self.line = self.line.checked_add(delta)?;
-                let (column, end_column) = (self.byte()?, self.byte()?);
-                self.columns(0, column, end_column)?
+                let (&start, &end) = (rest.get(1)?, rest.get(2)?);
+                self.at += 3;
+                self.line = self.line.checked_add(i32::from(kind - ONE_LINE_FIRST))?;
+                (column, end_column) = (i32::from(start), i32::from(end));
             }
-            0..=SHORT_LAST => {
-                let byte = self.byte()?;
-                let column = i32::from(kind) << 3 | byte >> 4;
-                self.columns(0, column, column + (byte & 15))?
+            NO_COLUMNS => {
+                self.at += 1;
+                self.line = self.line.checked_add(self.signed()?)?;
+                (column, end_column) = (-1, -1);
             }
-            16.. => return None,
-        };
-        Some((units, location))
+            LONG => {
+                self.at += 1;
+                self.line = self.line.checked_add(self.signed()?)?;
+                lines = self.unsigned()?;
+                column = self.unsigned()? - 1;
+                end_column = self.unsigned()? - 1;
+            }
+            NOTHING => {
+                self.at += 1;
+                return Some((units, Location::NONE));
+            }
+            _ => return None,
+        }
+        // A negative line would read as "none".
+        let end_line = self.line.checked_add(lines).filter(|_| self.line >= 0)?;
+        Some((
+            units,
+            Location {
+                line: self.line,
+                end_line,
+                column,
+                end_column,
+            },
+        ))
     }
 
     fn signed(&mut self) -> Option<i32> {
@@ -109,49 +121,48 @@ impl<'a> Decoder<'a> {
     fn unsigned(&mut self) -> Option<i32> {
         read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
     }
-
-    /// A location on the current line; a negative line would read as "none" and is refused.
-    fn columns(&self, lines: i32, column: i32, end_column: i32) -> Option<Location> {
-        (self.line >= 0).then_some(())?;
-        Some(Location {
-            line: self.line,
-            end_line: self.line.checked_add(lines)?,
-            column,
-            end_column,
-        })
-    }
 }
 
 /// Writes a line table as `Python/assemble.c` (`Python/compile.c` in 3.11) does.
 ///
 /// Up to 3.11 each instruction starts an entry; later compilers merge neighbours with the same
 /// location first and then cut at eight units.
-pub(crate) struct Encoder {
+pub(crate) struct Encoder<'b> {
     out: Vec<u8>,
     line: i32,
     merges: bool,
-    run: Option<(Location, u32)>,
+    locations: &'b [Location],
+    /// The location and the code units of the entry that is still open; no units at first.
+    current: u32,
+    units: u32,
 }
 
-impl Encoder {
-    pub(crate) fn new(first_line: i32, merges: bool, capacity: usize) -> Self {
+impl<'b> Encoder<'b> {
+    pub(crate) fn new(merges: bool, first_line: i32, body: &'b Body) -> Self {
         Self {
-            out: Vec::with_capacity(capacity),
+            out: Vec::with_capacity(body.instrs.len() * 3),
             line: first_line,
             merges,
-            run: None,
+            locations: &body.locations,
+            current: 0,
+            units: 0,
         }
     }
 
-    /// Appends one instruction of `units` code units.
-    pub(crate) fn push(&mut self, location: Location, units: u32) {
-        match &mut self.run {
-            Some((current, count)) if self.merges && *current == location => *count += units,
-            _ => {
-                self.flush();
-                self.run = Some((location, units));
-            }
+    /// Appends one instruction of `units` code units; `location` is an index in the body.
+    pub(crate) fn push(&mut self, location: u32, units: u32) {
+        if self.merges && self.same(location) {
+            self.units += units;
+        } else {
+            self.flush();
+            self.current = location;
+            self.units = units;
         }
+    }
+
+    fn same(&self, location: u32) -> bool {
+        self.current == location
+            || self.locations[self.current as usize] == self.locations[location as usize]
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
@@ -160,14 +171,16 @@ impl Encoder {
     }
 
     fn flush(&mut self) {
-        let Some((location, mut units)) = self.run.take() else {
+        if self.units == 0 {
             return;
-        };
-        while units > 8 {
-            self.entry(location, 8);
-            units -= 8;
         }
-        self.entry(location, units);
+        let location = self.locations[self.current as usize];
+        while self.units > 8 {
+            self.entry(location, 8);
+            self.units -= 8;
+        }
+        self.entry(location, self.units);
+        self.units = 0;
     }
 
     fn entry(&mut self, location: Location, units: u32) {
