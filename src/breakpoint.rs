@@ -112,6 +112,11 @@ impl Breakpoint {
         self.hits.load(Ordering::Relaxed)
     }
 
+    /// Counts from nothing again.
+    pub fn forget_hits(&self) {
+        self.hits.store(0, Ordering::Relaxed);
+    }
+
     /// Whether its probes do anything.
     pub fn is_armed(&self) -> bool {
         self.armed.load(Ordering::Relaxed)

@@ -84,10 +84,10 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     let hit = Hit { breakpoint: handle, frame, line: probe.line, function, hits };
     let result = {
         let _quiet = Quiet::enter();
-        callback.call1(py, (hit,))
+        callback.call(py, hit)
     };
     match result {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         // An error of the callback is not the program's; leaving it (`SystemExit`,
         // `KeyboardInterrupt`) is what the callback wants for the program.
         Err(error) if error.is_instance_of::<PyException>(py) => {
@@ -101,14 +101,44 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     }
 }
 
-fn callback_of(py: Python<'_>, id: u64) -> Option<Py<PyAny>> {
+enum Callback {
+    /// Of one breakpoint: called with the hit.
+    Own(Py<PyAny>),
+    /// Of all others: called with the hit and the trace function of the thread; returns the trace
+    /// function to go on with, so that it can step.
+    Default(Py<PyAny>),
+}
+
+impl Callback {
+    /// Calls it without tracing: a tracer is not to see what runs for a breakpoint.
+    fn call(&self, py: Python<'_>, hit: Hit) -> PyResult<()> {
+        let sys = py.import("sys")?;
+        let trace = sys.call_method0("gettrace")?;
+        if !trace.is_none() {
+            sys.call_method1("settrace", (py.None(),))?;
+        }
+        let result = match self {
+            Self::Own(callback) => callback.call1(py, (hit,)).map(|_| trace.clone()),
+            Self::Default(callback) => {
+                callback.call1(py, (hit, &trace)).map(|next| next.into_bound(py))
+            }
+        };
+        let next = result.as_ref().unwrap_or(&trace);
+        if !(trace.is_none() && next.is_none()) {
+            sys.call_method1("settrace", (next,))?;
+        }
+        result.map(|_| ())
+    }
+}
+
+fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
     let own = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(callback) = own.get(&id) {
-        return Some(callback.clone_ref(py));
+        return Some(Callback::Own(callback.clone_ref(py)));
     }
     drop(own);
     let default = DEFAULT_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
-    default.as_ref().map(|callback| callback.clone_ref(py))
+    default.as_ref().map(|callback| Callback::Default(callback.clone_ref(py)))
 }
 
 /// While it lives, nothing hits in this thread.

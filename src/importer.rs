@@ -13,7 +13,7 @@ use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
 use crate::store::{self, Source};
 use crate::variant::{self, Variant};
-use crate::{hit, interpreter, link};
+use crate::{bind, hit, interpreter, link};
 
 /// The module whose `exec` runs pytest's rewritten test modules.
 const PYTEST_REWRITER: &str = "_pytest.assertion.rewrite";
@@ -124,6 +124,7 @@ fn load_stored<'py>(
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     let stored = store::find(py, source)?;
+    bind::remember_source(&wanted.file);
     let loaded = link::load(py, stored.code(), &stored.placement, wanted, Tier::Import);
     let code = told(wanted, loaded)?;
     // Entries know no path: the code says where its source is now.
@@ -143,6 +144,7 @@ fn instrumented<'py>(
     if let Some(source) = source {
         store::put(py, source, &variant);
     }
+    bind::remember_source(&wanted.file);
     told(wanted, link::load(py, &variant.code, &variant.placement, wanted, tier))
 }
 

@@ -42,6 +42,12 @@ pub(crate) fn cancel(py: Python<'_>) {
     remember(None);
 }
 
+/// Whether the main script is being waited for.
+#[pyfunction]
+pub(crate) fn awaits_main() -> bool {
+    AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+}
+
 /// Whether an eval-frame function other than the interpreter's own is installed.
 #[pyfunction]
 pub(crate) fn eval_frame_hooked(py: Python<'_>) -> bool {
@@ -62,8 +68,13 @@ fn choose(code: &Bound<'_, PyAny>) -> Choice {
     if expected.is_none_or(|expected| *expected != *registry::file_name(&path)) {
         return Choice::Wait;
     }
-    importer::variant_of(code, Tier::Entry)
-        .map_or(Choice::Original, |variant| Choice::Replace(variant.unbind()))
+    match importer::variant_of(code, Tier::Entry) {
+        Some(variant) => Choice::Replace(variant.unbind()),
+        None => {
+            remember(None);
+            Choice::Original
+        }
+    }
 }
 
 fn replaced(_py: Python<'_>, outcome: Result<(), &'static str>) {

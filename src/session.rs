@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{events, hit, interpreter, main_script, registry, store};
+use crate::{bind, events, hit, interpreter, main_script, registry, run, store};
 
 /// What `dapper run` asks of the process that runs the program.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -39,9 +39,17 @@ pub(crate) struct Asked {
     pub(crate) message: Option<String>,
 }
 
-/// Takes up the session that the environment describes; true when stops have to prompt.
+/// Takes up the session that the environment describes.
+///
+/// Returns whether stops have to prompt, and the process that `dapper run` became.
 #[pyfunction]
-fn take_up(session: &str) -> PyResult<bool> {
+fn take_up(session: &str) -> PyResult<(bool, u32)> {
+    let session = match session.strip_prefix('@') {
+        Some(path) => &std::fs::read_to_string(path).map_err(|error| {
+            PyOSError::new_err(format!("DAPPER_SESSION {path} cannot be read: {error}"))
+        })?,
+        None => session,
+    };
     let session: Session = serde_json::from_str(session)
         .map_err(|error| PyValueError::new_err(format!("DAPPER_SESSION is malformed: {error}")))?;
     if let Some(folder) = session.cache_dir {
@@ -58,7 +66,7 @@ fn take_up(session: &str) -> PyResult<bool> {
     if let Some(path) = session.events {
         record_to(&path)?;
     }
-    Ok(prompts)
+    Ok((prompts, session.main_pid))
 }
 
 /// Adds a breakpoint for the file at `path`.
@@ -141,11 +149,33 @@ fn record_to(path: &str) -> PyResult<()> {
     Ok(())
 }
 
+/// Starts the counts of a forked child from nothing.
+#[pyfunction]
+fn forked() {
+    registry::all().iter().for_each(|breakpoint| breakpoint.forget_hits());
+}
+
 /// Writes what is waiting to be written.
 #[pyfunction]
 fn flush() {
     events::flush();
     store::flush();
+}
+
+/// Ends the record of hits.
+#[pyfunction]
+fn close_record() {
+    if let Some(problem) = events::close() {
+        hit::tell(&problem);
+    }
+    hit::refresh_attention();
+    store::flush();
+}
+
+/// Records why no breakpoint can be reached at all.
+#[pyfunction]
+fn refuse_all(reason: &str) {
+    registry::all().iter().for_each(|breakpoint| breakpoint.refuse(reason));
 }
 
 /// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
@@ -157,11 +187,7 @@ fn conclude(main_pid: u32) {
             conclude_one(&breakpoint);
         }
     }
-    if let Some(problem) = events::close() {
-        hit::tell(&problem);
-    }
-    hit::refresh_attention();
-    store::flush();
+    close_record();
 }
 
 fn conclude_one(breakpoint: &Arc<Breakpoint>) {
@@ -207,10 +233,17 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_stop_callback, module)?)?;
     module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
     module.add_function(wrap_pyfunction!(record_to, module)?)?;
+    module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
     module.add_function(wrap_pyfunction!(conclude, module)?)?;
     module.add_function(wrap_pyfunction!(unsupported, module)?)?;
     module.add_function(wrap_pyfunction!(cancel_main, module)?)?;
+    module.add_function(wrap_pyfunction!(bind::bind, module)?)?;
+    module.add_function(wrap_pyfunction!(bind::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(close_record, module)?)?;
+    module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
+    module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
+    module.add_function(wrap_pyfunction!(run::command, module)?)?;
     module.add_function(wrap_pyfunction!(importer::exec, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
