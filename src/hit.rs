@@ -80,7 +80,7 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     // Called from native code, so frame 0 is the one that reached the probe.
     let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
     let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
-    let function = probe.function.clone();
+    let function = probe.function.to_string();
     let hit = Hit { breakpoint: handle, frame, line: probe.line, function, hits };
     let result = {
         let _quiet = Quiet::enter();

@@ -91,7 +91,7 @@ impl<'a> Targets<'a> {
         }
         self.placed.insert(site.line, true);
         let breakpoints = breakpoints.into_boxed_slice();
-        let probe = Probe { breakpoints, function: site.qualname.clone(), line: site.line, tier };
+        let probe = Probe { breakpoints, function: Arc::clone(&site.qualname), line: site.line, tier };
         Ok((site.constant as usize, Py::new(py, probe)?.into_any()))
     }
 

@@ -18,7 +18,7 @@ use crate::hit;
 #[pyclass(frozen, module = "dapper._engine")]
 pub(crate) struct Probe {
     pub(crate) breakpoints: Box<[Arc<Breakpoint>]>,
-    pub(crate) function: String,
+    pub(crate) function: Arc<str>,
     pub(crate) line: u32,
     pub(crate) tier: Tier,
 }

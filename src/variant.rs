@@ -5,23 +5,11 @@
 //! entry. The encoding is little-endian `u32`s and length-prefixed UTF-8, private to one engine
 //! version, because the key of an entry holds that version ([`ENGINE`]).
 
+pub use instrument::Site;
 use instrument::{PyVersion, Wanted};
 
 /// The engine version that keys carry: a variant of another engine is never looked at.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
-
-/// One placeholder of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Site {
-    /// Indices into successive `co_consts`, from the module's code object to the probe's.
-    pub path: Vec<u32>,
-    /// Index of the placeholder in the constants of that code object.
-    pub constant: u32,
-    /// The line that the probe stands on.
-    pub line: u32,
-    /// `co_qualname` of the code object.
-    pub qualname: String,
-}
 
 /// What became of one requested line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +58,7 @@ pub fn make(
     wanted: Wanted<'_>,
 ) -> Result<Variant, instrument::Error> {
     let made = instrument::instrument(version, marshalled, wanted)?;
-    let mut sites: Vec<Site> = made
-        .sites
-        .into_iter()
-        .map(|site| Site {
-            path: site.path,
-            constant: site.constant,
-            line: site.line,
-            qualname: site.qualname,
-        })
-        .collect();
+    let mut sites = made.sites;
     sites.sort_by(|a, b| a.path.cmp(&b.path));
     let lines = made.lines.into_iter().map(|line| SnappedLine {
         requested: line.requested,
@@ -147,10 +126,10 @@ impl Placement {
         let mut input = Input(bytes);
         let sites = input.list(|input| {
             Some(Site {
-                path: input.list(Input::u32)?,
+                path: input.list(Input::u32)?.into(),
                 constant: input.u32()?,
                 line: input.u32()?,
-                qualname: input.text()?,
+                qualname: input.text()?.into(),
             })
         })?;
         let lines = input.list(|input| {
@@ -218,7 +197,7 @@ mod tests {
 
     fn example() -> Placement {
         Placement {
-            sites: vec![Site { path: vec![3, 0], constant: 9, line: 12, qualname: "f.<locals>.é".into() }],
+            sites: vec![Site { path: [3, 0].into(), constant: 9, line: 12, qualname: "f.<locals>.é".into() }],
             lines: vec![
                 SnappedLine { requested: 11, actual: Ok(12) },
                 SnappedLine { requested: 99, actual: Err("no code at or after line 99".into()) },
