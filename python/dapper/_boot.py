@@ -1,0 +1,54 @@
+"""Takes up the session of `dapper run` in a starting interpreter.
+
+Importing this module is enough, and importing it twice does nothing more. It runs before the
+program, so it imports as little as it can, and no failure of it may keep the program from running.
+"""
+
+import atexit
+import os
+import sys
+
+__all__: list[str] = []
+
+
+def _take_up(session: str) -> None:
+    from dapper import _engine, hooks  # noqa: PLC0415 - only a process that is asked pays for it
+
+    prompts, main_pid = _engine.take_up(session)
+    if prompts:
+        _engine.set_stop_callback(_stop)
+    reason = _engine.unsupported()
+    if reason is not None:
+        _engine.refuse_all(reason)
+    elif not _engine.is_idle():
+        import runpy  # noqa: F401, PLC0415 - its `exec` runs the main modules of children
+
+        hooks.install()
+        script = sys.argv[0] if sys.argv else ""
+        _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
+    atexit.register(_engine.conclude, main_pid)
+    leave = os._exit
+
+    def _exit(status: int) -> None:
+        _engine.conclude(main_pid)
+        leave(status)
+
+    os._exit = _exit  # type: ignore[assignment]
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_engine.flush, after_in_child=_engine.forked)
+
+
+def _stop(hit: object, trace: object) -> object:
+    # pdb is loaded at the first stop, not at the start of every program.
+    from dapper import _engine, prompt  # noqa: PLC0415
+
+    _engine.set_stop_callback(prompt.stop)
+    return prompt.stop(hit, trace)  # type: ignore[arg-type]
+
+
+_session = os.environ.get("DAPPER_SESSION")
+if _session and not sys.flags.ignore_environment:
+    try:
+        _take_up(_session)
+    except Exception as error:  # noqa: BLE001 - the program runs, with or without breakpoints
+        sys.stderr.write(f"dapper: the program runs without breakpoints: {error}\n")

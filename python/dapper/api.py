@@ -1,0 +1,169 @@
+"""The public functions: a session, and the breakpoints in it."""
+
+import os
+from typing import TYPE_CHECKING
+
+from dapper import _engine, hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Literal
+
+    from dapper._engine import Breakpoint, Hit
+
+    Kind = Literal["stop", "log", "count"]
+    Path = str | os.PathLike[str]
+
+__all__ = [
+    "Config",
+    "Status",
+    "add_breakpoint",
+    "breakpoints",
+    "clear_breakpoints",
+    "remove_breakpoint",
+    "start",
+    "status",
+    "stop",
+]
+
+
+class Config:
+    """How a session behaves.
+
+    `cache_dir` is where instrumented code is kept; `None` is the user's cache folder. It counts
+    when the store is first used: a later session in the same process keeps that store.
+    `events` is a file that gets every hit as a JSON line; `"-"` is standard output.
+    `every_line` holds patterns of files that get a counting probe on every line.
+    """
+
+    __slots__ = ("cache_dir", "events", "every_line")
+
+    def __init__(
+        self,
+        *,
+        cache_dir: "Path | None" = None,
+        events: "Path | None" = None,
+        every_line: "Sequence[str]" = (),
+    ) -> None:
+        self.cache_dir = cache_dir
+        self.events = events
+        self.every_line = tuple(every_line)
+
+
+class Status:
+    """What a session is doing.
+
+    `active` tells whether a session was started and not stopped, `unsupported` why this
+    interpreter cannot hold probes (if it cannot), `hooks` what is hooked in the interpreter now,
+    and `breakpoints` all breakpoints, oldest first.
+    """
+
+    __slots__ = ("active", "breakpoints", "hooks", "unsupported")
+
+    def __init__(self) -> None:
+        self.active: bool = _Session.active
+        self.unsupported: str | None = _engine.unsupported()
+        self.hooks: list[str] = hooks.installed()
+        self.breakpoints: list[Breakpoint] = _engine.breakpoints()
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"Status({', '.join(shown)})"
+
+
+class _Session:
+    active = False
+
+
+def start(config: Config | None = None) -> None:
+    """Begin a session. While nothing is asked for, nothing is hooked."""
+    config = config or Config()
+    if _Session.active:
+        raise RuntimeError("a session is active: call stop() first")
+    _engine.set_every_line(list(config.every_line))
+    if config.cache_dir is not None:
+        _engine.set_cache_dir(os.fspath(config.cache_dir))
+    if config.events is not None:
+        _engine.record_to(os.fspath(config.events))
+    _Session.active = True
+    _follow()
+
+
+def stop() -> None:
+    """End the session: all breakpoints and hooks go, and the original code comes back."""
+    for breakpoint_ in _engine.breakpoints():
+        _engine.remove(breakpoint_)
+    _engine.clear()
+    _engine.restore()
+    _engine.close_record()
+    _Session.active = False
+    _follow()
+
+
+def status() -> Status:
+    """Tell what the session is doing."""
+    return Status()
+
+
+def add_breakpoint(
+    file: "Path",
+    line: int,
+    *,
+    on_hit: "Callable[[Hit], object] | None" = None,
+    log_message: str | None = None,
+    kind: "Kind | None" = None,
+) -> "Breakpoint":
+    """Ask for a breakpoint, and say where it went.
+
+    A breakpoint with `on_hit` calls it at each hit, from the frame that was hit; one with
+    `log_message` writes that text to standard error; one of kind `"count"` only counts; any other
+    prompts with pdb. Code that is loaded is bound at once; a file that is not loaded yet is
+    instrumented when it is imported. `Breakpoint.verified` and `Breakpoint.reason` tell.
+    """
+    if not _Session.active:
+        raise RuntimeError("no session is active: call start() first")
+    if line < 1:
+        raise ValueError(f"line {line} does not exist: lines count from 1")
+    if kind is None:
+        kind = "stop" if log_message is None else "log"
+    if kind == "log" and log_message is None:
+        raise ValueError('kind "log" needs a log_message')
+    if kind != "log" and log_message is not None:
+        raise ValueError(f'log_message is for kind "log", not {kind!r}')
+    if kind != "stop" and on_hit is not None:
+        raise ValueError(f'on_hit is for kind "stop", not {kind!r}')
+    if kind == "stop" and on_hit is None:
+        from dapper import prompt  # noqa: PLC0415 - pdb is only loaded when something may prompt
+
+        _engine.set_stop_callback(prompt.stop)
+    asked = _engine.add(os.fspath(file), line, kind, log_message, on_hit)
+    _follow()
+    _engine.bind(asked.file)
+    return asked
+
+
+def remove_breakpoint(breakpoint: "Breakpoint") -> None:  # noqa: A002 - the word of the API
+    """Take a breakpoint out; its file gets its other code back where it can be reached."""
+    if not _engine.remove(breakpoint):
+        raise ValueError(f"{breakpoint!r} was removed before")
+    _engine.bind(breakpoint.file)
+    _follow()
+
+
+def clear_breakpoints() -> None:
+    """Take all breakpoints out."""
+    for breakpoint_ in _engine.breakpoints():
+        remove_breakpoint(breakpoint_)
+
+
+def breakpoints() -> "list[Breakpoint]":
+    """Return all breakpoints, oldest first."""
+    return _engine.breakpoints()
+
+
+def _follow() -> None:
+    """Hook what has to be hooked for what is asked for now, and nothing else."""
+    if _Session.active and not _engine.is_idle():
+        hooks.install()
+    else:
+        hooks.uninstall()

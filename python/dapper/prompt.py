@@ -1,0 +1,122 @@
+"""The prompt at a stop: pdb, entered from a probe instead of from a trace function.
+
+Tracing is on only while the user steps. A step that arrives at a line with a probe stops there
+once: the line event comes first, and the probe that follows in the same pass is passed over.
+"""
+
+import pdb
+import sys
+from types import FrameType
+from typing import Any, Protocol
+
+from dapper._engine import Hit
+
+__all__ = ["Prompt", "stop"]
+
+# A line event and the probe of the same line are at most this many bytes of bytecode apart:
+# three prefixes and the load of the probe.
+_PROBE_LENGTH = 8
+
+
+class TraceFunction(Protocol):
+    """What `sys.gettrace` returns."""
+
+    def __call__(self, frame: FrameType, event: str, arg: Any, /) -> Any: ...  # noqa: ANN401, D102
+
+
+class Prompt(pdb.Pdb):
+    """A pdb that is entered at a probe and traces only while stepping."""
+
+    def __init__(self) -> None:
+        # The program keeps its own handling of SIGINT.
+        super().__init__(nosigint=True)
+        self._line_event: tuple[FrameType, int, int] | None = None
+        self._continues = False
+
+    def stop_at(self, frame: FrameType, trace: TraceFunction | None) -> TraceFunction | None:
+        """Prompt in `frame`, and return the trace function to go on with."""
+        stepping = trace == self.trace_dispatch
+        if stepping and self._just_stopped(frame):
+            return trace
+        if not stepping:
+            self.reset()
+            self._watch(frame)
+        self._continues = False
+        self._prompt(frame)
+        if self._continues and not self.breaks:
+            return None if stepping else trace
+        if self.quitting:
+            raise SystemExit(1)
+        return self.trace_dispatch
+
+    def passed_over(self, frame: FrameType) -> bool:
+        """Whether the line event of this very pass has prompted already."""
+        return self._just_stopped(frame)
+
+    def user_line(self, frame: FrameType) -> None:
+        """Prompt at a line event, and remember where it was."""
+        self._line_event = (frame, frame.f_lineno, frame.f_lasti)
+        super().user_line(frame)
+
+    def set_continue(self) -> None:
+        """Go on without tracing until the next probe."""
+        self._continues = True
+        super().set_continue()
+
+    def do_quit(self, arg: str) -> bool:
+        """q(uit) | exit
+
+        End the program, with exit status 1.
+        """
+        self.set_quit()
+        raise SystemExit(1)
+
+    do_q = do_quit
+    do_exit = do_quit
+
+    def do_EOF(self, arg: str) -> bool:  # noqa: N802 - the name is pdb's
+        """EOF
+
+        End the program, as `quit` does.
+        """
+        self.message("")
+        return self.do_quit(arg)
+
+    def _just_stopped(self, frame: FrameType) -> bool:
+        event, self._line_event = self._line_event, None
+        if event is None:
+            return False
+        where, line, offset = event
+        return (
+            where is frame
+            and line == frame.f_lineno
+            and 0 <= frame.f_lasti - offset <= _PROBE_LENGTH
+        )
+
+    def _watch(self, frame: FrameType) -> None:
+        caller: FrameType | None = frame
+        while caller is not None:
+            caller.f_trace = self.trace_dispatch
+            self.botframe = caller
+            caller = caller.f_back
+
+    def _prompt(self, frame: FrameType) -> None:
+        enter = getattr(self, "set_enterframe", None)
+        if enter is None:
+            self.interaction(frame, None)
+            return
+        with enter(frame):
+            self.interaction(frame, None)
+
+
+_prompts: list[Prompt] = []
+
+
+def stop(hit: Hit, trace: TraceFunction | None) -> TraceFunction | None:
+    """Prompt at a hit; the callback of every stop that has none of its own."""
+    if not _prompts:
+        _prompts.append(Prompt())
+    prompt = _prompts[0]
+    if prompt.passed_over(hit.frame):
+        return trace
+    return prompt.stop_at(hit.frame, trace)

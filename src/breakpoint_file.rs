@@ -1,0 +1,193 @@
+//! Breakpoint files: the TOML that `dapper run --breakpoints` and `dapper-instrument precompile
+//! --breakpoints` both read.
+//!
+//! ```toml
+//! [[breakpoint]]
+//! file = "app/models.py"    # from the folder of this file, else from the current folder
+//! line = 42
+//! kind = "log"              # "stop" (when absent), "log" or "count"
+//! message = "saving"        # for "log"
+//! ```
+//! Relies on nothing but the text and the file system's idea of an absolute path.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// What a breakpoint does when it is hit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Stop and show a prompt.
+    #[default]
+    Stop,
+    /// Write the message and go on.
+    Log,
+    /// Only count.
+    Count,
+}
+
+/// One `[[breakpoint]]` of a breakpoint file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileBreakpoint {
+    /// The source file, canonical when it exists.
+    pub file: PathBuf,
+    /// The line as the user asked for it, from 1.
+    pub line: u32,
+    /// What a hit does.
+    pub kind: Kind,
+    /// The text of a log breakpoint.
+    pub message: Option<String>,
+}
+
+/// Why a breakpoint file was refused; every message names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("cannot read the breakpoint file {}: {source}", path.display())]
+    Unreadable {
+        /// The breakpoint file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key or a value is not one of ours.
+    #[error("{}: {message}", path.display())]
+    Malformed {
+        /// The breakpoint file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        message: String,
+    },
+    /// A breakpoint is well formed and makes no sense.
+    #[error("{}: breakpoint {number}: {message}", path.display())]
+    Invalid {
+        /// The breakpoint file.
+        path: PathBuf,
+        /// Which breakpoint of the file, from 1.
+        number: usize,
+        /// What is wrong with it.
+        message: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default)]
+    breakpoint: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    file: PathBuf,
+    line: u32,
+    #[serde(default)]
+    kind: Kind,
+    message: Option<String>,
+}
+
+/// Reads and checks the breakpoint file at `path`.
+pub fn read(path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text, path)
+}
+
+/// Checks the text of a breakpoint file; `path` is where it stands, for messages and for the
+/// files it names.
+pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
+    let document: Document = toml::from_str(text).map_err(|error| Error::Malformed {
+        path: path.to_owned(),
+        message: error.to_string().trim_end().to_owned(),
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let check = |(index, row): (usize, Row)| {
+        let invalid = |message| Error::Invalid {
+            path: path.to_owned(),
+            number: index + 1,
+            message,
+        };
+        if row.line == 0 {
+            return Err(invalid("line 0 does not exist: lines count from 1"));
+        }
+        if row.kind == Kind::Log && row.message.is_none() {
+            return Err(invalid("kind \"log\" needs a message"));
+        }
+        if row.kind != Kind::Log && row.message.is_some() {
+            return Err(invalid("message is for kind \"log\" only"));
+        }
+        let file = resolve(&row.file, folder);
+        Ok(FileBreakpoint {
+            file,
+            line: row.line,
+            kind: row.kind,
+            message: row.message,
+        })
+    };
+    document
+        .breakpoint
+        .into_iter()
+        .enumerate()
+        .map(check)
+        .collect()
+}
+
+fn resolve(file: &Path, folder: &Path) -> PathBuf {
+    let beside = folder.join(file);
+    let chosen = if beside.exists() {
+        beside
+    } else {
+        file.to_owned()
+    };
+    chosen
+        .canonicalize()
+        .or_else(|_| std::path::absolute(&chosen))
+        .unwrap_or(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(text: &str) -> String {
+        parse(text, Path::new("points.toml"))
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let text = "[[breakpoint]]\nfile='/a.py'\nline=3\n[[breakpoint]]\nfile='/a.py'\nline=4\nkind='log'\nmessage='m'\n";
+        let found = parse(text, Path::new("points.toml")).expect("valid");
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].line, found[0].kind), (3, Kind::Stop));
+        assert_eq!(
+            (found[1].kind, found[1].message.as_deref()),
+            (Kind::Log, Some("m"))
+        );
+    }
+
+    #[test]
+    fn refuses_with_the_file_and_the_cause() {
+        assert!(messages("[[breakpoint]]\nfile='a'\nline=0\n").contains("breakpoint 1: line 0"));
+        assert!(
+            messages("[[breakpoint]]\nfile='a'\nline=1\nkind='log'\n").contains("needs a message")
+        );
+        assert!(messages("[[breakpoint]]\nfile='a'\nline=1\nstop=1\n").contains("stop"));
+        assert!(messages("[[breakpoint]").starts_with("points.toml: "));
+    }
+
+    #[test]
+    fn files_are_found_beside_the_breakpoint_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("m.py"), "x = 1\n").expect("writes");
+        let points = folder.path().join("points.toml");
+        let found = parse("[[breakpoint]]\nfile='m.py'\nline=1\n", &points).expect("valid");
+        let expected = folder.path().join("m.py").canonicalize().expect("exists");
+        assert_eq!(found[0].file, expected);
+    }
+}

@@ -1,0 +1,164 @@
+//! The record of hits: JSON lines, in the order in which they happened.
+//!
+//! Lines are collected in memory and written whole, by one `write` at a time, to a file opened
+//! for appending, so that the lines of several processes do not mix. What could not be written is
+//! counted and told at the end. The buffer is emptied before a fork, so no line is written twice.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::breakpoint::{Breakpoint, Tier};
+use crate::probe::Probe;
+
+const BUFFER_SIZE: usize = 64 * 1024;
+/// How long a line may wait for company while hits keep coming.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+enum Target {
+    Stdout,
+    File(File),
+}
+
+struct Record {
+    target: Target,
+    buffer: Vec<u8>,
+    written: Instant,
+    lost: u64,
+    problem: Option<io::Error>,
+}
+
+static RECORD: Mutex<Option<Record>> = Mutex::new(None);
+
+#[derive(Serialize)]
+struct HitLine<'a> {
+    event: &'static str,
+    file: &'a str,
+    line: u32,
+    function: &'a str,
+    hits: u64,
+    kind: &'static str,
+    tier: &'static str,
+    message: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct BreakpointLine<'a> {
+    event: &'static str,
+    file: &'a str,
+    requested_line: u32,
+    line: Option<u32>,
+    kind: &'static str,
+    verified: bool,
+    tier: Option<&'static str>,
+    hits: u64,
+    reason: Option<String>,
+    message: Option<&'a str>,
+    pid: u32,
+}
+
+fn lock() -> MutexGuard<'static, Option<Record>> {
+    RECORD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts recording to `path`, or to standard output when it is `-`.
+pub(crate) fn open(path: &str) -> io::Result<()> {
+    let target = if path == "-" {
+        Target::Stdout
+    } else {
+        Target::File(OpenOptions::new().create(true).append(true).open(path)?)
+    };
+    let buffer = Vec::with_capacity(BUFFER_SIZE);
+    *lock() = Some(Record { target, buffer, written: Instant::now(), lost: 0, problem: None });
+    Ok(())
+}
+
+/// Whether hits are recorded.
+pub(crate) fn is_open() -> bool {
+    lock().is_some()
+}
+
+/// Records one hit; false when nothing is recorded.
+pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hits: u64) -> bool {
+    let request = &breakpoint.request;
+    append(&HitLine {
+        event: "hit",
+        file: &request.file,
+        line: probe.line,
+        function: &probe.function,
+        hits,
+        kind: request.kind.as_str(),
+        tier: probe.tier.as_str(),
+        message: request.message.as_deref(),
+    })
+}
+
+/// Records where a breakpoint ended up; false when nothing is recorded.
+pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
+    let request = &breakpoint.request;
+    let whereabouts = breakpoint.whereabouts();
+    append(&BreakpointLine {
+        event: "breakpoint",
+        file: &request.file,
+        requested_line: request.line,
+        line: whereabouts.line,
+        kind: request.kind.as_str(),
+        verified: whereabouts.tier.is_some(),
+        tier: whereabouts.tier.map(Tier::as_str),
+        hits: breakpoint.hits(),
+        reason: whereabouts.reason,
+        message: request.message.as_deref(),
+        pid: std::process::id(),
+    })
+}
+
+fn append(line: &impl Serialize) -> bool {
+    let mut record = lock();
+    let Some(record) = record.as_mut() else { return false };
+    // INVARIANT: writing plain numbers and text into a vector cannot fail.
+    let _ = serde_json::to_writer(&mut record.buffer, line);
+    record.buffer.push(b'\n');
+    if record.buffer.len() >= BUFFER_SIZE || record.written.elapsed() >= PATIENCE {
+        record.write();
+    }
+    true
+}
+
+/// Writes what is waiting.
+pub(crate) fn flush() {
+    if let Some(record) = lock().as_mut() {
+        record.write();
+    }
+}
+
+/// Writes what is waiting and ends the recording; a message when lines were lost.
+pub(crate) fn close() -> Option<String> {
+    let mut record = lock().take()?;
+    record.write();
+    let problem = record.problem?;
+    Some(format!("{} events could not be written: {problem}", record.lost))
+}
+
+impl Record {
+    fn write(&mut self) {
+        if self.buffer.is_empty() {
+            return;
+        }
+        let result = match &mut self.target {
+            Target::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(&self.buffer).and_then(|()| out.flush())
+            }
+            Target::File(file) => file.write_all(&self.buffer),
+        };
+        if let Err(problem) = result {
+            self.lost += self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.problem.get_or_insert(problem);
+        }
+        self.buffer.clear();
+        self.written = Instant::now();
+    }
+}

@@ -1,0 +1,55 @@
+//! Puts objects into the constants of a code object that nobody runs yet.
+//!
+//! A variant comes out of `marshal.loads` with `None` where its probes belong. Until it is first
+//! executed or hashed, and while its constants tuple belongs to it alone, storing into that tuple
+//! cannot be observed: no instruction has been specialised on the old constant (3.14+), no
+//! borrowed reference to it is on a stack (3.15), and no hash of the tuple is cached (3.14+).
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// The references to a constants tuple just read from its code object: the code's and ours.
+const UNSHARED: u32 = 2;
+
+/// Stores `constants` (index, object) into the constants of `code`.
+///
+/// `Ok(false)` means that the tuple is shared with another object or too short, and nothing was
+/// stored. The code object must be fresh: never executed, never hashed.
+pub(crate) fn replace(
+    code: &Bound<'_, PyAny>,
+    constants: &[(usize, Py<PyAny>)],
+) -> PyResult<bool> {
+    let py = code.py();
+    let tuple = code.getattr(pyo3::intern!(py, "co_consts"))?.cast_into::<PyTuple>()?;
+    let n_constants = tuple.len();
+    if reference_count(&tuple) != UNSHARED
+        || constants.iter().any(|(index, _)| *index >= n_constants)
+    {
+        return Ok(false);
+    }
+    let pointer = tuple.into_ptr();
+    // SAFETY: `pointer` carries the reference given up by `into_ptr`; the code object owns the
+    // other one, so the tuple lives on. One reference left is what `PyTuple_SetItem` requires.
+    unsafe { ffi::Py_DecRef(pointer) };
+    let mut stored = Ok(true);
+    for (index, object) in constants {
+        let index = ffi::Py_ssize_t::try_from(*index).unwrap_or(ffi::Py_ssize_t::MAX);
+        let object = object.clone_ref(py).into_ptr();
+        // SAFETY: the thread is attached, `pointer` is a live tuple whose only reference is the
+        // code object's, and the reference to `object` is given away.
+        if unsafe { ffi::PyTuple_SetItem(pointer, index, object) } != 0 {
+            stored = Err(PyErr::fetch(py));
+            break;
+        }
+    }
+    stored
+}
+
+/// The reference count of a mortal object: 3.12+ keep it in the low 32 bits of the word.
+fn reference_count(object: &Bound<'_, PyTuple>) -> u32 {
+    let pointer = object.as_ptr().cast::<u32>();
+    // SAFETY: `object` is alive, and every object of the GIL builds of 3.11 to 3.15 starts with
+    // its reference count, little-endian.
+    unsafe { pointer.read() }
+}

@@ -1,0 +1,193 @@
+//! Offsets of the private structs of CPython 3.11 to 3.15 (GIL builds, 64-bit, little-endian).
+//!
+//! One [`Layout`] a minor version; no offset changed between the patch releases of a minor version.
+//! The numbers come from `offsetof` in the interpreters' own headers, and nothing may rely on
+//! them before the self-check in `eval_frame` has proved them in the running process.
+//! Thread-state offsets differ on Windows, where the thread ids are 32 bits wide.
+
+/// How the word that names a frame's code (and function) is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reference {
+    /// A plain strong pointer.
+    Strong,
+    /// A stack reference: the low two bits are a tag, and bit 0 says that no count is owned.
+    Tagged,
+}
+
+/// `_PyInterpreterFrame`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameLayout {
+    /// The code object that the frame runs.
+    pub(crate) code: usize,
+    /// The function that the frame runs.
+    pub(crate) function: usize,
+    /// Borrowed globals.
+    pub(crate) globals: usize,
+    /// Strong locals mapping, or null.
+    pub(crate) locals: usize,
+    /// The instruction pointer.
+    pub(crate) instruction: usize,
+    /// Which kind of memory holds the frame (`i8`; 0 is the thread's data stack).
+    pub(crate) owner: usize,
+    /// The first local variable; also the size of the fixed part.
+    pub(crate) localsplus: usize,
+    /// How many code units before its first instruction a fresh frame points at.
+    pub(crate) fresh_lead: usize,
+    /// How `code` and `function` are stored.
+    pub(crate) reference: Reference,
+}
+
+/// `PyCodeObject`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodeLayout {
+    /// Number of code units (`ob_size`).
+    pub(crate) units: usize,
+    /// `co_stacksize`.
+    pub(crate) stack_size: usize,
+    /// `co_nlocalsplus`.
+    pub(crate) n_localsplus: usize,
+    /// `co_framesize`, absent in 3.11.
+    pub(crate) frame_size: Option<usize>,
+    /// The code extra slots.
+    pub(crate) extra: usize,
+    /// The first code unit.
+    pub(crate) adaptive: usize,
+}
+
+/// `PyThreadState`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadLayout {
+    /// First free word of the data stack.
+    pub(crate) stack_top: usize,
+    /// End of the current chunk of the data stack.
+    pub(crate) stack_limit: usize,
+}
+
+/// `PyFunctionObject`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FunctionLayout {
+    /// `func_code`.
+    pub(crate) code: usize,
+    /// `func_version` (`u32`).
+    pub(crate) version: usize,
+}
+
+/// `PyGenObject`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GeneratorLayout {
+    /// The embedded frame.
+    pub(crate) frame: usize,
+    /// The execution state (`i8`).
+    pub(crate) state: usize,
+}
+
+/// Everything that the extension reads or writes inside the interpreter, for one minor version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Frames.
+    pub(crate) frame: FrameLayout,
+    /// Code objects.
+    pub(crate) code: CodeLayout,
+    /// Thread states.
+    pub(crate) thread: ThreadLayout,
+    /// Functions.
+    pub(crate) function: FunctionLayout,
+    /// Generators, coroutines and asynchronous generators.
+    pub(crate) generator: GeneratorLayout,
+}
+
+const CODE_312: CodeLayout = CodeLayout {
+    units: 16,
+    stack_size: 64,
+    n_localsplus: 72,
+    frame_size: Some(76),
+    extra: 184,
+    adaptive: 192,
+};
+
+const FRAME_312: FrameLayout = FrameLayout {
+    code: 0,
+    function: 16,
+    globals: 24,
+    locals: 40,
+    instruction: 56,
+    owner: 70,
+    localsplus: 72,
+    fresh_lead: 1,
+    reference: Reference::Strong,
+};
+
+const THREAD_312: ThreadLayout = ThreadLayout { stack_top: 240, stack_limit: 248 };
+const FUNCTION_312: FunctionLayout = FunctionLayout { code: 48, version: 136 };
+const FUNCTION_314: FunctionLayout = FunctionLayout { code: 48, version: 144 };
+const GENERATOR_312: GeneratorLayout = GeneratorLayout { frame: 72, state: 67 };
+
+const V311: Layout = Layout {
+    frame: FrameLayout {
+        code: 32,
+        function: 0,
+        globals: 8,
+        locals: 24,
+        instruction: 56,
+        owner: 69,
+        localsplus: 72,
+        fresh_lead: 1,
+        reference: Reference::Strong,
+    },
+    code: CodeLayout {
+        units: 16,
+        stack_size: 68,
+        n_localsplus: 76,
+        frame_size: None,
+        extra: 176,
+        adaptive: 184,
+    },
+    thread: ThreadLayout { stack_top: 304, stack_limit: 312 },
+    function: FunctionLayout { code: 48, version: 128 },
+    generator: GeneratorLayout { frame: 80, state: 75 },
+};
+
+const V312: Layout = Layout {
+    frame: FRAME_312,
+    code: CODE_312,
+    thread: THREAD_312,
+    function: FUNCTION_312,
+    generator: GENERATOR_312,
+};
+
+const V313: Layout = Layout {
+    frame: FrameLayout { fresh_lead: 0, ..FRAME_312 },
+    code: CodeLayout { extra: 192, adaptive: 200, ..CODE_312 },
+    thread: THREAD_312,
+    function: FUNCTION_312,
+    generator: GENERATOR_312,
+};
+
+const V314: Layout = Layout {
+    frame: FrameLayout {
+        owner: 74,
+        localsplus: 80,
+        fresh_lead: 0,
+        reference: Reference::Tagged,
+        ..FRAME_312
+    },
+    code: CodeLayout { extra: 200, adaptive: 208, ..CODE_312 },
+    thread: THREAD_312,
+    function: FUNCTION_314,
+    generator: GENERATOR_312,
+};
+
+const V315: Layout =
+    Layout { thread: ThreadLayout { stack_top: 264, stack_limit: 272 }, ..V314 };
+
+/// The layout of CPython 3.`minor`, if it is known.
+pub(crate) fn of_minor(minor: u8) -> Option<&'static Layout> {
+    match minor {
+        11 => Some(&V311),
+        12 => Some(&V312),
+        13 => Some(&V313),
+        14 => Some(&V314),
+        15 => Some(&V315),
+        _ => None,
+    }
+}

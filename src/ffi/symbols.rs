@@ -1,0 +1,55 @@
+//! Interpreter functions that the stable ABI does not declare, found by name at run time.
+//!
+//! Looking them up instead of linking them lets the extension load, and say what is missing, in
+//! an interpreter that does not export one of them.
+
+use std::ffi::{CStr, c_int, c_void};
+
+use pyo3::ffi::{PyInterpreterState, PyObject, PyThreadState};
+
+/// An interpreter frame, opaque: its fields are reached through `layout`.
+#[repr(C)]
+pub(crate) struct InterpreterFrame {
+    opaque: [u8; 0],
+}
+
+/// The signature of an eval-frame function (PEP 523), the same in all versions.
+pub(crate) type EvalFrame =
+    unsafe extern "C" fn(*mut PyThreadState, *mut InterpreterFrame, c_int) -> *mut PyObject;
+
+/// The functions that read and replace the eval-frame hook.
+#[derive(Clone, Copy)]
+pub(crate) struct EvalFrameSymbols {
+    /// `_PyInterpreterState_GetEvalFrameFunc`
+    pub(crate) get: unsafe extern "C" fn(*mut PyInterpreterState) -> EvalFrame,
+    /// `_PyInterpreterState_SetEvalFrameFunc`
+    pub(crate) set: unsafe extern "C" fn(*mut PyInterpreterState, EvalFrame),
+    /// `_PyEval_EvalFrameDefault`
+    pub(crate) default: EvalFrame,
+}
+
+impl EvalFrameSymbols {
+    /// Finds the three functions, or names the one that is missing.
+    pub(crate) fn find() -> Result<Self, &'static str> {
+        let get = address(c"_PyInterpreterState_GetEvalFrameFunc")?;
+        let set = address(c"_PyInterpreterState_SetEvalFrameFunc")?;
+        let default = address(c"_PyEval_EvalFrameDefault")?;
+        Ok(Self {
+            // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
+            get: unsafe { std::mem::transmute::<*mut c_void, _>(get) },
+            // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
+            set: unsafe { std::mem::transmute::<*mut c_void, _>(set) },
+            // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
+            default: unsafe { std::mem::transmute::<*mut c_void, EvalFrame>(default) },
+        })
+    }
+}
+
+fn address(name: &'static CStr) -> Result<*mut c_void, &'static str> {
+    // SAFETY: `name` is a C string, and RTLD_DEFAULT searches the objects already loaded.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    if found.is_null() {
+        return Err(name.to_str().unwrap_or("an eval-frame function"));
+    }
+    Ok(found)
+}

@@ -1,0 +1,215 @@
+//! What happens when a probe of an armed breakpoint is reached.
+//!
+//! Owns the stop callback, the callbacks of single breakpoints, and the rule that nothing hits
+//! while a callback runs in the same thread. A count that nobody records never comes here.
+//! A callback is called straight from the probe, so the frame below it is the program's own.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use crate::breakpoint::{Breakpoint, Handle, Kind};
+use crate::events;
+use crate::probe::Probe;
+
+/// Whether counts have to come here too: hits are recorded, or a callback is running.
+pub(crate) static ATTENTIVE: AtomicBool = AtomicBool::new(false);
+
+static CALLBACKS_RUNNING: AtomicUsize = AtomicUsize::new(0);
+static DEFAULT_CALLBACK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
+static CALLBACKS: LazyLock<Mutex<HashMap<u64, Py<PyAny>>>> = LazyLock::new(Mutex::default);
+static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What a callback is told about a hit.
+#[pyclass(frozen, module = "dapper")]
+pub(crate) struct Hit {
+    /// The breakpoint that was hit.
+    #[pyo3(get)]
+    breakpoint: Py<Handle>,
+    /// The frame of the program that reached the probe.
+    #[pyo3(get)]
+    frame: Py<PyAny>,
+    /// The line of the probe.
+    #[pyo3(get)]
+    line: u32,
+    /// `co_qualname` of the code that holds the probe.
+    #[pyo3(get)]
+    function: String,
+    /// How often the breakpoint was hit, this hit included.
+    #[pyo3(get)]
+    hits: u64,
+}
+
+#[pymethods]
+impl Hit {
+    fn __repr__(&self) -> String {
+        let file = &self.breakpoint.get().0.request.file;
+        format!("<Hit {} of {file}:{} in {}>", self.hits, self.line, self.function)
+    }
+}
+
+/// Counts and carries out one hit.
+pub(crate) fn dispatch(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>) -> PyResult<()> {
+    if IN_CALLBACK.get() {
+        return Ok(());
+    }
+    let hits = breakpoint.count();
+    let recorded = events::record_hit(probe, breakpoint, hits);
+    match breakpoint.request.kind {
+        Kind::Count => Ok(()),
+        Kind::Log if recorded => Ok(()),
+        Kind::Log => {
+            write_line(breakpoint.request.message.as_deref().unwrap_or_default());
+            Ok(())
+        }
+        Kind::Stop => stop(py, probe, breakpoint, hits),
+    }
+}
+
+fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) -> PyResult<()> {
+    let Some(callback) = callback_of(py, breakpoint.id) else { return Ok(()) };
+    // Called from native code, so frame 0 is the one that reached the probe.
+    let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
+    let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
+    let function = probe.function.to_string();
+    let hit = Hit { breakpoint: handle, frame, line: probe.line, function, hits };
+    let result = {
+        let _quiet = Quiet::enter();
+        callback.call(py, hit)
+    };
+    match result {
+        Ok(()) => Ok(()),
+        // An error of the callback is not the program's; leaving it (`SystemExit`,
+        // `KeyboardInterrupt`) is what the callback wants for the program.
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            if tell_first(&format!("callback of breakpoint {}", breakpoint.id)) {
+                let _ = std::io::stderr().write_all(b"dapper: error in a breakpoint callback:\n");
+                error.display(py);
+            }
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+enum Callback {
+    /// Of one breakpoint: called with the hit.
+    Own(Py<PyAny>),
+    /// Of all others: called with the hit and the trace function of the thread; returns the trace
+    /// function to go on with, so that it can step.
+    Default(Py<PyAny>),
+}
+
+impl Callback {
+    /// Calls it without tracing: a tracer is not to see what runs for a breakpoint.
+    fn call(&self, py: Python<'_>, hit: Hit) -> PyResult<()> {
+        let sys = py.import("sys")?;
+        let trace = sys.call_method0("gettrace")?;
+        if !trace.is_none() {
+            sys.call_method1("settrace", (py.None(),))?;
+        }
+        let result = match self {
+            Self::Own(callback) => callback.call1(py, (hit,)).map(|_| trace.clone()),
+            Self::Default(callback) => {
+                callback.call1(py, (hit, &trace)).map(|next| next.into_bound(py))
+            }
+        };
+        let next = result.as_ref().unwrap_or(&trace);
+        if !(trace.is_none() && next.is_none()) {
+            sys.call_method1("settrace", (next,))?;
+        }
+        result.map(|_| ())
+    }
+}
+
+fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
+    let own = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(callback) = own.get(&id) {
+        return Some(Callback::Own(callback.clone_ref(py)));
+    }
+    drop(own);
+    let default = DEFAULT_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
+    default.as_ref().map(|callback| Callback::Default(callback.clone_ref(py)))
+}
+
+/// While it lives, nothing hits in this thread.
+struct Quiet;
+
+impl Quiet {
+    fn enter() -> Self {
+        IN_CALLBACK.set(true);
+        CALLBACKS_RUNNING.fetch_add(1, Ordering::Relaxed);
+        ATTENTIVE.store(true, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        IN_CALLBACK.set(false);
+        CALLBACKS_RUNNING.fetch_sub(1, Ordering::Relaxed);
+        refresh_attention();
+    }
+}
+
+/// Recomputes [`ATTENTIVE`] after the recording or the callbacks changed.
+pub(crate) fn refresh_attention() {
+    let attentive = events::is_open() || CALLBACKS_RUNNING.load(Ordering::Relaxed) > 0;
+    ATTENTIVE.store(attentive, Ordering::Relaxed);
+}
+
+/// Sets what a stop calls when its breakpoint has no callback of its own.
+pub(crate) fn set_default_callback(callback: Option<Py<PyAny>>) {
+    let mut default = DEFAULT_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
+    let old = std::mem::replace(&mut *default, callback);
+    drop(default);
+    drop(old);
+}
+
+/// Sets what a stop of one breakpoint calls.
+pub(crate) fn set_callback(id: u64, callback: Py<PyAny>) {
+    CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).insert(id, callback);
+}
+
+/// Forgets the callback of one breakpoint.
+pub(crate) fn forget_callback(id: u64) {
+    let old = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    drop(old);
+}
+
+/// Forgets all callbacks.
+pub(crate) fn forget_callbacks() {
+    let old = std::mem::take(&mut *CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner));
+    drop(old);
+    set_default_callback(None);
+}
+
+fn write_line(text: &str) {
+    // A program whose standard error is gone goes on without its log.
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Writes a message about dapper itself to standard error.
+pub(crate) fn tell(message: &str) {
+    write_line(&format!("dapper: {message}"));
+}
+
+/// Writes a message about dapper itself, once for each message.
+pub(crate) fn tell_once(message: &str) {
+    if tell_first(message) {
+        tell(message);
+    }
+}
+
+fn tell_first(subject: &str) -> bool {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(subject.to_owned())
+}

@@ -1,0 +1,183 @@
+//! How modules come to run their variants: the loader method and the `exec` that stand in.
+//!
+//! [`GetCode`] takes the place of `SourceFileLoader.get_code`, [`exec`] that of `exec` in the
+//! globals of `runpy` and of pytest's assertion rewriter. Both are native, so no frame of ours
+//! shows in a traceback, and both do what they stand for, unchanged, for every file that no
+//! breakpoint names. A failure of ours means the stock path and one logged reason.
+
+use instrument::Wanted;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::breakpoint::Tier;
+use crate::registry::{self, WantedFile};
+use crate::store::{self, Source};
+use crate::variant::{self, Variant};
+use crate::{bind, hit, interpreter, link};
+
+/// The module whose `exec` runs pytest's rewritten test modules.
+const PYTEST_REWRITER: &str = "_pytest.assertion.rewrite";
+
+/// Stands in for `SourceFileLoader.get_code`.
+#[pyclass(frozen, module = "dapper._engine", dict)]
+pub(crate) struct GetCode {
+    /// What it stands in for.
+    #[pyo3(get, name = "__wrapped__")]
+    original: Py<PyAny>,
+    loader_type: Py<PyType>,
+}
+
+#[pymethods]
+impl GetCode {
+    #[new]
+    fn new(loader_type: Py<PyType>, original: Py<PyAny>) -> Self {
+        Self { original, loader_type }
+    }
+
+    fn __get__<'py>(
+        slf: &Bound<'py, Self>,
+        instance: Option<&Bound<'py, PyAny>>,
+        _owner: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match instance {
+            None => Ok(slf.clone().into_any()),
+            Some(instance) => {
+                slf.py().import("types")?.getattr("MethodType")?.call1((slf, instance))
+            }
+        }
+    }
+
+    #[pyo3(signature = (loader, fullname))]
+    fn __call__<'py>(
+        &self,
+        loader: &Bound<'py, PyAny>,
+        fullname: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = loader.py();
+        if loader.get_type().is(&self.loader_type)
+            && let Some((path, wanted)) = self.wanted(loader, fullname)
+        {
+            let source = Source::read(py, &path, &wanted);
+            if let Some(code) = source.as_ref().and_then(|source| load_stored(py, source, &path, &wanted)) {
+                return Ok(code);
+            }
+            let code = self.original.bind(py).call1((loader, fullname))?;
+            return Ok(instrumented(&code, &wanted, Tier::Import, source.as_ref()).unwrap_or(code));
+        }
+        self.original.bind(py).call1((loader, fullname))
+    }
+}
+
+impl GetCode {
+    /// The path of the module and what it wants. Never fails: a strange loader wants nothing.
+    fn wanted(&self, loader: &Bound<'_, PyAny>, fullname: &Bound<'_, PyAny>) -> Option<(String, WantedFile)> {
+        let py = loader.py();
+        if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
+            // The module is in `sys.modules` already, and its body has not run yet.
+            if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
+                hit::tell_once(&format!("pytest's rewritten modules are not reached: {error}"));
+            }
+        }
+        let path: String = loader.getattr(pyo3::intern!(py, "path")).ok()?.extract().ok()?;
+        let wanted = registry::wanted(&path)?;
+        Some((path, wanted))
+    }
+}
+
+/// Puts [`exec`] into the globals of a module that is in `sys.modules`.
+fn stand_in_for_exec(py: Python<'_>, module: &str) -> PyResult<()> {
+    let modules = py.import("sys")?.getattr("modules")?;
+    let exec = py.import("dapper._engine")?.getattr("exec")?;
+    modules.get_item(module)?.setattr("exec", exec)
+}
+
+/// Runs `source` as the built-in `exec` does; a code object of a wanted file runs as its variant.
+#[pyfunction]
+#[pyo3(signature = (source, /, *args, **kwargs))]
+pub(crate) fn exec<'py>(
+    source: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = source.py();
+    let variant = variant_of(source, Tier::Import);
+    let source = variant.as_ref().unwrap_or(source);
+    let mut all = vec![source.clone()];
+    all.extend(args.iter());
+    py.import("builtins")?.getattr("exec")?.call(PyTuple::new(py, all)?, kwargs)
+}
+
+/// The variant of a code object that is about to run for the first time, if its file wants one.
+pub(crate) fn variant_of<'py>(code: &Bound<'py, PyAny>, tier: Tier) -> Option<Bound<'py, PyAny>> {
+    let path: String = code.getattr("co_filename").ok()?.extract().ok()?;
+    let wanted = registry::wanted(&path)?;
+    if link::carries_probe(code).unwrap_or(true) {
+        return None;
+    }
+    instrumented(code, &wanted, tier, None)
+}
+
+fn load_stored<'py>(
+    py: Python<'py>,
+    source: &Source,
+    path: &str,
+    wanted: &WantedFile,
+) -> Option<Bound<'py, PyAny>> {
+    let stored = store::find(py, source)?;
+    bind::remember_source(&wanted.file);
+    let loaded = link::load(py, stored.code(), &stored.placement, wanted, Tier::Import);
+    let code = told(wanted, loaded)?;
+    // Entries know no path: the code says where its source is now.
+    let fixed = py.import("_imp").and_then(|imp| imp.call_method1("_fix_co_filename", (&code, path)));
+    told(wanted, fixed.map(|_| Ok(code)))
+}
+
+/// Instruments the code of a module; `None` and a reason when the original has to run.
+fn instrumented<'py>(
+    code: &Bound<'py, PyAny>,
+    wanted: &WantedFile,
+    tier: Tier,
+    source: Option<&Source>,
+) -> Option<Bound<'py, PyAny>> {
+    let py = code.py();
+    let variant = told(wanted, make(code, wanted))?;
+    if let Some(source) = source {
+        store::put(py, source, &variant);
+    }
+    bind::remember_source(&wanted.file);
+    told(wanted, link::load(py, &variant.code, &variant.placement, wanted, tier))
+}
+
+/// Compiles the probes that `wanted` asks for into a code object.
+fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Variant, String>> {
+    let py = code.py();
+    let interpreter = match interpreter::current(py) {
+        Ok(interpreter) => interpreter,
+        Err(reason) => return Ok(Err(reason.to_owned())),
+    };
+    let marshalled = py.import("marshal")?.call_method1("dumps", (code,))?;
+    let marshalled: &[u8] = marshalled.extract()?;
+    let lines = wanted.lines();
+    let probes = if wanted.every_line { Wanted::EveryLine } else { Wanted::Lines(&lines) };
+    let made = variant::make(interpreter.version, marshalled, probes);
+    let mut variant = match made {
+        Ok(variant) => variant,
+        Err(error) => return Ok(Err(format!("the code could not be read: {error}"))),
+    };
+    if wanted.every_line {
+        variant.placement.snap(&lines);
+    }
+    Ok(Ok(variant))
+}
+
+/// Turns a failure into a reason of the file's breakpoints and one logged line.
+fn told<T>(wanted: &WantedFile, result: PyResult<Result<T, String>>) -> Option<T> {
+    let reason = match result {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(reason)) => reason,
+        Err(error) => error.to_string(),
+    };
+    wanted.refuse(&reason);
+    hit::tell_once(&format!("{} runs without breakpoints: {reason}", wanted.file));
+    None
+}

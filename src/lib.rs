@@ -1,0 +1,26 @@
+//! The edge between CPython and dapper's engine.
+//!
+//! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
+//! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are what runs at a hit, `events` records it.
+//! `variant` and `store` make and keep variants. `run` is the launcher. Only `ffi` holds unsafe code.
+//! The extension never imports `dapper.*`: Python registers what is to be called.
+
+#![deny(unsafe_code)]
+
+mod bind;
+pub mod breakpoint;
+pub mod breakpoint_file;
+mod events;
+#[allow(unsafe_code, reason = "the one folder that touches interpreter internals")]
+pub mod ffi;
+mod hit;
+mod importer;
+mod interpreter;
+mod link;
+mod main_script;
+mod probe;
+mod registry;
+mod run;
+mod session;
+mod store;
+pub mod variant;

@@ -1,0 +1,125 @@
+//! From marshal bytes to code that can run: loads a variant and puts its probes in place.
+//!
+//! A variant that `marshal.loads` has just made is known to nobody else, so its placeholders can
+//! be replaced (`ffi::consts` says why). One that cannot be linked as a whole is given up: half of
+//! the probes of a module would be worse than none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::breakpoint::{Breakpoint, Tier};
+use crate::ffi;
+use crate::probe::Probe;
+use crate::registry::{self, WantedFile};
+use crate::variant::{Placement, Site};
+
+/// Loads and links a variant; the inner error is the reason why the original has to run.
+pub(crate) fn load<'py>(
+    py: Python<'py>,
+    code: &[u8],
+    placement: &Placement,
+    wanted: &WantedFile,
+    tier: Tier,
+) -> PyResult<Result<Bound<'py, PyAny>, String>> {
+    let bytes = PyBytes::new(py, code);
+    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
+    let mut targets = Targets::new(wanted, placement);
+    for group in placement.sites.chunk_by(|a, b| a.path == b.path) {
+        let probes: Vec<(usize, Py<PyAny>)> =
+            group.iter().map(|site| targets.probe(py, site, tier)).collect::<PyResult<_>>()?;
+        let code = descend(&module, &group[0].path)?;
+        if !ffi::consts::replace(&code, &probes)? {
+            return Ok(Err(format!("the constants of {} are shared", group[0].qualname)));
+        }
+    }
+    targets.report(placement, tier);
+    Ok(Ok(module))
+}
+
+/// The code object at the end of a path of indices into successive `co_consts`.
+pub(crate) fn descend<'py>(code: &Bound<'py, PyAny>, path: &[u32]) -> PyResult<Bound<'py, PyAny>> {
+    let mut code = code.clone();
+    for index in path {
+        code = code.getattr(pyo3::intern!(code.py(), "co_consts"))?.get_item(*index)?;
+    }
+    Ok(code)
+}
+
+/// Whether a code object, or one inside it, holds a probe of ours.
+pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?.cast_into::<PyTuple>()?;
+    for constant in constants {
+        if constant.is_instance_of::<Probe>()
+            || (constant.get_type().is(&code.get_type()) && carries_probe(&constant)?)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Which breakpoints stand on which line of a file.
+struct Targets<'a> {
+    wanted: &'a WantedFile,
+    lines: HashMap<u32, Vec<Arc<Breakpoint>>>,
+    placed: HashMap<u32, bool>,
+}
+
+impl<'a> Targets<'a> {
+    fn new(wanted: &'a WantedFile, placement: &Placement) -> Self {
+        let actual: HashMap<u32, u32> = placement
+            .lines
+            .iter()
+            .filter_map(|line| Some((line.requested, *line.actual.as_ref().ok()?)))
+            .collect();
+        let mut lines: HashMap<u32, Vec<Arc<Breakpoint>>> = HashMap::new();
+        for breakpoint in &wanted.breakpoints {
+            if let Some(line) = actual.get(&breakpoint.request.line) {
+                lines.entry(*line).or_default().push(Arc::clone(breakpoint));
+            }
+        }
+        Self { wanted, lines, placed: HashMap::new() }
+    }
+
+    fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<(usize, Py<PyAny>)> {
+        let mut breakpoints = self.lines.get(&site.line).cloned().unwrap_or_default();
+        if self.wanted.every_line {
+            breakpoints.push(registry::line_breakpoint(&self.wanted.file, site.line));
+        }
+        self.placed.insert(site.line, true);
+        let breakpoints = breakpoints.into_boxed_slice();
+        let probe = Probe { breakpoints, function: Arc::clone(&site.qualname), line: site.line, tier };
+        Ok((site.constant as usize, Py::new(py, probe)?.into_any()))
+    }
+
+    /// Tells every breakpoint of the file where it is now.
+    fn report(&self, placement: &Placement, tier: Tier) {
+        for (line, breakpoints) in &self.lines {
+            for breakpoint in breakpoints {
+                if self.placed.contains_key(line) {
+                    breakpoint.place(*line, tier);
+                } else {
+                    breakpoint.refuse(&untouched_reason(placement, *line));
+                }
+            }
+        }
+        for line in &placement.lines {
+            if let Err(reason) = &line.actual {
+                let refused = |b: &&Arc<Breakpoint>| b.request.line == line.requested;
+                self.wanted.breakpoints.iter().filter(refused).for_each(|b| b.refuse(reason));
+            }
+        }
+    }
+}
+
+/// Why `line` holds no probe although it is the line of some code.
+fn untouched_reason(placement: &Placement, line: u32) -> String {
+    let before = placement.untouched.iter().filter(|code| code.first_line <= line);
+    before.max_by_key(|code| code.first_line).map_or_else(
+        || format!("no probe could be placed on line {line}"),
+        |code| format!("{} was left alone: {}", code.qualname, code.reason),
+    )
+}

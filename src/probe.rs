@@ -1,0 +1,49 @@
+//! The constant that a probe loads, and what its truth value costs.
+//!
+//! A hit is the truth test of a [`Probe`]: one slot call, without arguments, frame or tuple.
+//! A probe never changes: it is made for one code object and the breakpoints that stood on its
+//! line then. What can change is in the breakpoints it shares: whether they are armed.
+//! A panic of ours stops at the edge of the slot and never reaches the program.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use pyo3::prelude::*;
+
+use crate::breakpoint::{Breakpoint, Kind, Tier};
+use crate::hit;
+
+/// What the code at one line of one code object loads and tests.
+#[pyclass(frozen, module = "dapper._engine")]
+pub(crate) struct Probe {
+    pub(crate) breakpoints: Box<[Arc<Breakpoint>]>,
+    pub(crate) function: Arc<str>,
+    pub(crate) line: u32,
+    pub(crate) tier: Tier,
+}
+
+#[pymethods]
+impl Probe {
+    fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
+        for breakpoint in &self.breakpoints {
+            if !breakpoint.is_armed() {
+                continue;
+            }
+            if breakpoint.request.kind == Kind::Count && !hit::ATTENTIVE.load(Ordering::Relaxed) {
+                breakpoint.count();
+                continue;
+            }
+            let hit = AssertUnwindSafe(|| hit::dispatch(py, self, breakpoint));
+            catch_unwind(hit).unwrap_or_else(|_| {
+                hit::tell_once("a hit was lost to an error of dapper's own");
+                Ok(())
+            })?;
+        }
+        Ok(true)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<dapper probe at line {} of {}>", self.line, self.function)
+    }
+}

@@ -1,0 +1,173 @@
+//! Which breakpoints exist, and which files want probes because of them.
+//!
+//! The one map from files to breakpoints in the process. A file is named by its absolute path
+//! with links resolved; the question that every import asks ([`wanted`]) looks at the last part of
+//! the path first and touches the file system only when that part is known.
+//! The lock is never held while Python code runs.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::breakpoint::{Breakpoint, Kind, Request};
+
+/// The reason of a breakpoint whose file was not met yet.
+pub(crate) const NOT_LOADED: &str = "no module was loaded from this file";
+
+#[derive(Default)]
+struct Registry {
+    last_id: u64,
+    breakpoints: BTreeMap<u64, Arc<Breakpoint>>,
+    /// The breakpoints that a pattern of `every_line` stands for, made when a file is met.
+    lines: HashMap<(Arc<str>, u32), Arc<Breakpoint>>,
+    every_line: GlobSet,
+    /// The last parts of the paths that any breakpoint names.
+    names: HashSet<String>,
+}
+
+static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a file wants.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedFile {
+    /// The file, as breakpoints name it.
+    pub(crate) file: Arc<str>,
+    /// Whether a pattern asks for a probe on every line.
+    pub(crate) every_line: bool,
+    /// The breakpoints that name the file.
+    pub(crate) breakpoints: Vec<Arc<Breakpoint>>,
+}
+
+impl WantedFile {
+    /// The requested lines, in the order of the breakpoints.
+    pub(crate) fn lines(&self) -> Vec<u32> {
+        self.breakpoints.iter().map(|breakpoint| breakpoint.request.line).collect()
+    }
+
+    /// Records why no probe of this file could be placed.
+    pub(crate) fn refuse(&self, reason: &str) {
+        self.breakpoints.iter().for_each(|breakpoint| breakpoint.refuse(reason));
+    }
+
+    /// Records why the probes that were placed are not in the program after all.
+    pub(crate) fn lose(&self, reason: &str) {
+        self.breakpoints.iter().for_each(|breakpoint| breakpoint.lose(reason));
+    }
+}
+
+/// The name by which breakpoints know the file at `path`.
+pub(crate) fn file_name(path: &str) -> Arc<str> {
+    if is_pseudo(path) {
+        return Arc::from(path);
+    }
+    let path = Path::new(path);
+    let found = path.canonicalize().or_else(|_| std::path::absolute(path));
+    found.map_or_else(|_| Arc::from(path.to_string_lossy()), |found| Arc::from(found.to_string_lossy()))
+}
+
+/// Whether this names code that is in no file, such as `<string>` or `<stdin>`.
+pub(crate) fn is_pseudo(path: &str) -> bool {
+    path.starts_with('<') && path.ends_with('>')
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(path)
+}
+
+/// What the file at `path` wants, if it wants anything.
+pub(crate) fn wanted(path: &str) -> Option<WantedFile> {
+    {
+        let registry = lock();
+        if registry.every_line.is_empty() && !registry.names.contains(last_part(path)) {
+            return None;
+        }
+    }
+    let file = file_name(path);
+    let registry = lock();
+    let every_line = !registry.every_line.is_empty() && registry.every_line.is_match(Path::new(&*file));
+    let breakpoints: Vec<_> =
+        registry.breakpoints.values().filter(|b| b.request.file == file).cloned().collect();
+    (every_line || !breakpoints.is_empty()).then_some(WantedFile { file, every_line, breakpoints })
+}
+
+/// Adds a breakpoint; `path` is how the user named its file.
+pub(crate) fn add(path: &str, request: Request) -> Arc<Breakpoint> {
+    let mut registry = lock();
+    registry.last_id += 1;
+    registry.names.insert(last_part(path).to_owned());
+    registry.names.insert(last_part(&request.file).to_owned());
+    let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, Some(NOT_LOADED)));
+    registry.breakpoints.insert(breakpoint.id, Arc::clone(&breakpoint));
+    breakpoint
+}
+
+/// Takes a breakpoint out and disarms it; false when it was not there.
+pub(crate) fn remove(id: u64) -> bool {
+    let removed = lock().breakpoints.remove(&id);
+    removed.inspect(|breakpoint| breakpoint.disarm()).is_some()
+}
+
+/// Takes everything out and disarms it.
+pub(crate) fn clear() {
+    let mut registry = lock();
+    for breakpoint in registry.breakpoints.values().chain(registry.lines.values()) {
+        breakpoint.disarm();
+    }
+    let last_id = registry.last_id;
+    *registry = Registry { last_id, ..Registry::default() };
+}
+
+/// Asks for a probe on every line of the files that match any of `patterns`.
+///
+/// A pattern that is not absolute and does not begin with `**` counts from the current folder.
+pub(crate) fn set_every_line(patterns: &[String]) -> Result<(), String> {
+    let mut globs = GlobSetBuilder::new();
+    for pattern in patterns {
+        globs.add(every_line_glob(pattern)?);
+    }
+    let globs = globs.build().map_err(|error| error.to_string())?;
+    lock().every_line = globs;
+    Ok(())
+}
+
+/// Reads one pattern of `--every-line`.
+pub(crate) fn every_line_glob(pattern: &str) -> Result<Glob, String> {
+    let anchored = if pattern.starts_with("**") || Path::new(pattern).is_absolute() {
+        pattern.to_owned()
+    } else {
+        let folder = file_name(".");
+        format!("{}/{pattern}", globset::escape(&folder))
+    };
+    Glob::new(&anchored).map_err(|error| format!("bad pattern {pattern:?}: {}", error.kind()))
+}
+
+/// The breakpoint that stands for one line of a file whose every line is wanted.
+pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
+    let mut registry = lock();
+    let key = (Arc::clone(file), line);
+    if let Some(found) = registry.lines.get(&key) {
+        return Arc::clone(found);
+    }
+    registry.last_id += 1;
+    let request = Request { file: Arc::clone(file), line, kind: Kind::Count, message: None };
+    let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, None));
+    registry.lines.insert(key, Arc::clone(&breakpoint));
+    breakpoint
+}
+
+/// All breakpoints that were asked for by file and line, oldest first.
+pub(crate) fn all() -> Vec<Arc<Breakpoint>> {
+    lock().breakpoints.values().cloned().collect()
+}
+
+/// Whether any file may want probes.
+pub(crate) fn is_empty() -> bool {
+    let registry = lock();
+    registry.breakpoints.is_empty() && registry.every_line.is_empty()
+}

@@ -1,0 +1,251 @@
+//! The functions that Python calls: breakpoints, hooks, records and the end of a session.
+//!
+//! Owns the module `dapper._engine` and the form in which `dapper run` hands a session to the
+//! process that it becomes and to that process's children (JSON in the environment).
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
+use crate::importer::{self, GetCode};
+use crate::{bind, events, hit, interpreter, main_script, registry, run, store};
+
+/// What `dapper run` asks of the process that runs the program.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Session {
+    /// Breakpoints, oldest first.
+    pub(crate) breakpoints: Vec<Asked>,
+    /// Patterns of files that want a probe on every line.
+    pub(crate) every_line: Vec<String>,
+    /// Where hits are recorded: a path, `-`, or nowhere.
+    pub(crate) events: Option<String>,
+    /// The directory of the store.
+    pub(crate) cache_dir: Option<String>,
+    /// The process that `dapper run` became.
+    pub(crate) main_pid: u32,
+}
+
+/// One breakpoint of a [`Session`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    pub(crate) file: String,
+    pub(crate) line: u32,
+    pub(crate) kind: Kind,
+    pub(crate) message: Option<String>,
+}
+
+/// Takes up the session that the environment describes.
+///
+/// Returns whether stops have to prompt, and the process that `dapper run` became.
+#[pyfunction]
+fn take_up(session: &str) -> PyResult<(bool, u32)> {
+    let session = match session.strip_prefix('@') {
+        Some(path) => &std::fs::read_to_string(path).map_err(|error| {
+            PyOSError::new_err(format!("DAPPER_SESSION {path} cannot be read: {error}"))
+        })?,
+        None => session,
+    };
+    let session: Session = serde_json::from_str(session)
+        .map_err(|error| PyValueError::new_err(format!("DAPPER_SESSION is malformed: {error}")))?;
+    if let Some(folder) = session.cache_dir {
+        store::choose(folder.into());
+    }
+    registry::set_every_line(&session.every_line).map_err(PyValueError::new_err)?;
+    let prompts = session.events.is_none()
+        && session.breakpoints.iter().any(|asked| asked.kind == Kind::Stop);
+    for asked in session.breakpoints {
+        let Asked { file, line, kind, message } = asked;
+        let request = Request { file: registry::file_name(&file), line, kind, message };
+        registry::add(&file, request);
+    }
+    if let Some(path) = session.events {
+        record_to(&path)?;
+    }
+    Ok((prompts, session.main_pid))
+}
+
+/// Adds a breakpoint for the file at `path`.
+#[pyfunction]
+#[pyo3(signature = (path, line, kind, message=None, on_hit=None))]
+fn add(
+    path: &str,
+    line: u32,
+    kind: &str,
+    message: Option<String>,
+    on_hit: Option<Py<PyAny>>,
+) -> PyResult<Handle> {
+    let Some(kind) = Kind::from_name(kind) else {
+        return Err(PyValueError::new_err(format!(
+            "kind {kind:?} is not one of \"stop\", \"log\" and \"count\""
+        )));
+    };
+    let request = Request { file: registry::file_name(path), line, kind, message };
+    let breakpoint = registry::add(path, request);
+    if let Some(callback) = on_hit {
+        hit::set_callback(breakpoint.id, callback);
+    }
+    Ok(Handle(breakpoint))
+}
+
+/// Removes a breakpoint; false when it was removed before.
+#[pyfunction]
+fn remove(breakpoint: &Bound<'_, Handle>) -> bool {
+    let id = breakpoint.get().0.id;
+    hit::forget_callback(id);
+    registry::remove(id)
+}
+
+/// Removes everything that wants probes.
+#[pyfunction]
+fn clear() {
+    registry::clear();
+    hit::forget_callbacks();
+}
+
+/// All breakpoints, oldest first.
+#[pyfunction]
+fn breakpoints() -> Vec<Handle> {
+    registry::all().into_iter().map(Handle).collect()
+}
+
+/// Asks for a counting probe on every line of the files that match any pattern.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "Python sequences are extracted into vectors")]
+fn set_every_line(patterns: Vec<String>) -> PyResult<()> {
+    registry::set_every_line(&patterns).map_err(PyValueError::new_err)
+}
+
+/// Whether nothing wants probes.
+#[pyfunction]
+fn is_idle() -> bool {
+    registry::is_empty()
+}
+
+/// Sets what a stop calls when its breakpoint has no callback of its own.
+#[pyfunction]
+#[pyo3(signature = (callback))]
+fn set_stop_callback(callback: Option<Py<PyAny>>) {
+    hit::set_default_callback(callback);
+}
+
+/// Chooses the directory of the store.
+#[pyfunction]
+fn set_cache_dir(path: &str) {
+    store::choose(path.into());
+}
+
+/// Records hits as JSON lines to the file at `path`, or to standard output when it is `-`.
+#[pyfunction]
+fn record_to(path: &str) -> PyResult<()> {
+    events::open(path).map_err(|error| {
+        PyOSError::new_err(format!("events cannot be written to {path}: {error}"))
+    })?;
+    hit::refresh_attention();
+    Ok(())
+}
+
+/// Starts the counts of a forked child from nothing.
+#[pyfunction]
+fn forked() {
+    registry::all().iter().for_each(|breakpoint| breakpoint.forget_hits());
+}
+
+/// Writes what is waiting to be written.
+#[pyfunction]
+fn flush() {
+    events::flush();
+    store::flush();
+}
+
+/// Ends the record of hits.
+#[pyfunction]
+fn close_record() {
+    if let Some(problem) = events::close() {
+        hit::tell(&problem);
+    }
+    hit::refresh_attention();
+    store::flush();
+}
+
+/// Records why no breakpoint can be reached at all.
+#[pyfunction]
+fn refuse_all(reason: &str) {
+    registry::all().iter().for_each(|breakpoint| breakpoint.refuse(reason));
+}
+
+/// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
+#[pyfunction]
+fn conclude(main_pid: u32) {
+    let is_main = main_pid == std::process::id();
+    for breakpoint in registry::all() {
+        if is_main || breakpoint.hits() > 0 {
+            conclude_one(&breakpoint);
+        }
+    }
+    close_record();
+}
+
+fn conclude_one(breakpoint: &Arc<Breakpoint>) {
+    if events::record_breakpoint(breakpoint) {
+        return;
+    }
+    let whereabouts = breakpoint.whereabouts();
+    let Request { file, line, kind, .. } = &breakpoint.request;
+    if whereabouts.tier.is_none() {
+        let reason = whereabouts.reason.as_deref().unwrap_or(registry::NOT_LOADED);
+        hit::tell(&format!("breakpoint {file}:{line} was never reached: {reason}"));
+    } else if *kind == Kind::Count {
+        let line = whereabouts.line.unwrap_or(*line);
+        hit::tell(&format!("{file}:{line} was hit {} times", breakpoint.hits()));
+    }
+}
+
+/// Why this interpreter is not supported, if it is not.
+#[pyfunction]
+fn unsupported(py: Python<'_>) -> Option<&'static str> {
+    interpreter::current(py).err()
+}
+
+/// Stops waiting for the main script.
+#[pyfunction]
+fn cancel_main(py: Python<'_>) {
+    main_script::cancel(py);
+}
+
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<Handle>()?;
+    module.add_class::<hit::Hit>()?;
+    module.add_class::<GetCode>()?;
+    module.add_function(wrap_pyfunction!(take_up, module)?)?;
+    module.add_function(wrap_pyfunction!(add, module)?)?;
+    module.add_function(wrap_pyfunction!(remove, module)?)?;
+    module.add_function(wrap_pyfunction!(clear, module)?)?;
+    module.add_function(wrap_pyfunction!(breakpoints, module)?)?;
+    module.add_function(wrap_pyfunction!(set_every_line, module)?)?;
+    module.add_function(wrap_pyfunction!(is_idle, module)?)?;
+    module.add_function(wrap_pyfunction!(set_stop_callback, module)?)?;
+    module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
+    module.add_function(wrap_pyfunction!(record_to, module)?)?;
+    module.add_function(wrap_pyfunction!(forked, module)?)?;
+    module.add_function(wrap_pyfunction!(flush, module)?)?;
+    module.add_function(wrap_pyfunction!(conclude, module)?)?;
+    module.add_function(wrap_pyfunction!(unsupported, module)?)?;
+    module.add_function(wrap_pyfunction!(cancel_main, module)?)?;
+    module.add_function(wrap_pyfunction!(bind::bind, module)?)?;
+    module.add_function(wrap_pyfunction!(bind::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(close_record, module)?)?;
+    module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
+    module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
+    module.add_function(wrap_pyfunction!(run::command, module)?)?;
+    module.add_function(wrap_pyfunction!(importer::exec, module)?)?;
+    module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
+    module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
+    Ok(())
+}

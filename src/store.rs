@@ -1,0 +1,172 @@
+//! The store of variants, as the running interpreter uses it.
+//!
+//! Opened at the first lookup, for the build of this interpreter, and shared by the process.
+//! A key names the content of a source and the probes wanted in it; the state of the file is
+//! only a memo that saves reading it. Whatever goes wrong here is a miss.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use cache::{
+    Access, Build, Entry, KeyHasher, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Stamp, Store,
+};
+use pyo3::prelude::*;
+
+use crate::interpreter::{self, Interpreter};
+use crate::registry::WantedFile;
+use crate::variant::{ENGINE, Placement, Variant};
+use crate::{ffi, hit};
+
+struct Opened {
+    store: Store,
+    keys: KeyHasher,
+}
+
+static CHOSEN: Mutex<Option<PathBuf>> = Mutex::new(None);
+static OPENED: OnceLock<Option<Opened>> = OnceLock::new();
+
+/// Chooses the directory of the store; without effect once the store is open.
+pub(crate) fn choose(root: PathBuf) {
+    *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+}
+
+/// The directory of the store: the chosen one, `DAPPER_CACHE_DIR`, or the user's cache.
+pub(crate) fn root() -> Option<PathBuf> {
+    let chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let from = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    chosen
+        .or_else(|| from("DAPPER_CACHE_DIR"))
+        .or_else(|| from("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("dapper")))
+        .or_else(|| from("HOME").map(|path| path.join(".cache/dapper")))
+}
+
+/// A source file whose content and wanted probes are known.
+pub(crate) struct Source {
+    path: PathBuf,
+    hash: SourceHash,
+    probes: ProbeDigest,
+    every_line: bool,
+    lines: Vec<u32>,
+}
+
+impl Source {
+    /// Reads the file, unless its state says that its content is known.
+    pub(crate) fn read(py: Python<'_>, path: &str, wanted: &WantedFile) -> Option<Self> {
+        let opened = open(py)?;
+        let path = Path::new(path);
+        let stamp = Stamp::of(&path.metadata().ok()?);
+        let known = opened.store.memo_get(path, &stamp);
+        let hash = match known {
+            Some(hash) => hash,
+            None => {
+                let hash = SourceHash::of(&std::fs::read(path).ok()?);
+                opened.store.memo_put(path, &stamp, &hash);
+                hash
+            }
+        };
+        let lines = wanted.lines();
+        let set = if wanted.every_line { ProbeSet::EveryLine } else { ProbeSet::Lines(&lines) };
+        let probes = ProbeDigest::of(set);
+        Some(Self { path: path.to_owned(), hash, probes, every_line: wanted.every_line, lines })
+    }
+
+    /// Whether the file still has the content that was read.
+    fn is_unchanged(&self) -> bool {
+        std::fs::read(&self.path).is_ok_and(|content| SourceHash::of(&content) == self.hash)
+    }
+}
+
+/// A variant out of the store.
+pub(crate) struct Stored {
+    entry: Entry,
+    /// What is stored beside the code.
+    pub(crate) placement: Placement,
+}
+
+impl Stored {
+    /// Marshal bytes of the module's code object.
+    pub(crate) fn code(&self) -> &[u8] {
+        self.entry.code()
+    }
+}
+
+/// Looks up the variant of a source.
+pub(crate) fn find(py: Python<'_>, source: &Source) -> Option<Stored> {
+    let opened = open(py)?;
+    let entry = opened.store.get(&opened.keys.key(&source.hash, &source.probes)).hit()?;
+    let mut placement = Placement::decode(entry.sites())?;
+    if source.every_line {
+        placement.snap(&source.lines);
+    }
+    Some(Stored { entry, placement })
+}
+
+/// Stores a variant that was made from the code of a source.
+pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
+    let (Some(opened), Ok(interpreter)) = (open(py), interpreter::current(py)) else { return };
+    if opened.store.access() == Access::ReadOnly || !source.is_unchanged() {
+        return;
+    }
+    let key = opened.keys.key(&source.hash, &source.probes);
+    let sites = variant.placement.encode();
+    let described = if source.every_line {
+        "every line".to_owned()
+    } else {
+        let lines: Vec<String> = source.lines.iter().map(u32::to_string).collect();
+        format!("lines {}", lines.join(", "))
+    };
+    let origin = Origin {
+        path: source.path.to_string_lossy().into_owned(),
+        source: source.hash,
+        engine: ENGINE.to_owned(),
+        python: interpreter.name.clone(),
+        variant: described,
+    };
+    let parts = Parts { code: &variant.code, sites: &sites };
+    if let Err(error) = opened.store.put(&key, parts, &origin) {
+        hit::tell_once(&format!("variants are not kept in {}: {error}", opened.store.root().display()));
+    }
+}
+
+/// Writes what the store learned about sources.
+pub(crate) fn flush() {
+    if let Some(Some(opened)) = OPENED.get() {
+        // What could not be written is learned again next time.
+        let _ = opened.store.flush();
+    }
+}
+
+fn open(py: Python<'_>) -> Option<&'static Opened> {
+    OPENED.get_or_init(|| open_now(py)).as_ref()
+}
+
+fn open_now(py: Python<'_>) -> Option<Opened> {
+    let interpreter = interpreter::current(py).ok()?;
+    let root = root()?;
+    let build = build(interpreter);
+    let frozen = py.import("sys").and_then(|sys| sys.getattr("dont_write_bytecode")?.is_truthy());
+    let access = if frozen.unwrap_or(true) { Access::ReadOnly } else { Access::ReadWrite };
+    match Store::open(&root, &build.tag(), access, ffi::map::map) {
+        Ok(store) => {
+            for refused in store.refused() {
+                hit::tell_once(&format!("{} is not used: {}", refused.path.display(), refused.why));
+            }
+            Some(Opened { store, keys: KeyHasher::new(&build) })
+        }
+        Err(error) => {
+            hit::tell_once(&format!("the store {} is not used: {error}", root.display()));
+            None
+        }
+    }
+}
+
+fn build(interpreter: &Interpreter) -> Build<'_> {
+    Build {
+        engine: ENGINE,
+        magic: interpreter.version.magic(),
+        cache_tag: &interpreter.cache_tag,
+        abi_flags: &interpreter.abi_flags,
+        optimize: interpreter.optimize,
+        debug_ranges: interpreter.debug_ranges,
+    }
+}
