@@ -1,0 +1,50 @@
+//! Puts a probe on every line of every `.pyc` under a directory, on one thread, and prints how
+//! many nanoseconds that took. `make bench` divides it by the compile time.
+//!
+//! Files are read before the clock starts: what is measured is bytes in, bytes out.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a program around the crate: it reads files and has a clock, the crate does not"
+)]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{env, fs, hint};
+
+use instrument::{Wanted, instrument, pyc};
+
+fn collect(directory: &Path, files: &mut Vec<Vec<u8>>) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "pyc") {
+            files.push(fs::read(&path)?);
+        }
+    }
+    Ok(())
+}
+
+fn once(files: &[Vec<u8>]) -> Result<Duration, Box<dyn Error>> {
+    let start = Instant::now();
+    for bytes in files {
+        let (header, marshalled) = pyc::read(bytes)?;
+        let variant = instrument(header.version, marshalled, Wanted::EveryLine)?;
+        hint::black_box(variant);
+    }
+    Ok(start.elapsed())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = env::args_os().nth(1).ok_or("usage: every_line DIRECTORY")?;
+    let mut files = Vec::new();
+    collect(Path::new(&directory), &mut files)?;
+    if files.is_empty() {
+        return Err("no .pyc file in that directory".into());
+    }
+    // One pass, as the compiler it is compared with makes one.
+    println!("{}", once(&files)?.as_nanos());
+    Ok(())
+}
