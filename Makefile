@@ -5,7 +5,6 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 20
 TOOLS := build/venvs/tools/bin
 CARGO_BIN := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
-PURE := --package dapper-instrument --package dapper-cache
 
 # The extension and everything that links to Python is built against the oldest interpreter found.
 export PYO3_PYTHON := $(CURDIR)/$(TOOLS)/python
@@ -43,8 +42,8 @@ lint: engine $(CARGO_BIN)/cargo-deny ## formatting, clippy, dependencies, ruff, 
 test: test-rust test-python ## all tests, on every interpreter found
 
 test-rust: venvs $(CARGO_BIN)/cargo-nextest
-	cargo nextest run $(PURE) --locked
-	cargo test $(PURE) --locked --doc --quiet
+	cargo nextest run --workspace --locked
+	cargo test --workspace --locked --doc --quiet
 
 test-python: engine ## pytest on every interpreter; ARGS="-k name" narrows, ONLY=3.13 chooses
 	$(TOOLS)/python .ci/matrix $(if $(ONLY),--only $(ONLY)) $(ARGS)
@@ -61,7 +60,7 @@ fuzz: $(CARGO_BIN)/cargo-fuzz ## every fuzz target for FUZZ_SECONDS each
 
 # Versions are pinned so that the gate says the same next month.
 $(CARGO_BIN)/cargo-nextest:
-	cargo install --locked --quiet cargo-nextest
+	cargo install --locked --quiet cargo-nextest@0.9.151
 $(CARGO_BIN)/cargo-deny:
 	cargo install --locked --quiet cargo-deny@0.20.2
 $(CARGO_BIN)/cargo-fuzz:

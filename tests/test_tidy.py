@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 500
-GENERATED = "generated, do not edit"
+GENERATED = "do not edit"
 BANNED_WORDS = ("manager", "helper", "helpers", "util", "utils", "wrapper", "enhanced", "smart")
 BANNED_SUFFIX = re.compile(r"(_v2|_new|_old|_extra|_fixed|_comprehensive|_misc)$")
 # The documented names of the frame evaluation interface; they are a contract, not a choice.
@@ -52,7 +52,7 @@ def code_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def is_generated(path: Path) -> bool:
-    return GENERATED in path.read_text()[:600]
+    return GENERATED in path.read_text()[:300]
 
 
 def is_rust_test(path: Path) -> bool:
@@ -290,14 +290,13 @@ def test_exceptions_are_caught_whole_at_three_edges():
 
 
 def test_generated_tables_are_current(pythons):
-    """Each opcode table says what dump made it; the interpreter must still answer the same."""
     dump = ROOT / "instrument" / "tables" / "dump.py"
-    assert dump.is_file(), "instrument/tables/dump.py makes the opcode tables"
     for version, python in pythons.items():
-        recorded = ROOT / "fixtures" / "opcodes" / f"{version}.json"
-        assert recorded.is_file(), f"make it: {python} {name_of(dump)} > {name_of(recorded)}"
+        table = ROOT / "instrument" / "src" / "spec" / f"v{version.replace('.', '')}.rs"
         made = subprocess.run([python, "-I", dump], capture_output=True, text=True, check=True)
-        assert json.loads(made.stdout) == json.loads(recorded.read_text()), name_of(recorded)
+        assert made.stdout == table.read_text(), (
+            f"make it: {python} {name_of(dump)} > {name_of(table)}"
+        )
 
 
 def test_nothing_built_is_tracked():

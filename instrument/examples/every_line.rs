@@ -10,7 +10,7 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{env, fs, hint};
 
 use instrument::{Wanted, instrument, pyc};
@@ -27,14 +27,10 @@ fn collect(directory: &Path, files: &mut Vec<Vec<u8>>) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-fn once(files: &[Vec<u8>]) -> Result<Duration, Box<dyn Error>> {
-    let start = Instant::now();
-    for bytes in files {
-        let (header, marshalled) = pyc::read(bytes)?;
-        let variant = instrument(header.version, marshalled, Wanted::EveryLine)?;
-        hint::black_box(variant);
-    }
-    Ok(start.elapsed())
+/// Processor time of this process in nanoseconds, where the system tells it.
+fn processor_time() -> Option<u128> {
+    let text = fs::read_to_string("/proc/self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -44,7 +40,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     if files.is_empty() {
         return Err("no .pyc file in that directory".into());
     }
-    // One pass, as the compiler it is compared with makes one.
-    println!("{}", once(&files)?.as_nanos());
+    let (wall, processor) = (Instant::now(), processor_time());
+    for bytes in &files {
+        let (header, marshalled) = pyc::read(bytes)?;
+        hint::black_box(instrument(header.version, marshalled, Wanted::EveryLine)?);
+    }
+    let taken = match (processor, processor_time()) {
+        (Some(start), Some(end)) => end - start,
+        _ => wall.elapsed().as_nanos(),
+    };
+    println!("{taken}");
     Ok(())
 }
