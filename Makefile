@@ -9,7 +9,6 @@ CARGO_BIN := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # The extension and everything that links to Python is built against the oldest interpreter found.
 export PYO3_PYTHON := $(CURDIR)/$(TOOLS)/python
 export CARGO_TERM_COLOR ?= auto
-export RUSTFLAGS ?=
 
 .PHONY: help pythons venvs engine wheel lint test test-rust test-python bench demo fuzz clean
 .DEFAULT_GOAL := help
