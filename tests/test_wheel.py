@@ -38,8 +38,8 @@ class Installed:
         self.python = directory / "bin" / "python"
         subprocess.run([interpreter, "-I", "-m", "venv", directory], check=True)
         self.bare = self.state()
-        pip = [self.python, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-index", "--no-deps", wheel], check=True)
+        pip = [str(self.python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
 
     @property
     def site(self) -> Path:
