@@ -195,7 +195,9 @@ def test_python_tests_skip_with_a_reason():
 
 def test_the_extension_does_not_import_the_package():
     """Python registers its callbacks; the extension never reaches for them."""
-    reaches = re.compile(r"""(?:import_bound|PyModule::import|\.import)\s*\([^)]*"dapper(?!\._engine")""")
+    reaches = re.compile(
+        r"""(?:import_bound|PyModule::import|\.import)\s*\([^)]*"dapper(?!\._engine")"""
+    )
     complain(
         [
             f"{name_of(path)}:{number}: the extension imports the package"

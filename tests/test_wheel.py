@@ -38,7 +38,15 @@ class Installed:
         self.python = directory / "bin" / "python"
         subprocess.run([interpreter, "-I", "-m", "venv", directory], check=True)
         self.bare = self.state()
-        pip = [str(self.python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            str(self.python),
+            "-I",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
 
     @property
