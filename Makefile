@@ -32,8 +32,8 @@ lint: engine $(CARGO_BIN)/cargo-deny ## formatting, clippy, dependencies, ruff, 
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 	cargo deny --log-level error check bans licenses sources
-	$(TOOLS)/ruff check --quiet
-	$(TOOLS)/ruff format --check --quiet
+	$(TOOLS)/ruff check
+	$(TOOLS)/ruff format --check
 	$(TOOLS)/mypy
 	cd python && ../$(TOOLS)/python -m mypy.stubtest dapper._engine --concise \
 	  --mypy-config-file ../pyproject.toml
