@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -47,6 +48,19 @@ def output(command: list[str]) -> str:
     if done.returncode != 0:
         raise BenchError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def prove_armed(version: str, options: list[str], program: Path, hits: int) -> None:
+    """Fail unless every breakpoint of the options is in place and the hits are those expected."""
+    events = SCRATCH / "events.jsonl"
+    output([dapper(version), "run", f"--events={events}", *options, str(program)])
+    rows = [json.loads(line) for line in events.read_text().splitlines()]
+    ends = [row for row in rows if row["event"] == "breakpoint"]
+    for row in ends:
+        if not row["verified"] or row["hits"] != hits:
+            raise BenchError(f"{version}: this breakpoint measures nothing: {row}")
+    if len(ends) != len(options):
+        raise BenchError(f"{version}: {len(options)} breakpoints asked, {len(ends)} reported")
 
 
 def number(command: list[str]) -> float:

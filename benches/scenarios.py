@@ -20,6 +20,7 @@ from arms import (
     number,
     output,
     paired,
+    prove_armed,
     python,
     ratio,
 )
@@ -34,6 +35,7 @@ def run_time(version: str, rounds: int, name: str) -> list[Figure]:
     arms = {"plain": [python(version), str(program)]}
     for mark in ("cold", "hot"):
         breaks = [f"--break={program}:{line}" for line in marked(program, mark)]
+        prove_armed(version, breaks, program, hits=0)
         arms[mark] = [dapper(version), "run", *breaks, str(program)]
     results = paired(arms, rounds)
     return [
@@ -98,6 +100,7 @@ def imports(version: str, rounds: int) -> list[Figure]:
     lines = [f"--count={path}:{line}" for path, line in quiet_lines(Path(where))]
     if not lines:
         raise RuntimeError(f"no line to break on in {where}")
+    prove_armed(version, lines, program, hits=0)
     elsewhere = f"--count={program}:{cold}"
     results = paired(
         {
