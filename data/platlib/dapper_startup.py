@@ -1,0 +1,16 @@
+"""Starts dapper in an interpreter whose environment asks for it, and does nothing in any other.
+
+`site` calls `start` through `dapper.start` (3.15 and later) or `dapper.pth` (before).
+It lies beside the package so that an interpreter that is not asked never imports the package.
+"""
+
+import os
+import sys
+
+__all__ = ["start"]
+
+
+def start() -> None:
+    """Import `dapper._boot` when `DAPPER` is set and the environment counts (no -E, no -I)."""
+    if os.environ.get("DAPPER") and not sys.flags.ignore_environment:
+        __import__("dapper._boot")
