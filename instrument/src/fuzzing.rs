@@ -200,7 +200,12 @@ fn examine(version: PyVersion, marshalled: &[u8]) {
     verify(version, &variant.code).expect("a variant can be verified");
     let map = line_map(version, marshalled).expect("an original can be mapped");
     let lines = map.breakable();
-    let some: Vec<u32> = lines.iter().copied().step_by(3).chain([0, 7, 1 << 31]).collect();
+    let some: Vec<u32> = lines
+        .iter()
+        .copied()
+        .step_by(3)
+        .chain([0, 7, 1 << 31])
+        .collect();
     let partial = instrument(version, marshalled, Wanted::Lines(&some));
     let partial = partial.expect("what takes every line takes some");
     assert!(partial.sites.len() <= variant.sites.len());

@@ -1,6 +1,6 @@
 //! Marshal bytes to the arena: one pass, bounds checked, no allocation per object.
 
-use super::{takes_reference, Code, FLAG_REF, MAX_DEPTH, Module, Node, NodeId};
+use super::{Code, FLAG_REF, MAX_DEPTH, Module, Node, NodeId, takes_reference};
 use crate::error::{Error, ErrorKind};
 
 /// A node that is still being read may not be referred to.
