@@ -35,11 +35,7 @@ pub fn linetable(data: &[u8]) {
     let Some(entries) = entries(table, first_line) else {
         return;
     };
-    let mut encoder = Encoder::new(first_line, merges, 0);
-    for &(units, location) in &entries {
-        encoder.push(location, units);
-    }
-    let written = encoder.finish();
+    let written = write_linetable(merges, first_line, &entries);
     let again = self::entries(&written, first_line).expect("what was written can be read");
     assert_eq!(units(&entries), units(&again), "a location moved");
 }
@@ -51,6 +47,18 @@ fn entries(table: &[u8], first_line: i32) -> Option<Vec<(u32, Location)>> {
         entries.push(decoder.entry().ok()?);
     }
     Some(entries)
+}
+
+fn write_linetable(merges: bool, first_line: i32, entries: &[(u32, Location)]) -> Vec<u8> {
+    let body = Body {
+        locations: entries.iter().map(|&(_, location)| location).collect(),
+        ..Body::default()
+    };
+    let mut encoder = Encoder::new(merges, first_line, &body);
+    for (location, &(units, _)) in (0..).zip(entries) {
+        encoder.push(location, units);
+    }
+    encoder.finish()
 }
 
 /// The location of every single unit.
@@ -116,7 +124,7 @@ pub fn decode_assemble(data: &[u8]) {
 
 /// One entry an instruction, with a pattern of lines that `lines` chooses.
 fn fitting_linetable(spec: &Spec, code: &[u8], lines: u8) -> Vec<u8> {
-    let mut encoder = Encoder::new(1, spec.merges_locations, 0);
+    let mut entries = Vec::new();
     let units: &[[u8; 2]] = code.as_chunks().0;
     let mut line = 1;
     let mut at = 0;
@@ -137,9 +145,9 @@ fn fitting_linetable(spec: &Spec, code: &[u8], lines: u8) -> Vec<u8> {
             _ => location(line),
         };
         let size = u32::try_from(at - start).unwrap_or(u32::MAX);
-        encoder.push(location, size);
+        entries.push((size, location));
     }
-    encoder.finish()
+    write_linetable(spec.merges_locations, 1, &entries)
 }
 
 fn location(line: i32) -> Location {
