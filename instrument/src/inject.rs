@@ -88,7 +88,9 @@ impl Injection {
             self.copy_run(original, copied..position);
             copied = position + 1;
             let behind_push = original.op(spec, position).role == Role::PushExcInfo;
-            let need = depths[position] + 1 + i32::from(behind_push);
+            let need = depths[position]
+                .checked_add(1 + i32::from(behind_push))
+                .ok_or(Reason::StackDepth)?;
             self.depth = self.depth.max(need);
             let ordinal = self.lines.partition_point(|&other| other < line);
             let constant = first_constant

@@ -22,6 +22,9 @@ mod disasm;
 mod error;
 mod events;
 mod exctable;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inject;
 mod instr;
 mod linemap;

@@ -94,6 +94,10 @@ impl<'a> Decoder<'a> {
                 lines = self.unsigned()?;
                 column = self.unsigned()? - 1;
                 end_column = self.unsigned()? - 1;
+                // On one line CPython writes both columns or none.
+                if lines == 0 && (column < 0) != (end_column < 0) {
+                    return None;
+                }
             }
             NOTHING => {
                 self.at += 1;

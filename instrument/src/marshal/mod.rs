@@ -18,6 +18,12 @@ const FLAG_REF: u8 = 0x80;
 /// `MAX_MARSHAL_STACK_DEPTH` of CPython on most platforms.
 const MAX_DEPTH: usize = 2000;
 
+/// Whether objects of a type may be in the reference list: CPython ignores the bit on
+/// singletons.
+fn takes_reference(tag: u8) -> bool {
+    !matches!(tag, b'N' | b'T' | b'F' | b'S' | b'.')
+}
+
 /// What [`Module::walk`] calls: with a code object and its path.
 pub(crate) type Visitor<'v> = &'v mut dyn FnMut(usize, &[u32]) -> Result<(), Error>;
 
@@ -200,6 +206,13 @@ impl<'a> Module<'a> {
             .extend_from_within(old.start as usize..old.end as usize);
         self.children.extend(std::iter::repeat_n(none, count));
         let end = self.children.len();
+        if old.shared {
+            // Another code object has the same tuple: its elements stay one object each.
+            for &child in &self.children[start..end - count] {
+                let child = &mut self.nodes[child as usize];
+                child.shared = takes_reference(child.tag);
+            }
+        }
         let tag = if end - start < 256 { b')' } else { b'(' };
         self.add(tag, start, end)
     }

@@ -1,6 +1,6 @@
 //! Marshal bytes to the arena: one pass, bounds checked, no allocation per object.
 
-use super::{Code, FLAG_REF, MAX_DEPTH, Module, Node, NodeId};
+use super::{Code, FLAG_REF, MAX_DEPTH, Module, Node, NodeId, takes_reference};
 use crate::error::{Error, ErrorKind};
 
 /// A node that is still being read may not be referred to.
@@ -106,7 +106,7 @@ impl Reader<'_> {
                 _ => Err(Error::at(ErrorKind::BadReference(index), at)),
             };
         }
-        let reference = shared.then(|| {
+        let reference = (shared && takes_reference(tag)).then(|| {
             self.references.push(INCOMPLETE);
             self.references.len() - 1
         });
