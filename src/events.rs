@@ -72,7 +72,13 @@ pub(crate) fn open(path: &str) -> io::Result<()> {
         Target::File(OpenOptions::new().create(true).append(true).open(path)?)
     };
     let buffer = Vec::with_capacity(BUFFER_SIZE);
-    *lock() = Some(Record { target, buffer, written: Instant::now(), lost: 0, problem: None });
+    *lock() = Some(Record {
+        target,
+        buffer,
+        written: Instant::now(),
+        lost: 0,
+        problem: None,
+    });
     Ok(())
 }
 
@@ -117,7 +123,9 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
 
 fn append(line: &impl Serialize) -> bool {
     let mut record = lock();
-    let Some(record) = record.as_mut() else { return false };
+    let Some(record) = record.as_mut() else {
+        return false;
+    };
     // INVARIANT: writing plain numbers and text into a vector cannot fail.
     let _ = serde_json::to_writer(&mut record.buffer, line);
     record.buffer.push(b'\n');
@@ -139,7 +147,10 @@ pub(crate) fn close() -> Option<String> {
     let mut record = lock().take()?;
     record.write();
     let problem = record.problem?;
-    Some(format!("{} events could not be written: {problem}", record.lost))
+    Some(format!(
+        "{} events could not be written: {problem}",
+        record.lost
+    ))
 }
 
 impl Record {

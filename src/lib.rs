@@ -11,7 +11,10 @@ mod bind;
 pub mod breakpoint;
 pub mod breakpoint_file;
 mod events;
-#[allow(unsafe_code, reason = "the one folder that touches interpreter internals")]
+#[allow(
+    unsafe_code,
+    reason = "the one folder that touches interpreter internals"
+)]
 pub mod ffi;
 mod hit;
 mod importer;

@@ -3,6 +3,7 @@
 //! Instruction sizes only grow from the prefixes an instruction had, until every jump distance
 //! fits; so unchanged code keeps the compiler's own choice, needless prefixes included.
 
+use crate::decode::Tables;
 use crate::error::Reason;
 use crate::exctable;
 use crate::instr::{Body, Instr};
@@ -15,6 +16,18 @@ pub(crate) struct Assembled {
     pub(crate) code: Vec<u8>,
     pub(crate) linetable: Vec<u8>,
     pub(crate) exceptiontable: Vec<u8>,
+}
+
+impl Assembled {
+    /// The byte strings as they would be read.
+    pub(crate) fn tables(&self, first_line: i32) -> Tables<'_> {
+        Tables {
+            code: &self.code,
+            linetable: &self.linetable,
+            exceptiontable: &self.exceptiontable,
+            first_line,
+        }
+    }
 }
 
 /// Assembles `body`; `offsets` is scratch space and holds the code unit of each instruction

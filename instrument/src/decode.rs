@@ -2,7 +2,7 @@
 
 use crate::error::Reason;
 use crate::exctable;
-use crate::instr::{Body, Instr};
+use crate::instr::{Body, Instr, Run};
 use crate::linetable::Decoder;
 use crate::spec::{Role, Spec, Target};
 
@@ -31,13 +31,13 @@ pub(crate) fn decode(
     if !tables.code.len().is_multiple_of(2) {
         return Err(Reason::OddLength);
     }
-    if u32::try_from(tables.code.len()).is_err() {
+    if u32::try_from(tables.code.len().max(tables.linetable.len())).is_err() {
         return Err(Reason::TooLarge);
     }
     starts.resize(units + 1, INSIDE);
     instructions(spec, tables, body, starts)?;
     starts[units] = index(body.instrs.len());
-    resolve_targets(spec, body, starts)?;
+    resolve_targets(body, starts)?;
     exctable::decode(tables.exceptiontable, &mut body.handlers)?;
     for handler in &mut body.handlers {
         for position in [&mut handler.start, &mut handler.end, &mut handler.target] {
@@ -66,9 +66,11 @@ fn instructions(
     let mut left = 0;
     let mut at = 0;
     body.instrs.reserve(units.len());
+    body.units.reserve(units.len() + 1);
     while let Some(&[mut op, byte]) = units.get(at) {
         let start = at;
         starts[start] = index(body.instrs.len());
+        body.units.push(index(start));
         at += 1;
         let mut row = spec.ops[usize::from(op)];
         let mut arg = u32::from(byte);
@@ -98,6 +100,7 @@ fn instructions(
         let mut needed = size;
         while needed > left {
             needed -= left;
+            let byte = locations.byte();
             let (count, location) = locations.entry()?;
             // An entry may only start inside an instruction to go on with its location.
             if last != Some(location) {
@@ -105,11 +108,18 @@ fn instructions(
                     return Err(Reason::SplitLocation);
                 }
                 body.locations.push(location);
+                body.runs.push(Run {
+                    byte: index(byte),
+                    unit: index(start),
+                });
                 last = Some(location);
             }
             left = count;
         }
         left -= needed;
+        if row.target != Target::None {
+            body.jumps.push(index(body.instrs.len()));
+        }
         arg = match row.target {
             Target::None => arg,
             Target::Forward => index(at).checked_add(arg).ok_or(Reason::BadJump)?,
@@ -125,17 +135,21 @@ fn instructions(
     if left != 0 || !locations.is_done() {
         return Err(Reason::BadLineTable);
     }
+    body.units.push(index(at));
+    body.runs.push(Run {
+        byte: index(tables.linetable.len()),
+        unit: index(at),
+    });
     Ok(())
 }
 
-fn resolve_targets(spec: &Spec, body: &mut Body, starts: &[u32]) -> Result<(), Reason> {
+fn resolve_targets(body: &mut Body, starts: &[u32]) -> Result<(), Reason> {
     let count = index(body.instrs.len());
-    for instr in &mut body.instrs {
-        if spec.ops[usize::from(instr.op)].target != Target::None {
-            match starts.get(instr.arg as usize) {
-                Some(&start) if start < count => instr.arg = start,
-                _ => return Err(Reason::BadJump),
-            }
+    for &jump in &body.jumps {
+        let instr = &mut body.instrs[jump as usize];
+        match starts.get(instr.arg as usize) {
+            Some(&start) if start < count => instr.arg = start,
+            _ => return Err(Reason::BadJump),
         }
     }
     Ok(())

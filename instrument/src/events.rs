@@ -93,7 +93,7 @@ impl Events {
     }
 
     /// Whether a probe belongs in front of this instruction.
-    fn is_site(&self, index: usize) -> bool {
+    pub(crate) fn is_site(&self, index: usize) -> bool {
         self.flags[index] & (MARKED | FIRES | SKIPPED) == MARKED | FIRES
     }
 
@@ -108,7 +108,48 @@ impl Events {
     }
 
     /// Whether an exception raised at `from` raises an event at the handler `target`.
+    ///
+    /// RERAISE with an argument goes back to where the exception came from before it raises, so
+    /// its line is that of the instructions which its own handler protects. Where only some of
+    /// those raise an event, it counts as raising one.
     pub(crate) fn raise_fires(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
+        if body.op(spec, from).role != Role::Reraise {
+            return self.raised_at(spec, body, from, target);
+        }
+        let mut sources = vec![from];
+        let mut seen = Vec::new();
+        let mut origins = 0;
+        while let Some(source) = sources.pop() {
+            let role = body.op(spec, source).role;
+            if role == Role::Reraise && body.instrs[source].arg > 0 {
+                let entry = restored_entry(body, source);
+                if let Some(entry) = entry
+                    && !seen.contains(&entry)
+                {
+                    seen.push(entry);
+                    let entered = body
+                        .handlers
+                        .iter()
+                        .filter(|h| h.target == entry && h.lasti);
+                    sources.extend(
+                        entered.flat_map(|handler| handler.start as usize..handler.end as usize),
+                    );
+                    continue;
+                }
+            }
+            let harmless = matches!(role, Role::Harmless | Role::PushExcInfo);
+            if harmless && source != from {
+                continue;
+            }
+            origins += 1;
+            if self.raised_at(spec, body, source, target) {
+                return true;
+            }
+        }
+        origins == 0 && self.raised_at(spec, body, from, target)
+    }
+
+    fn raised_at(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
         match spec.line_rule {
             LineRule::Dynamic => {
                 from <= self.first || self.line(from) != self.line(target) || target < from
@@ -228,6 +269,16 @@ impl Events {
         };
         resumed || self.line(from) != self.line(to)
     }
+}
+
+/// The handler whose saved offset a RERAISE goes back to: the last one in front of it that
+/// saves one.
+fn restored_entry(body: &Body, reraise: usize) -> Option<u32> {
+    let saving = body.handlers.iter().filter(|handler| handler.lasti);
+    saving
+        .map(|handler| handler.target)
+        .filter(|&target| target as usize <= reraise)
+        .max()
 }
 
 /// The runs of a protected range that raise an event at the handler, and those that do not:

@@ -27,6 +27,22 @@ pub(crate) struct Body {
     pub(crate) locations: Vec<Location>,
     /// Ranges in instruction indices, `end` exclusive.
     pub(crate) handlers: Vec<Handler>,
+    /// The code unit at which each instruction starts, and the end. Of decoded code only.
+    pub(crate) units: Vec<u32>,
+    /// The instructions that have a target, ascending. Of decoded code only.
+    pub(crate) jumps: Vec<u32>,
+    /// Where the entries of each location start in the line table, and the end. Of decoded
+    /// code only.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// The start of the line table entries of one location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// Byte in the line table.
+    pub(crate) byte: u32,
+    /// Code unit.
+    pub(crate) unit: u32,
 }
 
 impl Body {
@@ -34,17 +50,12 @@ impl Body {
         self.instrs.clear();
         self.locations.clear();
         self.handlers.clear();
+        self.units.clear();
+        self.jumps.clear();
+        self.runs.clear();
     }
 
     pub(crate) fn op<'s>(&self, spec: &'s Spec, index: usize) -> &'s Op {
         &spec.ops[usize::from(self.instrs[index].op)]
-    }
-
-    pub(crate) fn location(&self, index: usize) -> Location {
-        self.locations[self.instrs[index].location as usize]
-    }
-
-    pub(crate) fn line(&self, index: usize) -> i32 {
-        self.location(index).line
     }
 }

@@ -33,6 +33,7 @@ mod marshal;
 mod prove;
 pub mod pyc;
 mod spec;
+mod splice;
 mod stack;
 mod variant;
 mod varint;

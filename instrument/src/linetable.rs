@@ -35,6 +35,7 @@ const NO_COLUMNS: u8 = 13;
 const LONG: u8 = 14;
 const NOTHING: u8 = 15;
 
+#[derive(Clone)]
 /// Reads the entries of a line table one after the other.
 pub(crate) struct Decoder<'a> {
     bytes: &'a [u8],
@@ -53,6 +54,11 @@ impl<'a> Decoder<'a> {
 
     pub(crate) fn is_done(&self) -> bool {
         self.at == self.bytes.len()
+    }
+
+    /// Where the next entry starts.
+    pub(crate) fn byte(&self) -> usize {
+        self.at
     }
 
     /// The next entry: code units covered and their location.
@@ -125,6 +131,51 @@ impl<'a> Decoder<'a> {
     fn unsigned(&mut self) -> Option<i32> {
         read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
     }
+}
+
+/// Writes entries that give `units` code units the location which `entries` (of one location,
+/// valid) give some; the line state before and after stays the same.
+pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
+    let first = entries[0];
+    let kind = first >> 3 & 15;
+    let payload = &entries[1..];
+    let payload = match kind {
+        NOTHING => 0,
+        0..=SHORT_LAST => 1,
+        ONE_LINE_FIRST..=ONE_LINE_LAST => 2,
+        NO_COLUMNS => varints(payload, 1),
+        _ => varints(payload, 4),
+    };
+    let payload = &entries[1..=payload];
+    let now = units.min(8);
+    out.push(first & 0xf8 | byte_of(now - 1));
+    out.extend_from_slice(payload);
+    units -= now;
+    // From the second entry on the line does not change any more.
+    let (kind, delta, rest) = match kind {
+        ONE_LINE_FIRST..=ONE_LINE_LAST => (ONE_LINE_FIRST, &[][..], payload),
+        NO_COLUMNS => (kind, &[0][..], &[][..]),
+        LONG => (kind, &[0][..], &payload[varints(payload, 1)..]),
+        kind => (kind, &[][..], payload),
+    };
+    while units > 0 {
+        let now = units.min(8);
+        out.push(0x80 | kind << 3 | byte_of(now - 1));
+        out.extend_from_slice(delta);
+        out.extend_from_slice(rest);
+        units -= now;
+    }
+}
+
+/// The length of so many integers.
+fn varints(bytes: &[u8], count: usize) -> usize {
+    let ends = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte & 0x40 == 0);
+    ends.map(|(at, _)| at + 1)
+        .nth(count - 1)
+        .unwrap_or(bytes.len())
 }
 
 /// Writes a line table as `Python/assemble.c` (`Python/compile.c` in 3.11) does.

@@ -71,7 +71,8 @@ pub fn verify(version: PyVersion, marshalled: &[u8]) -> Result<Verification, Err
             Err(reason) => report.untouched.push(left_alone(&module, code, reason)?),
             Ok(edited) => {
                 let first_line = module.codes[code].firstlineno;
-                match engine.unchanged(spec, first_line, &original, edited.is_some()) {
+                let variant = edited.as_ref().map(|edited| &edited.tables);
+                match engine.unchanged(spec, first_line, &original, variant) {
                     Err(message) => fail(code, message, &mut report.failures)?,
                     Ok(()) if edited.is_some() => report.instrumented += 1,
                     Ok(()) => report.without_lines += 1,
@@ -90,17 +91,18 @@ impl Engine {
         spec: &Spec,
         first_line: i32,
         original: &Assembled,
-        edited: bool,
+        variant: Option<&Assembled>,
     ) -> Result<(), String> {
         let body = &self.analysis.body;
         let again = assemble(spec, body, first_line, &mut self.offsets);
         if again.as_ref() != Ok(original) {
             return Err(difference("round trip", again, original));
         }
-        if !edited {
+        let Some(variant) = variant else {
             return Ok(());
-        }
-        let mut removed = self.verifier.without_probes(spec);
+        };
+        let removed = self.verifier.without_probes(spec, variant, first_line);
+        let mut removed = removed.map_err(|reason| format!("removal: {reason}"))?;
         for (ours, theirs) in removed.instrs.iter_mut().zip(&body.instrs) {
             ours.prefixes = theirs.prefixes;
         }

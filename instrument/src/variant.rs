@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::PyVersion;
 use crate::analysis::{Analysis, tables};
-use crate::assemble::{Assembled, assemble};
-use crate::decode::index;
+use crate::assemble::Assembled;
+use crate::decode::{Tables, index};
 use crate::error::{Error, Reason};
 use crate::inject::Injection;
 use crate::linemap::LineMap;
 use crate::marshal::Module;
 use crate::spec::{Spec, spec};
+use crate::splice::Splice;
 use crate::verify::{Claim, Verifier};
 
 /// The lines that get a probe.
@@ -159,6 +160,7 @@ pub(crate) struct Edited {
 pub(crate) struct Engine {
     pub(crate) analysis: Analysis,
     pub(crate) injection: Injection,
+    pub(crate) splice: Splice,
     pub(crate) verifier: Verifier,
     pub(crate) offsets: Vec<u32>,
 }
@@ -178,13 +180,13 @@ impl Engine {
         if let Err(reason) = self.analysis.analyse(spec, tables) {
             return Ok(Err(reason));
         }
-        Ok(self.inject(spec, tables.first_line, first_constant, stacksize, wanted))
+        Ok(self.inject(spec, tables, first_constant, stacksize, wanted))
     }
 
     fn inject(
         &mut self,
         spec: &Spec,
-        first_line: i32,
+        tables: Tables<'_>,
         first_constant: u32,
         stacksize: i32,
         wanted: &dyn Fn(u32) -> bool,
@@ -195,25 +197,27 @@ impl Engine {
             events,
             ..
         } = &self.analysis;
-        self.injection
-            .inject(spec, body, events, depths, first_constant, wanted)?;
-        if self.injection.lines.is_empty() {
+        let injection = &mut self.injection;
+        injection.plan(spec, body, events, depths, first_constant, wanted)?;
+        if injection.lines.is_empty() {
             return Ok(None);
         }
-        let tables = assemble(spec, &self.injection.body, first_line, &mut self.offsets)?;
-        let stacksize = stacksize.max(self.injection.depth);
+        let edited = self
+            .splice
+            .write(spec, tables, body, events, &injection.placements)?;
+        let stacksize = stacksize.max(injection.depth);
         let claim = Claim {
-            first_line,
+            first_line: tables.first_line,
             first_constant,
-            lines: &self.injection.lines,
+            lines: &injection.lines,
             stacksize,
         };
-        self.verifier.check(spec, body, depths, &tables, &claim)?;
+        self.verifier.check(spec, body, depths, &edited, &claim)?;
         Ok(Some(Edited {
-            tables,
+            tables: edited,
             stacksize,
             first_constant,
-            lines: self.injection.lines.clone(),
+            lines: injection.lines.clone(),
         }))
     }
 }

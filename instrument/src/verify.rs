@@ -1,37 +1,51 @@
 //! Proves a variant before it leaves. For every injected code object:
 //!
-//! 1. it decodes: whole instructions, jumps and ranges on instruction starts, ordered tables;
-//! 2. taking the probes out gives back the original instructions, targets, locations and
-//!    protected ranges;
-//! 3. there are as many probes as were placed, each with the location of its own line;
-//! 4. `co_stacksize` has room for every probe. (Depths agree on all paths as they do in the
-//!    original: by 2 nothing but probes was added, and a probe leaves the stack as it was.)
-//! 5. where a probe is protected, the stack is deep enough for its handler.
+//! 1. its bytes are the original instructions in their order, with the same arguments and
+//!    locations, and between them nothing but whole probes, jumps over exactly one probe, and
+//!    second copies of a PUSH_EXC_INFO that jump over the first and its probe;
+//! 2. every jump leads to the instruction it led to, or to a piece added directly in front;
+//! 3. protected ranges begin, end and lead where they did, in the same sense;
+//! 4. there are as many probes as were placed, each with the line of its constant and the
+//!    location of the instruction it stands for;
+//! 5. `co_stacksize` has room for every probe. (Depths agree on all paths as they do in the
+//!    original: by 1 nothing but probes was added, and a probe leaves the stack as it was.)
+//! 6. where a probe is protected, the stack is deep enough for its handler.
 //!
-//! The proof starts from the bytes, so it shares nothing with injection but the decoder.
+//! The proof reads the bytes of the variant beside the decoded original; it knows nothing of
+//! the plan that made them.
 
 use crate::assemble::Assembled;
-use crate::decode::{Tables, decode, index};
+use crate::decode::{decode, index};
 use crate::error::Reason;
-use crate::exctable::Handler;
-use crate::inject::PROBE_LENGTH;
+use crate::exctable::{self, Handler};
 use crate::instr::{Body, Instr};
+use crate::linetable::{Decoder, Location};
 use crate::spec::{Role, Spec, Target};
 use crate::stack::UNREACHED;
 
 /// Scratch space of a proof.
 #[derive(Default)]
 pub(crate) struct Verifier {
-    variant: Body,
-    starts: Vec<u32>,
-    /// For each instruction of the variant (and the end) the original one it stands for.
-    origins: Vec<u32>,
-    /// Where probes start in the variant.
-    probes: Vec<u32>,
-    /// Probes behind a PUSH_EXC_INFO, which finds the stack one higher than its own start.
-    lifted: Vec<bool>,
-    /// Whether an instruction of the variant was added.
-    added: Vec<bool>,
+    /// For each original instruction (and the end) the unit where the pieces in front of it
+    /// begin, that is the end of the instruction before.
+    gaps: Vec<u32>,
+    /// The unit of each original instruction (and the end) in the variant.
+    at: Vec<u32>,
+    /// Units at which an added piece begins, ascending.
+    pieces: Vec<u32>,
+    probes: Vec<Found>,
+    handlers: Vec<Handler>,
+}
+
+/// A probe in the variant.
+#[derive(Clone, Copy)]
+struct Found {
+    unit: u32,
+    ordinal: u32,
+    /// The original instruction it belongs to.
+    owner: u32,
+    /// Behind the PUSH_EXC_INFO it belongs to, where the stack is one higher.
+    behind: bool,
 }
 
 /// What the variant is claimed to be.
@@ -53,139 +67,188 @@ impl Verifier {
         variant: &Assembled,
         claim: &Claim<'_>,
     ) -> Result<(), Reason> {
-        let tables = Tables {
-            code: &variant.code,
-            linetable: &variant.linetable,
-            exceptiontable: &variant.exceptiontable,
-            first_line: claim.first_line,
-        };
-        decode(spec, tables, &mut self.variant, &mut self.starts)?;
-        self.find_probes(spec, claim);
-        self.compare(spec, original)?;
+        self.instructions(spec, original, variant, claim)?;
+        self.ranges(original, &variant.exceptiontable)?;
         self.probes(claim)?;
         self.stack(depths, claim)
     }
 
-    /// The code that was checked last, without its probes.
-    pub(crate) fn without_probes(&self, spec: &Spec) -> Body {
-        let kept = self.variant.instrs.iter().zip(&self.added);
-        Body {
-            instrs: kept
-                .filter(|&(_, &added)| !added)
-                .map(|(instr, _)| self.original_form(spec, *instr))
-                .collect(),
-            locations: self.variant.locations.clone(),
-            handlers: self.original_handlers(),
-        }
-    }
-
-    fn is_probe(&self, spec: &Spec, at: usize, claim: &Claim<'_>) -> bool {
-        match self.variant.instrs.get(at..at + PROBE_LENGTH) {
-            Some([load, truth, pop]) => {
-                load.op == spec.load_const
-                    && load.arg >= claim.first_constant
-                    && truth.op == spec.to_bool
-                    && pop.op == spec.pop_top
-            }
-            _ => false,
-        }
-    }
-
-    fn is_skip(&self, spec: &Spec, at: usize, over: usize) -> bool {
-        self.variant
-            .instrs
-            .get(at)
-            .is_some_and(|jump| jump.op == spec.jump_forward && jump.arg == index(at + 1 + over))
-    }
-
-    fn is_silent_entry(&self, spec: &Spec, at: usize, claim: &Claim<'_>) -> bool {
-        let pushes = |at: usize| {
-            at < self.variant.instrs.len() && self.variant.op(spec, at).role == Role::PushExcInfo
-        };
-        pushes(at)
-            && self.is_skip(spec, at + 1, 1 + PROBE_LENGTH)
-            && pushes(at + 2)
-            && self.is_probe(spec, at + 3, claim)
-    }
-
-    /// Finds what was added, and what each instruction stands for.
-    fn find_probes(&mut self, spec: &Spec, claim: &Claim<'_>) {
-        self.origins.clear();
+    fn instructions(
+        &mut self,
+        spec: &Spec,
+        original: &Body,
+        variant: &Assembled,
+        claim: &Claim<'_>,
+    ) -> Result<(), Reason> {
+        self.gaps.clear();
+        self.at.clear();
+        self.pieces.clear();
         self.probes.clear();
-        self.lifted.clear();
-        self.added.clear();
-        let mut next = 0;
-        let mut at = 0;
-        while at < self.variant.instrs.len() {
-            let op = self.variant.instrs[at].op;
-            let added = if op == spec.load_const && self.is_probe(spec, at, claim) {
-                let behind = at
-                    .checked_sub(1)
-                    .map(|before| self.variant.op(spec, before).role);
-                self.probes.push(index(at));
-                self.lifted.push(behind == Some(Role::PushExcInfo));
-                PROBE_LENGTH
-            } else if op == spec.jump_forward
-                && self.is_skip(spec, at, PROBE_LENGTH)
-                && self.is_probe(spec, at + 1, claim)
-            {
-                1
-            } else if self.is_silent_entry(spec, at, claim) {
-                2
-            } else {
-                0
-            };
-            let stands_for = index(next);
-            if added == 0 {
-                self.origins.push(stands_for);
-                self.added.push(false);
-                next += 1;
-                at += 1;
-            } else {
-                self.origins.extend(std::iter::repeat_n(stands_for, added));
-                self.added.extend(std::iter::repeat_n(true, added));
-                at += added;
+        let mut reader = Reader::new(spec, variant, claim);
+        let mut jumps = Vec::with_capacity(original.jumps.len());
+        let mut before = None;
+        for (position, instr) in (0u32..).zip(&original.instrs) {
+            self.gaps.push(reader.unit);
+            let location = original.locations[instr.location as usize];
+            if reader.may_be_added() {
+                self.gap(&mut reader, position, instr, location, before)?;
             }
-        }
-        self.origins.push(index(next));
-    }
-
-    fn original_form(&self, spec: &Spec, instr: Instr) -> Instr {
-        match spec.ops[usize::from(instr.op)].target {
-            Target::None => instr,
-            _ => Instr {
-                arg: self.origins[instr.arg as usize],
-                ..instr
-            },
-        }
-    }
-
-    fn original_handlers(&self) -> Vec<Handler> {
-        join(self.variant.handlers.iter().map(|handler| Handler {
-            start: self.origins[handler.start as usize],
-            end: self.origins[handler.end as usize],
-            target: self.origins[handler.target as usize],
-            ..*handler
-        }))
-    }
-
-    fn compare(&self, spec: &Spec, original: &Body) -> Result<(), Reason> {
-        if self.origins.last() != Some(&index(original.instrs.len())) {
-            return Err(Reason::Verification("instructions were lost or gained"));
-        }
-        let kept = self.variant.instrs.iter().zip(&self.added);
-        let kept = kept.filter(|&(_, &added)| !added);
-        for ((ours, _), theirs) in kept.zip(&original.instrs) {
-            let ours = self.original_form(spec, *ours);
-            if ours.op != theirs.op || ours.arg != theirs.arg {
+            self.at.push(reader.unit);
+            let read = reader.instruction()?;
+            if read.op != instr.op {
                 return Err(Reason::Verification("an instruction changed"));
             }
-            let location = self.variant.locations[ours.location as usize];
-            if location != original.locations[theirs.location as usize] {
+            if spec.ops[usize::from(instr.op)].target == Target::None {
+                if read.arg != instr.arg {
+                    return Err(Reason::Verification("an argument changed"));
+                }
+            } else {
+                jumps.push((instr.arg, reader.target(read)?));
+            }
+            if read.location != location {
                 return Err(Reason::Verification("a location changed"));
             }
+            before = Some((position, instr.op, location));
         }
-        if self.original_handlers() != join(original.handlers.iter().copied()) {
+        self.gaps.push(reader.unit);
+        self.gap_behind(&mut reader, before)?;
+        self.at.push(reader.unit);
+        reader.finish()?;
+        for (wanted, target) in jumps {
+            if self.boundary(target) != Some(wanted) {
+                return Err(Reason::Verification("a jump leads elsewhere"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the pieces between the instruction `before` and the one at `position`.
+    fn gap(
+        &mut self,
+        reader: &mut Reader<'_>,
+        position: u32,
+        instr: &Instr,
+        location: Location,
+        before: Option<(u32, u8, Location)>,
+    ) -> Result<(), Reason> {
+        self.gap_behind(reader, before)?;
+        if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
+            self.pieces.push(reader.unit);
+            let skip = reader.instruction()?;
+            if before.is_none_or(|(_, _, location)| location.line != skip.location.line) {
+                return Err(Reason::Verification("a skip is on the wrong line"));
+            }
+            let target = reader.target(skip)?;
+            self.probe(reader, position, location, false)?;
+            if target != reader.unit {
+                return Err(Reason::Verification("a skip leads elsewhere"));
+            }
+        } else if reader.peeks_probe() {
+            self.probe(reader, position, location, false)?;
+        }
+        let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
+        if pushes(instr.op) && reader.peeks_double() {
+            self.pieces.push(reader.unit);
+            let copy = reader.instruction()?;
+            let skip = reader.instruction()?;
+            let target = reader.target(skip)?;
+            let mut ahead = reader.clone();
+            let first = ahead.instruction()?;
+            let end = ahead.probe_end()?;
+            if (first.op, copy.location, skip.location) != (copy.op, location, location)
+                || target != end
+            {
+                return Err(Reason::Verification("a second entry leads elsewhere"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the probe that belongs to a PUSH_EXC_INFO just read. One that stands in front of
+    /// the next instruction looks the same; what tells them apart is the location.
+    fn gap_behind(
+        &mut self,
+        reader: &mut Reader<'_>,
+        before: Option<(u32, u8, Location)>,
+    ) -> Result<(), Reason> {
+        match before {
+            Some((position, op, location))
+                if reader.spec.ops[usize::from(op)].role == Role::PushExcInfo
+                    && reader.peeks_probe()
+                    && reader.location()? == location =>
+            {
+                self.probe(reader, position, location, true)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn probe(
+        &mut self,
+        reader: &mut Reader<'_>,
+        owner: u32,
+        location: Location,
+        behind: bool,
+    ) -> Result<(), Reason> {
+        let unit = reader.unit;
+        self.pieces.push(unit);
+        let load = reader.instruction()?;
+        let truth = reader.instruction()?;
+        let pop = reader.instruction()?;
+        let ops = (load.op, truth.op, pop.op);
+        if ops
+            != (
+                reader.spec.load_const,
+                reader.spec.to_bool,
+                reader.spec.pop_top,
+            )
+        {
+            return Err(Reason::Verification("a probe is broken"));
+        }
+        if [load, truth, pop]
+            .iter()
+            .any(|part| part.location != location)
+        {
+            return Err(Reason::Verification("a probe is on the wrong line"));
+        }
+        let ordinal = load.arg.checked_sub(reader.first_constant);
+        self.probes.push(Found {
+            unit,
+            ordinal: ordinal.ok_or(Reason::Verification("a probe has no constant"))?,
+            owner,
+            behind,
+        });
+        Ok(())
+    }
+
+    /// The original instruction that a unit of the variant stands for, if a piece or an
+    /// instruction begins there.
+    fn boundary(&self, unit: u32) -> Option<u32> {
+        let position = self.at.partition_point(|&at| at < unit);
+        let exact = *self.at.get(position)? == unit;
+        let piece = || self.gaps[position] <= unit && self.pieces.binary_search(&unit).is_ok();
+        (exact || piece()).then(|| index(position))
+    }
+
+    /// Where a range begins or ends: a unit between two original instructions.
+    fn edge(&self, unit: u32) -> Result<u32, Reason> {
+        self.boundary(unit)
+            .ok_or(Reason::Verification("a protected range is cut wrongly"))
+    }
+
+    fn ranges(&mut self, original: &Body, table: &[u8]) -> Result<(), Reason> {
+        self.handlers.clear();
+        exctable::decode(table, &mut self.handlers)?;
+        let mut mapped = Vec::with_capacity(self.handlers.len());
+        for handler in &self.handlers {
+            mapped.push(Handler {
+                start: self.edge(handler.start)?,
+                end: self.edge(handler.end)?,
+                target: self.edge(handler.target)?,
+                ..*handler
+            });
+        }
+        if !join(mapped.into_iter()).eq(join(original.handlers.iter().copied())) {
             return Err(Reason::Verification("a protected range changed"));
         }
         Ok(())
@@ -193,17 +256,11 @@ impl Verifier {
 
     fn probes(&self, claim: &Claim<'_>) -> Result<(), Reason> {
         let mut seen = vec![false; claim.lines.len()];
-        for &at in &self.probes {
-            let ordinal = self.variant.instrs[at as usize].arg - claim.first_constant;
-            let Some(&line) = claim.lines.get(ordinal as usize) else {
-                return Err(Reason::Verification("a probe has no constant"));
-            };
-            for part in at as usize..at as usize + PROBE_LENGTH {
-                if u32::try_from(self.variant.line(part)) != Ok(line) {
-                    return Err(Reason::Verification("a probe is on the wrong line"));
-                }
+        for probe in &self.probes {
+            match seen.get_mut(probe.ordinal as usize) {
+                Some(seen) => *seen = true,
+                None => return Err(Reason::Verification("a probe has no constant")),
             }
-            seen[ordinal as usize] = true;
         }
         if seen.contains(&false) {
             return Err(Reason::Verification("a probe is missing"));
@@ -213,23 +270,22 @@ impl Verifier {
 
     /// Room for every probe, and handlers that find the stack they expect.
     fn stack(&self, depths: &[i32], claim: &Claim<'_>) -> Result<(), Reason> {
-        let mut handlers = self.variant.handlers.iter().peekable();
-        for (&at, &lifted) in self.probes.iter().zip(&self.lifted) {
-            // Behind PUSH_EXC_INFO: the depth before it, and what it pushes.
-            let depth = if lifted {
-                depths[self.origins[at as usize] as usize - 1] + 1
-            } else {
-                depths[self.origins[at as usize] as usize]
-            };
+        let mut handlers = self.handlers.iter().peekable();
+        for probe in &self.probes {
+            let depth = depths[probe.owner as usize];
             if depth == UNREACHED {
                 continue;
             }
+            let depth = depth + i32::from(probe.behind);
             if depth >= claim.stacksize {
                 return Err(Reason::Verification("co_stacksize is too small"));
             }
-            while handlers.next_if(|handler| handler.end <= at).is_some() {}
+            while handlers
+                .next_if(|handler| handler.end <= probe.unit)
+                .is_some()
+            {}
             if let Some(handler) = handlers.peek()
-                && handler.start <= at
+                && handler.start <= probe.unit
                 && i64::from(depth) < i64::from(handler.depth)
             {
                 return Err(Reason::Verification("a probe is protected too deeply"));
@@ -237,22 +293,198 @@ impl Verifier {
         }
         Ok(())
     }
+
+    /// The variant checked last, without its probes.
+    pub(crate) fn without_probes(
+        &self,
+        spec: &Spec,
+        variant: &Assembled,
+        first_line: i32,
+    ) -> Result<Body, Reason> {
+        let mut body = Body::default();
+        decode(spec, variant.tables(first_line), &mut body, &mut Vec::new())?;
+        let kept: Vec<Instr> = body
+            .instrs
+            .iter()
+            .zip(&body.units)
+            .filter(|&(_, unit)| self.at.binary_search(unit).is_ok())
+            .map(|(instr, _)| match spec.ops[usize::from(instr.op)].target {
+                Target::None => Ok(*instr),
+                _ => Ok(Instr {
+                    arg: self.edge(body.units[instr.arg as usize])?,
+                    ..*instr
+                }),
+            })
+            .collect::<Result<_, Reason>>()?;
+        body.instrs = kept;
+        body.handlers.clear();
+        Ok(body)
+    }
+}
+
+/// Reads a variant instruction by instruction, with locations.
+#[derive(Clone)]
+struct Reader<'a> {
+    spec: &'a Spec,
+    units: &'a [[u8; 2]],
+    first_constant: u32,
+    /// The next unit to read.
+    unit: u32,
+    locations: Decoder<'a>,
+    location: Location,
+    /// Units that `location` still covers.
+    left: u32,
+}
+
+/// An instruction as it was read.
+#[derive(Clone, Copy)]
+struct Read {
+    op: u8,
+    arg: u32,
+    location: Location,
+}
+
+impl<'a> Reader<'a> {
+    fn new(spec: &'a Spec, variant: &'a Assembled, claim: &Claim<'_>) -> Self {
+        Self {
+            spec,
+            units: variant.code.as_chunks().0,
+            first_constant: claim.first_constant,
+            unit: 0,
+            locations: Decoder::new(&variant.linetable, claim.first_line),
+            location: Location::NONE,
+            left: 0,
+        }
+    }
+
+    /// The opcode at the next unit; 0 (CACHE) at the end.
+    fn op(&self) -> u8 {
+        self.units.get(self.unit as usize).map_or(0, |unit| unit[0])
+    }
+
+    #[inline]
+    fn instruction(&mut self) -> Result<Read, Reason> {
+        const CUT: Reason = Reason::Verification("the code is cut short");
+        let start = self.unit;
+        let mut at = start as usize;
+        let (mut op, mut arg) = (self.spec.extended_arg, 0);
+        while op == self.spec.extended_arg {
+            let &[next, byte] = self.units.get(at).ok_or(CUT)?;
+            (op, arg) = (next, arg << 8 | u32::from(byte));
+            at += 1;
+        }
+        for _ in 0..self.spec.ops[usize::from(op)].caches {
+            match self.units.get(at) {
+                Some([0, 0]) => at += 1,
+                _ => return Err(CUT),
+            }
+        }
+        self.unit = index(at);
+        let size = self.unit - start;
+        let mut needed = size;
+        while needed > self.left {
+            needed -= self.left;
+            let (count, location) = self.locations.entry()?;
+            if needed != size && location != self.location {
+                return Err(Reason::SplitLocation);
+            }
+            (self.left, self.location) = (count, location);
+        }
+        self.left -= needed;
+        Ok(Read {
+            op,
+            arg,
+            location: self.location,
+        })
+    }
+
+    /// The location of the next unit.
+    fn location(&self) -> Result<Location, Reason> {
+        if self.left > 0 {
+            return Ok(self.location);
+        }
+        Ok(self.locations.clone().entry()?.1)
+    }
+
+    /// Where a jump that was just read leads.
+    fn target(&self, jump: Read) -> Result<u32, Reason> {
+        match self.spec.ops[usize::from(jump.op)].target {
+            Target::Backward => self.unit.checked_sub(jump.arg),
+            _ => self.unit.checked_add(jump.arg),
+        }
+        .ok_or(Reason::BadJump)
+    }
+
+    /// Whether an added piece may begin with the next opcode.
+    #[inline]
+    fn may_be_added(&self) -> bool {
+        let op = self.op();
+        op == self.spec.load_const
+            || op == self.spec.extended_arg
+            || op == self.spec.jump_forward
+            || self.spec.ops[usize::from(op)].role == Role::PushExcInfo
+    }
+
+    /// Whether a LOAD_CONST of a probe's constant comes next.
+    fn peeks_probe(&self) -> bool {
+        let mut arg = 0;
+        for &[op, byte] in self.units.iter().skip(self.unit as usize).take(4) {
+            arg = arg << 8 | u32::from(byte);
+            if op == self.spec.load_const {
+                return arg >= self.first_constant;
+            }
+            if op != self.spec.extended_arg {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Whether a jump over exactly one probe comes next.
+    fn peeks_skip(&self) -> bool {
+        let mut ahead = self.clone();
+        let target = ahead.instruction().and_then(|skip| ahead.target(skip));
+        ahead.peeks_probe() && ahead.probe_end() == target
+    }
+
+    /// Whether the next instruction is followed by a jump over its like and a probe.
+    fn peeks_double(&self) -> bool {
+        let mut ahead = self.clone();
+        let copy = ahead.instruction();
+        if ahead.op() != self.spec.jump_forward || ahead.instruction().is_err() {
+            return false;
+        }
+        let first = ahead.instruction();
+        copy.is_ok_and(|copy| first.is_ok_and(|first| first.op == copy.op)) && ahead.peeks_probe()
+    }
+
+    /// Where the probe that comes next ends.
+    fn probe_end(&mut self) -> Result<u32, Reason> {
+        for _ in 0..3 {
+            self.instruction()?;
+        }
+        Ok(self.unit)
+    }
+
+    fn finish(&self) -> Result<(), Reason> {
+        if self.unit as usize != self.units.len() || self.left != 0 || !self.locations.is_done() {
+            return Err(Reason::Verification("something follows the code"));
+        }
+        Ok(())
+    }
 }
 
 /// Joins neighbouring ranges that one handler protects.
-fn join(handlers: impl Iterator<Item = Handler>) -> Vec<Handler> {
-    let mut joined: Vec<Handler> = Vec::new();
-    for handler in handlers {
-        match joined.last_mut() {
-            Some(last)
-                if last.end == handler.start
-                    && (last.target, last.depth, last.lasti)
-                        == (handler.target, handler.depth, handler.lasti) =>
-            {
-                last.end = handler.end;
-            }
-            _ => joined.push(handler),
+fn join(handlers: impl Iterator<Item = Handler>) -> impl Iterator<Item = Handler> {
+    let mut handlers = handlers.peekable();
+    std::iter::from_fn(move || {
+        let mut joined = handlers.next()?;
+        let sense = |handler: &Handler| (handler.target, handler.depth, handler.lasti);
+        while let Some(next) =
+            handlers.next_if(|next| next.start == joined.end && sense(next) == sense(&joined))
+        {
+            joined.end = next.end;
         }
-    }
-    joined
+        Some(joined)
+    })
 }

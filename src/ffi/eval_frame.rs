@@ -84,7 +84,9 @@ pub(crate) fn cancel(py: Python<'_>) {
 
 /// Whether any eval-frame function other than the interpreter's own is installed.
 pub(crate) fn is_hooked(_py: Python<'_>) -> bool {
-    let Ok(symbols) = EvalFrameSymbols::find() else { return false };
+    let Ok(symbols) = EvalFrameSymbols::find() else {
+        return false;
+    };
     // SAFETY: the thread is attached, so it has a current interpreter.
     let interpreter = unsafe { ffi::PyInterpreterState_Get() };
     // SAFETY: the symbol was found under this name, and `interpreter` is the current one.
@@ -105,7 +107,12 @@ fn install(
     let interpreter = unsafe { ffi::PyInterpreterState_Get() };
     // SAFETY: the symbol was found under this name, and `interpreter` is the current one.
     let previous = unsafe { (symbols.get)(interpreter) };
-    let awaited = Awaited { layout, symbols, previous, decision };
+    let awaited = Awaited {
+        layout,
+        symbols,
+        previous,
+        decision,
+    };
     AWAITED.store(Box::into_raw(Box::new(awaited)), Ordering::Relaxed);
     GLOBALS.store(globals.clone().unbind().into_ptr(), Ordering::Relaxed);
     // SAFETY: as above; `entry` has the signature of an eval-frame function.
@@ -148,7 +155,9 @@ unsafe extern "C" fn entry(
 
 fn ffi_default() -> EvalFrame {
     // INVARIANT: installing the hook already found the symbols in this process.
-    EvalFrameSymbols::find().expect("the eval-frame symbols were found before").default
+    EvalFrameSymbols::find()
+        .expect("the eval-frame symbols were found before")
+        .default
 }
 
 fn meet(
@@ -157,7 +166,9 @@ fn meet(
     layout: &'static Layout,
     decision: Decision,
 ) {
-    let Some(code) = fresh_module_code(frame, layout) else { return };
+    let Some(code) = fresh_module_code(frame, layout) else {
+        return;
+    };
     Python::attach(|py| {
         // SAFETY: `code` is what the frame is about to run, so it is a live code object.
         let code = unsafe { Bound::from_borrowed_ptr(py, code) };
@@ -217,7 +228,9 @@ fn swap(
     // SAFETY: the frame owns a reference to its function, so the object is alive.
     let function = unsafe { Bound::from_borrowed_ptr(py, function as *mut PyObject) };
     // The trace optimiser of a JIT build takes a function's code for the code of its frame.
-    function.setattr("__code__", &replacement).map_err(|_| "the function refused the code")?;
+    function
+        .setattr("__code__", &replacement)
+        .map_err(|_| "the function refused the code")?;
 
     if base + needed > top {
         // SAFETY: the room up to `limit` belongs to this thread and nothing lies above the frame.
@@ -280,7 +293,8 @@ static TRIAL_REPLACEMENT: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mu
 /// Proves the layout of this interpreter: compares code objects with what Python says about them,
 /// then swaps the frame of a module of its own and looks at what ran.
 fn prove(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {
-    let layout = of_minor(minor).ok_or_else(|| format!("the frames of CPython 3.{minor} are not known"))?;
+    let layout =
+        of_minor(minor).ok_or_else(|| format!("the frames of CPython 3.{minor} are not known"))?;
     run_trial(py, layout).map_err(|problem| {
         cancel(py);
         format!("self-check of the frame layout failed: {problem}")
@@ -292,10 +306,15 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), String> {
     let told = |error: PyErr| error.to_string();
     let builtins = py.import("builtins").map_err(told)?;
     let compile = |source: &str| {
-        builtins.call_method1("compile", (source, "<dapper self-check>", "exec")).map_err(told)
+        builtins
+            .call_method1("compile", (source, "<dapper self-check>", "exec"))
+            .map_err(told)
     };
     let nested = compile("def f(a, b):\n    c = [a, b, a, b]\n    return c\n")?;
-    let nested = nested.getattr("co_consts").and_then(|all| all.get_item(0)).map_err(told)?;
+    let nested = nested
+        .getattr("co_consts")
+        .and_then(|all| all.get_item(0))
+        .map_err(told)?;
     let original = compile("value = 1")?;
     // Deeper than the original, so that the frame has to grow.
     let replacement = compile("value = [value, value, value, value, value, (value, value, 2)]")?;
@@ -308,8 +327,17 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), String> {
     globals.set_item("value", 7).map_err(told)?;
     TRIAL_CODE.store(original.as_ptr(), Ordering::Relaxed);
     TRIAL_REPLACEMENT.store(replacement.as_ptr(), Ordering::Relaxed);
-    install(&globals, layout, Decision { choose: choose_trial, replaced: |_, _| () })?;
-    let ran = builtins.call_method1("exec", (&original, &globals)).map_err(told);
+    install(
+        &globals,
+        layout,
+        Decision {
+            choose: choose_trial,
+            replaced: |_, _| (),
+        },
+    )?;
+    let ran = builtins
+        .call_method1("exec", (&original, &globals))
+        .map_err(told);
     cancel(py);
     ran?;
     let value = globals.get_item("value").map_err(told)?;
@@ -341,9 +369,10 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> PyResult<Result<(),
     let units = unsafe { word(pointer, fields.units) };
     let last = fields.adaptive + bytes.len() - 2;
     // SAFETY: the size was compared with the length of the code, so this is inside the object.
-    let ends_alike = units * 2 == bytes.len() && unsafe {
-        pointer.cast::<[u8; 2]>().byte_add(last).read_unaligned() == bytes[bytes.len() - 2..]
-    };
+    let ends_alike = units * 2 == bytes.len()
+        && unsafe {
+            pointer.cast::<[u8; 2]>().byte_add(last).read_unaligned() == bytes[bytes.len() - 2..]
+        };
     let words = layout.frame.localsplus / size_of::<usize>() + n_locals + stack_size;
     if !ends_alike {
         return Ok(Err("the bytecode is not where it should be".to_owned()));
@@ -352,7 +381,9 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> PyResult<Result<(),
         || int(pointer, fields.n_localsplus) != n_locals
         || frame_words(pointer, layout) != words
     {
-        return Ok(Err("the sizes of a code object are not where they should be".to_owned()));
+        return Ok(Err(
+            "the sizes of a code object are not where they should be".to_owned(),
+        ));
     }
     Ok(Ok(()))
 }

@@ -117,10 +117,22 @@ const FRAME_312: FrameLayout = FrameLayout {
     reference: Reference::Strong,
 };
 
-const THREAD_312: ThreadLayout = ThreadLayout { stack_top: 240, stack_limit: 248 };
-const FUNCTION_312: FunctionLayout = FunctionLayout { code: 48, version: 136 };
-const FUNCTION_314: FunctionLayout = FunctionLayout { code: 48, version: 144 };
-const GENERATOR_312: GeneratorLayout = GeneratorLayout { frame: 72, state: 67 };
+const THREAD_312: ThreadLayout = ThreadLayout {
+    stack_top: 240,
+    stack_limit: 248,
+};
+const FUNCTION_312: FunctionLayout = FunctionLayout {
+    code: 48,
+    version: 136,
+};
+const FUNCTION_314: FunctionLayout = FunctionLayout {
+    code: 48,
+    version: 144,
+};
+const GENERATOR_312: GeneratorLayout = GeneratorLayout {
+    frame: 72,
+    state: 67,
+};
 
 const V311: Layout = Layout {
     frame: FrameLayout {
@@ -142,9 +154,18 @@ const V311: Layout = Layout {
         extra: 176,
         adaptive: 184,
     },
-    thread: ThreadLayout { stack_top: 304, stack_limit: 312 },
-    function: FunctionLayout { code: 48, version: 128 },
-    generator: GeneratorLayout { frame: 80, state: 75 },
+    thread: ThreadLayout {
+        stack_top: 304,
+        stack_limit: 312,
+    },
+    function: FunctionLayout {
+        code: 48,
+        version: 128,
+    },
+    generator: GeneratorLayout {
+        frame: 80,
+        state: 75,
+    },
 };
 
 const V312: Layout = Layout {
@@ -156,8 +177,15 @@ const V312: Layout = Layout {
 };
 
 const V313: Layout = Layout {
-    frame: FrameLayout { fresh_lead: 0, ..FRAME_312 },
-    code: CodeLayout { extra: 192, adaptive: 200, ..CODE_312 },
+    frame: FrameLayout {
+        fresh_lead: 0,
+        ..FRAME_312
+    },
+    code: CodeLayout {
+        extra: 192,
+        adaptive: 200,
+        ..CODE_312
+    },
     thread: THREAD_312,
     function: FUNCTION_312,
     generator: GENERATOR_312,
@@ -171,14 +199,23 @@ const V314: Layout = Layout {
         reference: Reference::Tagged,
         ..FRAME_312
     },
-    code: CodeLayout { extra: 200, adaptive: 208, ..CODE_312 },
+    code: CodeLayout {
+        extra: 200,
+        adaptive: 208,
+        ..CODE_312
+    },
     thread: THREAD_312,
     function: FUNCTION_314,
     generator: GENERATOR_312,
 };
 
-const V315: Layout =
-    Layout { thread: ThreadLayout { stack_top: 264, stack_limit: 272 }, ..V314 };
+const V315: Layout = Layout {
+    thread: ThreadLayout {
+        stack_top: 264,
+        stack_limit: 272,
+    },
+    ..V314
+};
 
 /// The layout of CPython 3.`minor`, if it is known.
 pub(crate) fn of_minor(minor: u8) -> Option<&'static Layout> {

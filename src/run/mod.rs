@@ -70,7 +70,9 @@ fn prepare(run: Run, launch: &Launch) -> Result<Command, String> {
     };
     let mut command = Command::new(&launch.executable);
     command.args(&launch.flags).args(target);
-    command.env("DAPPER", "run").env("DAPPER_SESSION", hand_over(&session)?);
+    command
+        .env("DAPPER", "run")
+        .env("DAPPER_SESSION", hand_over(&session)?);
     if let Some(bootstrap) = &launch.bootstrap {
         let mut path = OsString::from(bootstrap);
         if let Some(rest) = std::env::var_os("PYTHONPATH").filter(|rest| !rest.is_empty()) {
@@ -87,14 +89,18 @@ fn open_events(path: &Path) -> Result<String, String> {
     if path == Path::new("-") {
         return Ok("-".to_owned());
     }
-    File::create(path).map_err(|error| format!("cannot write --events {}: {error}", path.display()))?;
+    File::create(path)
+        .map_err(|error| format!("cannot write --events {}: {error}", path.display()))?;
     absolute(path)
 }
 
 fn absolute(path: &Path) -> Result<String, String> {
     let absolute = std::path::absolute(path)
         .map_err(|error| format!("cannot resolve {}: {error}", path.display()))?;
-    absolute.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| format!("{} is not UTF-8", path.display()))
 }
 
 /// The session as the environment carries it: JSON, or `@` and the path of a file that holds it.

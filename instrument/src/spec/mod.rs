@@ -121,6 +121,9 @@ pub(crate) enum Role {
     /// A backward jump that raises no event on its own.
     QuietJump,
     PushExcInfo,
+    Reraise,
+    /// Cannot raise and is no line event's source of interest.
+    Harmless,
     Yield,
     ExtendedArg,
     /// No instruction that may stand in a code object.
@@ -275,6 +278,9 @@ fn role(name: &str) -> Role {
         "SEND" => Role::Send,
         "JUMP_BACKWARD_NO_INTERRUPT" => Role::QuietJump,
         "PUSH_EXC_INFO" => Role::PushExcInfo,
+        "RERAISE" => Role::Reraise,
+        "COPY" | "SWAP" | "NOP" | "NOT_TAKEN" | "POP_TOP" | "POP_EXCEPT" | "PUSH_NULL"
+        | "LOAD_CONST" | "JUMP_FORWARD" => Role::Harmless,
         "YIELD_VALUE" => Role::Yield,
         "EXTENDED_ARG" => Role::ExtendedArg,
         // Never an instruction of its own.
