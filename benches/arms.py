@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "benches" / "programs"
@@ -50,17 +51,22 @@ def output(command: list[str]) -> str:
     return done.stdout
 
 
-def prove_armed(version: str, options: list[str], program: Path, hits: int) -> None:
-    """Fail unless every breakpoint of the options is in place and the hits are those expected."""
+def reported(version: str, options: list[str], program: Path) -> list[dict[str, Any]]:
+    """Run a program with breakpoints and return what is reported of each, in the order given."""
     events = SCRATCH / "events.jsonl"
     output([dapper(version), "run", f"--events={events}", *options, str(program)])
     rows = [json.loads(line) for line in events.read_text().splitlines()]
     ends = [row for row in rows if row["event"] == "breakpoint"]
-    for row in ends:
-        if not row["verified"] or row["hits"] != hits:
-            raise BenchError(f"{version}: this breakpoint measures nothing: {row}")
     if len(ends) != len(options):
         raise BenchError(f"{version}: {len(options)} breakpoints asked, {len(ends)} reported")
+    return ends
+
+
+def prove_armed(version: str, options: list[str], program: Path) -> None:
+    """Fail unless every breakpoint of the options is in place and none is hit."""
+    for row in reported(version, options, program):
+        if not row["verified"] or row["hits"]:
+            raise BenchError(f"{version}: this breakpoint measures nothing: {row}")
 
 
 def number(command: list[str]) -> float:

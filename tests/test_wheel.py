@@ -21,7 +21,7 @@ monitoring = getattr(sys, "monitoring", None)
 tools = [monitoring.get_tool(i) for i in range(6)] if monitoring else []
 print(json.dumps({
     "loaded": sorted(name for name in sys.modules if name.partition(".")[0] in WATCHED),
-    "finders": [repr(finder) for finder in sys.meta_path],
+    "finders": [getattr(f, '__name__', type(f).__name__) for f in sys.meta_path],
     "hooks": len(sys.path_hooks),
     "traced": sys.gettrace() is not None or sys.getprofile() is not None,
     "tools": [tool for tool in tools if tool],

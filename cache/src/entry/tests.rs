@@ -1,3 +1,5 @@
+//! Loose entries survive a round trip, and what is damaged is refused.
+
 use proptest::prelude::*;
 
 use super::{Origin, Parts, read_file, read_origin, write_file};

@@ -1,3 +1,5 @@
+//! A key changes with each of its inputs and with nothing else.
+
 use std::collections::HashSet;
 
 use super::{Build, Key, KeyHasher, ProbeDigest, ProbeSet, SourceHash, Tag};

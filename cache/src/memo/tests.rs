@@ -1,3 +1,5 @@
+//! A stamp that still holds is trusted, and merged memos keep the newest row.
+
 use std::path::Path;
 
 use super::{MemoFile, Stamp, merge, row};

@@ -1,3 +1,5 @@
+//! Packs give back what was put in, in any order, and refuse what is damaged.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
