@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use crate::breakpoint::{Breakpoint, Handle, Kind};
 use crate::events;
+use crate::ffi;
 use crate::probe::Probe;
 
 /// Whether counts have to come here too: hits are recorded, or a callback is running.
@@ -81,11 +82,13 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
     let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
     let function = probe.function.to_string();
-    let hit = Hit { breakpoint: handle, frame, line: probe.line, function, hits };
+    let hit =
+        Hit { breakpoint: handle, frame: frame.clone_ref(py), line: probe.line, function, hits };
     let result = {
         let _quiet = Quiet::enter();
         callback.call(py, hit)
     };
+    ffi::symbols::store_locals(frame.bind(py));
     match result {
         Ok(()) => Ok(()),
         // An error of the callback is not the program's; leaving it (`SystemExit`,

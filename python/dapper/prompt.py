@@ -5,7 +5,6 @@ once: the line event comes first, and the probe that follows in the same pass is
 """
 
 import pdb
-import sys
 from types import FrameType
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ _PROBE_LENGTH = 8
 class TraceFunction(Protocol):
     """What `sys.gettrace` returns."""
 
-    def __call__(self, frame: FrameType, event: str, arg: Any, /) -> Any: ...  # noqa: ANN401, D102
+    def __call__(self, frame: FrameType, event: str, arg: Any, /) -> Any: ...  # noqa: ANN401
 
 
 class Prompt(pdb.Pdb):
@@ -36,9 +35,10 @@ class Prompt(pdb.Pdb):
     def stop_at(self, frame: FrameType, trace: TraceFunction | None) -> TraceFunction | None:
         """Prompt in `frame`, and return the trace function to go on with."""
         stepping = trace == self.trace_dispatch
-        if stepping and self._just_stopped(frame):
-            return trace
-        if not stepping:
+        if stepping:
+            # A step over the call that led here left this frame untraced.
+            frame.f_trace = self.trace_dispatch
+        else:
             self.reset()
             self._watch(frame)
         self._continues = False
@@ -49,9 +49,17 @@ class Prompt(pdb.Pdb):
             raise SystemExit(1)
         return self.trace_dispatch
 
-    def passed_over(self, frame: FrameType) -> bool:
-        """Whether the line event of this very pass has prompted already."""
-        return self._just_stopped(frame)
+    def has_stopped(self, frame: FrameType) -> bool:
+        """Tell whether the line event of this very pass has prompted already."""
+        event, self._line_event = self._line_event, None
+        if event is None:
+            return False
+        where, line, offset = event
+        return (
+            where is frame
+            and line == frame.f_lineno
+            and 0 <= frame.f_lasti - offset <= _PROBE_LENGTH
+        )
 
     def user_line(self, frame: FrameType) -> None:
         """Prompt at a line event, and remember where it was."""
@@ -82,17 +90,6 @@ class Prompt(pdb.Pdb):
         self.message("")
         return self.do_quit(arg)
 
-    def _just_stopped(self, frame: FrameType) -> bool:
-        event, self._line_event = self._line_event, None
-        if event is None:
-            return False
-        where, line, offset = event
-        return (
-            where is frame
-            and line == frame.f_lineno
-            and 0 <= frame.f_lasti - offset <= _PROBE_LENGTH
-        )
-
     def _watch(self, frame: FrameType) -> None:
         caller: FrameType | None = frame
         while caller is not None:
@@ -117,6 +114,6 @@ def stop(hit: Hit, trace: TraceFunction | None) -> TraceFunction | None:
     if not _prompts:
         _prompts.append(Prompt())
     prompt = _prompts[0]
-    if prompt.passed_over(hit.frame):
+    if prompt.has_stopped(hit.frame):
         return trace
     return prompt.stop_at(hit.frame, trace)

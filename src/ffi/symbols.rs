@@ -4,8 +4,10 @@
 //! an interpreter that does not export one of them.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::OnceLock;
 
 use pyo3::ffi::{PyInterpreterState, PyObject, PyThreadState};
+use pyo3::prelude::*;
 
 /// An interpreter frame, opaque: its fields are reached through `layout`.
 #[repr(C)]
@@ -52,4 +54,21 @@ fn address(name: &'static CStr) -> Result<*mut c_void, &'static str> {
         return Err(name.to_str().unwrap_or("an eval-frame function"));
     }
     Ok(found)
+}
+
+/// Writes what a debugger changed in `frame.f_locals` into the variables of the frame.
+///
+/// Up to 3.12 `f_locals` is a copy, which the interpreter writes back after a trace function and
+/// nowhere else; from 3.13 on it is the frame itself, and this does nothing.
+pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) {
+    static STORE: OnceLock<Option<usize>> = OnceLock::new();
+    let found = STORE.get_or_init(|| address(c"PyFrame_LocalsToFast").ok().map(|at| at as usize));
+    if let Some(found) = *found {
+        // SAFETY: CPython declares `void PyFrame_LocalsToFast(PyFrameObject *, int)`.
+        let store = unsafe {
+            std::mem::transmute::<usize, unsafe extern "C" fn(*mut PyObject, c_int)>(found)
+        };
+        // SAFETY: the thread is attached, and `frame` is a live frame object of this thread.
+        unsafe { store(frame.as_ptr(), 1) };
+    }
 }
