@@ -35,12 +35,10 @@ class Prompt(pdb.Pdb):
     def stop_at(self, frame: FrameType, trace: TraceFunction | None) -> TraceFunction | None:
         """Prompt in `frame`, and return the trace function to go on with."""
         stepping = trace == self.trace_dispatch
-        if stepping:
-            # A step over the call that led here left this frame untraced.
-            frame.f_trace = self.trace_dispatch
-        else:
+        if not stepping:
             self.reset()
-            self._watch(frame)
+        # A step over the call that led here left the frames since then untraced.
+        self._watch(frame)
         self._continues = False
         self._prompt(frame)
         if self._continues and not self.breaks:
