@@ -43,7 +43,9 @@ fn loaded<T>(read: impl FnOnce(&mut Loaded) -> T) -> T {
 
 /// Remembers the source that an instrumented module was loaded from.
 pub(crate) fn remember_source(file: &Arc<str>) {
-    let Ok(content) = std::fs::read(&**file) else { return };
+    let Ok(content) = std::fs::read(&**file) else {
+        return;
+    };
     let digest = *blake3::hash(&content).as_bytes();
     loaded(|loaded| loaded.sources.insert(Arc::clone(file), digest));
 }
@@ -57,7 +59,14 @@ pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
 /// Gives every function that runs a variant its original code back.
 #[pyfunction]
 pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {
-    let files = loaded(|loaded| loaded.bound.keys().chain(loaded.sources.keys()).cloned().collect());
+    let files = loaded(|loaded| {
+        loaded
+            .bound
+            .keys()
+            .chain(loaded.sources.keys())
+            .cloned()
+            .collect()
+    });
     follow(py, &files)
 }
 
@@ -65,11 +74,16 @@ fn follow(py: Python<'_>, files: &HashSet<Arc<str>>) -> PyResult<()> {
     if files.is_empty() {
         return Ok(());
     }
-    let _turn = TURN.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+    let _turn = TURN
+        .lock_py_attached(py)
+        .unwrap_or_else(PoisonError::into_inner);
     let functions = find_functions(py, files)?;
     for file in files {
         let mut file = LoadedFile::new(py, Arc::clone(file));
-        let found = functions.get(&file.file).map(Vec::as_slice).unwrap_or_default();
+        let found = functions
+            .get(&file.file)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         match registry::wanted(&file.file) {
             None => file.give_back(found)?,
             Some(_) if found.is_empty() => {}
@@ -89,8 +103,14 @@ fn find_functions<'py>(
     py: Python<'py>,
     files: &HashSet<Arc<str>>,
 ) -> PyResult<HashMap<Arc<str>, Vec<Bound<'py, PyAny>>>> {
-    let function_type = py.import("types")?.getattr("FunctionType")?.cast_into::<PyType>()?;
-    let objects = py.import("gc")?.call_method0("get_objects")?.cast_into::<PyList>()?;
+    let function_type = py
+        .import("types")?
+        .getattr("FunctionType")?
+        .cast_into::<PyType>()?;
+    let objects = py
+        .import("gc")?
+        .call_method0("get_objects")?
+        .cast_into::<PyList>()?;
     let mut names: HashMap<String, Option<Arc<str>>> = HashMap::new();
     let mut found: HashMap<Arc<str>, Vec<Bound<'py, PyAny>>> = HashMap::new();
     for object in objects {
@@ -98,7 +118,9 @@ fn find_functions<'py>(
             continue;
         }
         let path = object.getattr("__code__")?.getattr("co_filename")?;
-        let Ok(path) = path.extract::<String>() else { continue };
+        let Ok(path) = path.extract::<String>() else {
+            continue;
+        };
         let file = names.entry(path).or_insert_with_key(|path| {
             let file = registry::file_name(path);
             files.contains(&file).then_some(file)
@@ -122,7 +144,12 @@ struct LoadedFile<'py> {
 impl<'py> LoadedFile<'py> {
     fn new(py: Python<'py>, file: Arc<str>) -> Self {
         let pairs = loaded(|loaded| loaded.bound.remove(&file)).unwrap_or_default();
-        Self { py, file, pairs, compiled: None }
+        Self {
+            py,
+            file,
+            pairs,
+            compiled: None,
+        }
     }
 
     fn keep(self) {
@@ -171,38 +198,66 @@ impl<'py> LoadedFile<'py> {
                 SnappedLine { requested, actual }
             })
             .collect();
-        let lines: Vec<u32> = snapped.iter().filter_map(|line| line.actual.clone().ok()).collect();
+        let lines: Vec<u32> = snapped
+            .iter()
+            .filter_map(|line| line.actual.clone().ok())
+            .collect();
 
         let mut holders: HashMap<usize, Vec<&Bound<'py, PyAny>>> = HashMap::new();
         let mut originals = Vec::new();
         for function in functions {
             let code = function.getattr("__code__")?;
-            let Some(original) = self.original_of(&code)? else { continue };
-            holders.entry(address(&original)).or_default().push(function);
+            let Some(original) = self.original_of(&code)? else {
+                continue;
+            };
+            holders
+                .entry(address(&original))
+                .or_default()
+                .push(function);
             originals.push(original);
         }
         let mut pairs = Vec::new();
         for root in outermost(originals)? {
-            let probes = if wanted.every_line { Wanted::EveryLine } else { Wanted::Lines(&lines) };
-            let made = match variant::make(version, &dumps(&root)?, probes) {
+            let marshalled = dumps(&root)?;
+            let within = match instrument::line_map(version, &marshalled) {
+                Ok(map) => map.breakable(),
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            // Lines that lie outside of this root would snap to lines that nobody asked for.
+            let lines: Vec<u32> = lines
+                .iter()
+                .copied()
+                .filter(|line| within.contains(line))
+                .collect();
+            if lines.is_empty() && !wanted.every_line {
+                walk(&root, &mut |original| put(&holders, original, original))?;
+                continue;
+            }
+            let probes = if wanted.every_line {
+                Wanted::EveryLine
+            } else {
+                Wanted::Lines(&lines)
+            };
+            let made = match variant::make(version, &marshalled, probes) {
                 Ok(made) => made,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            if made.placement.sites.is_empty() {
-                put(&holders, &root, &root)?;
-                continue;
-            }
-            if !self.is_current(&root, &module)? {
+            if !holds(&module, &root)? {
                 return Ok(Err("its file changed after it was loaded".to_owned()));
             }
-            let placement = Placement { lines: snapped.clone(), ..made.placement };
-            let variant =
-                match link::load(self.py, &made.code, &placement, wanted, Tier::Bound)? {
-                    Ok(variant) => variant,
-                    Err(reason) => return Ok(Err(reason)),
-                };
+            let placement = Placement {
+                lines: snapped.clone(),
+                ..made.placement
+            };
+            let variant = match link::load(self.py, &made.code, &placement, wanted, Tier::Bound)? {
+                Ok(variant) => variant,
+                Err(reason) => return Ok(Err(reason)),
+            };
             pair_up(&root, &variant, &mut |original, variant| {
-                pairs.push(Pair { original: original.clone().unbind(), variant: variant.clone().unbind() });
+                pairs.push(Pair {
+                    original: original.clone().unbind(),
+                    variant: variant.clone().unbind(),
+                });
                 put(&holders, original, variant)
             })?;
         }
@@ -220,7 +275,9 @@ impl<'py> LoadedFile<'py> {
         if !link::carries_probe(code)? {
             return Ok(Some(code.clone()));
         }
-        let Ok(module) = self.module()? else { return Ok(None) };
+        let Ok(module) = self.module()? else {
+            return Ok(None);
+        };
         let mut original = None;
         walk(&module, &mut |candidate| {
             if original.is_none() && is_variant_of(code, candidate)? {
@@ -229,7 +286,10 @@ impl<'py> LoadedFile<'py> {
             Ok(())
         })?;
         if let Some(original) = &original {
-            let pair = Pair { original: original.clone().unbind(), variant: code.clone().unbind() };
+            let pair = Pair {
+                original: original.clone().unbind(),
+                variant: code.clone().unbind(),
+            };
             self.pairs.push(pair);
         }
         Ok(original)
@@ -253,22 +313,25 @@ impl<'py> LoadedFile<'py> {
         if known.is_some_and(|known| known != digest) {
             return Ok(Err("its file changed after it was loaded".to_owned()));
         }
-        let loader = self.py.import("importlib.machinery")?.getattr("SourceFileLoader")?;
+        let loader = self
+            .py
+            .import("importlib.machinery")?
+            .getattr("SourceFileLoader")?;
         let loader = loader.call1(("<dapper>", &*self.file))?;
         let source = PyBytes::new(self.py, &content);
         let code = loader.call_method1("source_to_code", (source, &*self.file));
         Ok(code.map_err(|error| format!("its source does not compile: {error}")))
     }
+}
 
-    /// Whether the source still compiles to this code.
-    fn is_current(&self, code: &Bound<'py, PyAny>, module: &Bound<'py, PyAny>) -> PyResult<bool> {
-        let mut current = false;
-        walk(module, &mut |candidate| {
-            current = current || candidate.is(code) || candidate.eq(code)?;
-            Ok(())
-        })?;
-        Ok(current)
-    }
+/// Whether the code of a module still holds this code.
+fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+    let mut held = false;
+    walk(module, &mut |candidate| {
+        held = held || candidate.is(code) || candidate.eq(code)?;
+        Ok(())
+    })?;
+    Ok(held)
 }
 
 /// Records why the breakpoints that no function holds are not bound.
@@ -300,7 +363,10 @@ fn put(
 fn outermost(codes: Vec<Bound<'_, PyAny>>) -> PyResult<Vec<Bound<'_, PyAny>>> {
     let mut inner = HashSet::new();
     let mut seen = HashSet::new();
-    let distinct: Vec<_> = codes.into_iter().filter(|code| seen.insert(address(code))).collect();
+    let distinct: Vec<_> = codes
+        .into_iter()
+        .filter(|code| seen.insert(address(code)))
+        .collect();
     for code in &distinct {
         walk(code, &mut |nested| {
             if !nested.is(code) {
@@ -309,7 +375,10 @@ fn outermost(codes: Vec<Bound<'_, PyAny>>) -> PyResult<Vec<Bound<'_, PyAny>>> {
             Ok(())
         })?;
     }
-    Ok(distinct.into_iter().filter(|code| !inner.contains(&address(code))).collect())
+    Ok(distinct
+        .into_iter()
+        .filter(|code| !inner.contains(&address(code)))
+        .collect())
 }
 
 /// Visits a code object and all code inside it.
@@ -319,23 +388,25 @@ fn walk<'py>(
 ) -> PyResult<()> {
     visit(code)?;
     for constant in constants(code)? {
-        if constant.get_type().is(&code.get_type()) {
+        if constant.get_type().is(code.get_type()) {
             walk(&constant, visit)?;
         }
     }
     Ok(())
 }
 
+type Visit<'a, 'py> = dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<()> + 'a;
+
 /// Visits a code object and its variant, and all code inside them, side by side.
 fn pair_up<'py>(
     original: &Bound<'py, PyAny>,
     variant: &Bound<'py, PyAny>,
-    visit: &mut dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<()>,
+    visit: &mut Visit<'_, 'py>,
 ) -> PyResult<()> {
     visit(original, variant)?;
     // The constants of a variant begin with those of its original.
     for (inner, inner_variant) in constants(original)?.iter().zip(constants(variant)?) {
-        if inner.get_type().is(&original.get_type()) {
+        if inner.get_type().is(original.get_type()) {
             pair_up(&inner, &inner_variant, visit)?;
         }
     }
@@ -364,11 +435,16 @@ fn is_variant_of(variant: &Bound<'_, PyAny>, original: &Bound<'_, PyAny>) -> PyR
 }
 
 fn constants<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(code.getattr(pyo3::intern!(code.py(), "co_consts"))?.cast_into::<PyTuple>()?)
+    Ok(code
+        .getattr(pyo3::intern!(code.py(), "co_consts"))?
+        .cast_into::<PyTuple>()?)
 }
 
 fn dumps(code: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    code.py().import("marshal")?.call_method1("dumps", (code,))?.extract()
+    code.py()
+        .import("marshal")?
+        .call_method1("dumps", (code,))?
+        .extract()
 }
 
 fn address(object: &Bound<'_, PyAny>) -> usize {

@@ -25,7 +25,9 @@ impl Kind {
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Stop, Self::Log, Self::Count].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Stop, Self::Log, Self::Count]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
     }
 }
 
@@ -92,7 +94,10 @@ impl Breakpoint {
     /// An armed breakpoint that is nowhere yet, for the reason given.
     #[must_use]
     pub fn new(id: u64, request: Request, reason: Option<&str>) -> Self {
-        let whereabouts = Whereabouts { reason: reason.map(str::to_owned), ..Whereabouts::default() };
+        let whereabouts = Whereabouts {
+            reason: reason.map(str::to_owned),
+            ..Whereabouts::default()
+        };
         Self {
             id,
             request,
@@ -134,7 +139,11 @@ impl Breakpoint {
 
     /// Records that a probe stands on `line`.
     pub fn place(&self, line: u32, tier: Tier) {
-        *self.lock() = Whereabouts { line: Some(line), tier: Some(tier), reason: None };
+        *self.lock() = Whereabouts {
+            line: Some(line),
+            tier: Some(tier),
+            reason: None,
+        };
     }
 
     /// Records why there is no probe, unless there is one.
@@ -147,11 +156,16 @@ impl Breakpoint {
 
     /// Records why there is no probe any more.
     pub fn lose(&self, reason: &str) {
-        *self.lock() = Whereabouts { reason: Some(reason.to_owned()), ..Whereabouts::default() };
+        *self.lock() = Whereabouts {
+            reason: Some(reason.to_owned()),
+            ..Whereabouts::default()
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, Whereabouts> {
-        self.whereabouts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.whereabouts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,7 +217,11 @@ impl Handle {
 
     #[getter]
     fn reason(&self) -> Option<String> {
-        if self.0.is_armed() { self.0.whereabouts().reason } else { Some("removed".to_owned()) }
+        if self.0.is_armed() {
+            self.0.whereabouts().reason
+        } else {
+            Some("removed".to_owned())
+        }
     }
 
     #[getter]
@@ -212,7 +230,9 @@ impl Handle {
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<Self>().is_ok_and(|other| other.get().0.id == self.0.id)
+        other
+            .cast::<Self>()
+            .is_ok_and(|other| other.get().0.id == self.0.id)
     }
 
     fn __hash__(&self) -> u64 {
@@ -220,13 +240,19 @@ impl Handle {
     }
 
     fn __repr__(&self) -> String {
-        let Request { file, line, kind, .. } = &self.0.request;
+        let Request {
+            file, line, kind, ..
+        } = &self.0.request;
         let whereabouts = self.0.whereabouts();
         let state = match (whereabouts.line, whereabouts.tier, whereabouts.reason) {
             _ if !self.0.is_armed() => "removed".to_owned(),
             (Some(line), Some(tier), _) => format!("line {line}, tier {}", tier.as_str()),
             (_, _, reason) => reason.unwrap_or_default(),
         };
-        format!("<Breakpoint {} {file}:{line} {}: {state}>", self.0.id, kind.as_str())
+        format!(
+            "<Breakpoint {} {file}:{line} {}: {state}>",
+            self.0.id,
+            kind.as_str()
+        )
     }
 }

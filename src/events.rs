@@ -126,7 +126,9 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
 
 fn append(line: &impl Serialize) -> bool {
     let mut record = lock();
-    let Some(record) = record.as_mut() else { return false };
+    let Some(record) = record.as_mut() else {
+        return false;
+    };
     // INVARIANT: writing plain numbers and text into a vector cannot fail.
     let _ = serde_json::to_writer(&mut record.buffer, line);
     record.buffer.push(b'\n');
@@ -153,7 +155,10 @@ pub(crate) fn close() -> Option<String> {
     let mut record = lock().take()?;
     record.write();
     let problem = record.problem?;
-    Some(format!("{} events could not be written: {problem}", record.lost))
+    Some(format!(
+        "{} events could not be written: {problem}",
+        record.lost
+    ))
 }
 
 impl Record {
@@ -169,7 +174,7 @@ impl Record {
             Target::File(file) => file.write_all(&self.buffer),
         };
         if let Err(problem) = result {
-            self.lost += self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lost += self.buffer.split(|byte| *byte == b'\n').count() as u64 - 1;
             self.problem.get_or_insert(problem);
         }
         self.buffer.clear();

@@ -54,12 +54,19 @@ pub(crate) struct Hit {
 impl Hit {
     fn __repr__(&self) -> String {
         let file = &self.breakpoint.get().0.request.file;
-        format!("<Hit {} of {file}:{} in {}>", self.hits, self.line, self.function)
+        format!(
+            "<Hit {} of {file}:{} in {}>",
+            self.hits, self.line, self.function
+        )
     }
 }
 
 /// Counts and carries out one hit.
-pub(crate) fn dispatch(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>) -> PyResult<()> {
+pub(crate) fn dispatch(
+    py: Python<'_>,
+    probe: &Probe,
+    breakpoint: &Arc<Breakpoint>,
+) -> PyResult<()> {
     if IN_CALLBACK.get() {
         return Ok(());
     }
@@ -77,13 +84,20 @@ pub(crate) fn dispatch(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoin
 }
 
 fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) -> PyResult<()> {
-    let Some(callback) = callback_of(py, breakpoint.id) else { return Ok(()) };
+    let Some(callback) = callback_of(py, breakpoint.id) else {
+        return Ok(());
+    };
     // Called from native code, so frame 0 is the one that reached the probe.
     let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
     let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
     let function = probe.function.to_string();
-    let hit =
-        Hit { breakpoint: handle, frame: frame.clone_ref(py), line: probe.line, function, hits };
+    let hit = Hit {
+        breakpoint: handle,
+        frame: frame.clone_ref(py),
+        line: probe.line,
+        function,
+        hits,
+    };
     let result = {
         let _quiet = Quiet::enter();
         callback.call(py, hit)
@@ -122,9 +136,9 @@ impl Callback {
         }
         let result = match self {
             Self::Own(callback) => callback.call1(py, (hit,)).map(|_| trace.clone()),
-            Self::Default(callback) => {
-                callback.call1(py, (hit, &trace)).map(|next| next.into_bound(py))
-            }
+            Self::Default(callback) => callback
+                .call1(py, (hit, &trace))
+                .map(|next| next.into_bound(py)),
         };
         let next = result.as_ref().unwrap_or(&trace);
         if !(trace.is_none() && next.is_none()) {
@@ -140,8 +154,12 @@ fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
         return Some(Callback::Own(callback.clone_ref(py)));
     }
     drop(own);
-    let default = DEFAULT_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
-    default.as_ref().map(|callback| Callback::Default(callback.clone_ref(py)))
+    let default = DEFAULT_CALLBACK
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    default
+        .as_ref()
+        .map(|callback| Callback::Default(callback.clone_ref(py)))
 }
 
 /// While it lives, nothing hits in this thread.
@@ -172,7 +190,9 @@ pub(crate) fn refresh_attention() {
 
 /// Sets what a stop calls when its breakpoint has no callback of its own.
 pub(crate) fn set_default_callback(callback: Option<Py<PyAny>>) {
-    let mut default = DEFAULT_CALLBACK.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut default = DEFAULT_CALLBACK
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let old = std::mem::replace(&mut *default, callback);
     drop(default);
     drop(old);
@@ -180,12 +200,18 @@ pub(crate) fn set_default_callback(callback: Option<Py<PyAny>>) {
 
 /// Sets what a stop of one breakpoint calls.
 pub(crate) fn set_callback(id: u64, callback: Py<PyAny>) {
-    CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).insert(id, callback);
+    CALLBACKS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(id, callback);
 }
 
 /// Forgets the callback of one breakpoint.
 pub(crate) fn forget_callback(id: u64) {
-    let old = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    let old = CALLBACKS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .remove(&id);
     drop(old);
 }
 
@@ -214,5 +240,7 @@ pub(crate) fn tell_once(message: &str) {
 }
 
 fn tell_first(subject: &str) -> bool {
-    TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(subject.to_owned())
+    TOLD.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(subject.to_owned())
 }

@@ -7,6 +7,7 @@
 
 use instrument::Wanted;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::breakpoint::Tier;
@@ -31,7 +32,10 @@ pub(crate) struct GetCode {
 impl GetCode {
     #[new]
     fn new(loader_type: Py<PyType>, original: Py<PyAny>) -> Self {
-        Self { original, loader_type }
+        Self {
+            original,
+            loader_type,
+        }
     }
 
     fn __get__<'py>(
@@ -41,9 +45,11 @@ impl GetCode {
     ) -> PyResult<Bound<'py, PyAny>> {
         match instance {
             None => Ok(slf.clone().into_any()),
-            Some(instance) => {
-                slf.py().import("types")?.getattr("MethodType")?.call1((slf, instance))
-            }
+            Some(instance) => slf
+                .py()
+                .import("types")?
+                .getattr("MethodType")?
+                .call1((slf, instance)),
         }
     }
 
@@ -55,10 +61,13 @@ impl GetCode {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = loader.py();
         if loader.get_type().is(&self.loader_type)
-            && let Some((path, wanted)) = self.wanted(loader, fullname)
+            && let Some((path, wanted)) = wanted_by(loader, fullname)
         {
             let source = Source::read(py, &path, &wanted);
-            if let Some(code) = source.as_ref().and_then(|source| load_stored(py, source, &path, &wanted)) {
+            if let Some(code) = source
+                .as_ref()
+                .and_then(|source| load_stored(py, source, &path, &wanted))
+            {
                 return Ok(code);
             }
             let code = self.original.bind(py).call1((loader, fullname))?;
@@ -68,27 +77,40 @@ impl GetCode {
     }
 }
 
-impl GetCode {
-    /// The path of the module and what it wants. Never fails: a strange loader wants nothing.
-    fn wanted(&self, loader: &Bound<'_, PyAny>, fullname: &Bound<'_, PyAny>) -> Option<(String, WantedFile)> {
-        let py = loader.py();
-        if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
-            // The module is in `sys.modules` already, and its body has not run yet.
-            if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
-                hit::tell_once(&format!("pytest's rewritten modules are not reached: {error}"));
-            }
+/// The path of the module and what it wants. Never fails: a strange loader wants nothing.
+fn wanted_by(
+    loader: &Bound<'_, PyAny>,
+    fullname: &Bound<'_, PyAny>,
+) -> Option<(String, WantedFile)> {
+    let py = loader.py();
+    if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
+        // The module is in `sys.modules` already, and its body has not run yet.
+        if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
+            hit::tell_once(&format!(
+                "pytest's rewritten modules are not reached: {error}"
+            ));
         }
-        let path: String = loader.getattr(pyo3::intern!(py, "path")).ok()?.extract().ok()?;
-        let wanted = registry::wanted(&path)?;
-        Some((path, wanted))
     }
+    let path: String = loader
+        .getattr(pyo3::intern!(py, "path"))
+        .ok()?
+        .extract()
+        .ok()?;
+    let wanted = registry::wanted(&path)?;
+    Some((path, wanted))
+}
+
+/// The one function object of [`exec`], which is recognised when the hooks come off.
+pub(crate) fn stand_in(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static STAND_IN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = || Ok(wrap_pyfunction!(exec, py)?.into_any().unbind());
+    STAND_IN.get_or_try_init(py, make).map(|function| function.bind(py))
 }
 
 /// Puts [`exec`] into the globals of a module that is in `sys.modules`.
 fn stand_in_for_exec(py: Python<'_>, module: &str) -> PyResult<()> {
     let modules = py.import("sys")?.getattr("modules")?;
-    let exec = py.import("dapper._engine")?.getattr("exec")?;
-    modules.get_item(module)?.setattr("exec", exec)
+    modules.get_item(module)?.setattr("exec", stand_in(py)?)
 }
 
 /// Runs `source` as the built-in `exec` does; a code object of a wanted file runs as its variant.
@@ -104,7 +126,9 @@ pub(crate) fn exec<'py>(
     let source = variant.as_ref().unwrap_or(source);
     let mut all = vec![source.clone()];
     all.extend(args.iter());
-    py.import("builtins")?.getattr("exec")?.call(PyTuple::new(py, all)?, kwargs)
+    py.import("builtins")?
+        .getattr("exec")?
+        .call(PyTuple::new(py, all)?, kwargs)
 }
 
 /// The variant of a code object that is about to run for the first time, if its file wants one.
@@ -128,7 +152,9 @@ fn load_stored<'py>(
     let loaded = link::load(py, stored.code(), &stored.placement, wanted, Tier::Import);
     let code = told(wanted, loaded)?;
     // Entries know no path: the code says where its source is now.
-    let fixed = py.import("_imp").and_then(|imp| imp.call_method1("_fix_co_filename", (&code, path)));
+    let fixed = py
+        .import("_imp")
+        .and_then(|imp| imp.call_method1("_fix_co_filename", (&code, path)));
     told(wanted, fixed.map(|_| Ok(code)))
 }
 
@@ -145,7 +171,10 @@ fn instrumented<'py>(
         store::put(py, source, &variant);
     }
     bind::remember_source(&wanted.file);
-    told(wanted, link::load(py, &variant.code, &variant.placement, wanted, tier))
+    told(
+        wanted,
+        link::load(py, &variant.code, &variant.placement, wanted, tier),
+    )
 }
 
 /// Compiles the probes that `wanted` asks for into a code object.
@@ -158,7 +187,11 @@ fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Variant
     let marshalled = py.import("marshal")?.call_method1("dumps", (code,))?;
     let marshalled: &[u8] = marshalled.extract()?;
     let lines = wanted.lines();
-    let probes = if wanted.every_line { Wanted::EveryLine } else { Wanted::Lines(&lines) };
+    let probes = if wanted.every_line {
+        Wanted::EveryLine
+    } else {
+        Wanted::Lines(&lines)
+    };
     let made = variant::make(interpreter.version, marshalled, probes);
     let mut variant = match made {
         Ok(variant) => variant,
@@ -178,6 +211,9 @@ fn told<T>(wanted: &WantedFile, result: PyResult<Result<T, String>>) -> Option<T
         Err(error) => error.to_string(),
     };
     wanted.refuse(&reason);
-    hit::tell_once(&format!("{} runs without breakpoints: {reason}", wanted.file));
+    hit::tell_once(&format!(
+        "{} runs without breakpoints: {reason}",
+        wanted.file
+    ));
     None
 }

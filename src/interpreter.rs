@@ -27,25 +27,36 @@ static INTERPRETER: OnceLock<Result<Interpreter, String>> = OnceLock::new();
 /// The running interpreter, or why it is not supported.
 pub(crate) fn current(py: Python<'_>) -> Result<&'static Interpreter, &'static str> {
     let read = || read(py).unwrap_or_else(|error| Err(error.to_string()));
-    INTERPRETER.get_or_init(read).as_ref().map_err(String::as_str)
+    INTERPRETER
+        .get_or_init(read)
+        .as_ref()
+        .map_err(String::as_str)
 }
 
 fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
     let sys = py.import("sys")?;
     let implementation = sys.getattr("implementation")?;
     let kind: String = implementation.getattr("name")?.extract()?;
-    let (major, minor, micro): (u8, u8, u8) = sys.getattr("version_info")?.get_item(
-        pyo3::types::PySlice::new(py, 0, 3, 1),
-    )?.extract()?;
+    let (major, minor, micro): (u8, u8, u8) = sys
+        .getattr("version_info")?
+        .get_item(pyo3::types::PySlice::new(py, 0, 3, 1))?
+        .extract()?;
     if kind != "cpython" {
         return Ok(Err(format!("{kind} is not CPython")));
     }
-    let magic = py.import("_frozen_importlib_external")?.getattr("MAGIC_NUMBER")?;
+    let magic = py
+        .import("_frozen_importlib_external")?
+        .getattr("MAGIC_NUMBER")?;
     let magic = magic.cast_into::<PyBytes>()?;
-    let magic = magic.as_bytes().first_chunk().map_or(0, |bytes| u16::from_le_bytes(*bytes));
+    let magic = magic
+        .as_bytes()
+        .first_chunk()
+        .map_or(0, |bytes| u16::from_le_bytes(*bytes));
     let known = PyVersion::from_minor(minor).filter(|version| version.magic() == magic);
     let Some(version) = known.filter(|_| major == 3) else {
-        return Ok(Err(format!("the bytecode of CPython {major}.{minor}.{micro} (magic number {magic}) is not known")));
+        return Ok(Err(format!(
+            "the bytecode of CPython {major}.{minor}.{micro} (magic number {magic}) is not known"
+        )));
     };
     let flags = sys.getattr("flags")?;
     let xoptions = sys.getattr("_xoptions")?;
@@ -54,8 +65,14 @@ fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
             || std::env::var_os("PYTHONNODEBUGRANGES").is_none_or(|value| value.is_empty()));
     Ok(Ok(Interpreter {
         version,
-        cache_tag: implementation.getattr("cache_tag")?.extract::<Option<String>>()?.unwrap_or_default(),
-        abi_flags: sys.getattr("abiflags").and_then(|flags| flags.extract()).unwrap_or_default(),
+        cache_tag: implementation
+            .getattr("cache_tag")?
+            .extract::<Option<String>>()?
+            .unwrap_or_default(),
+        abi_flags: sys
+            .getattr("abiflags")
+            .and_then(|flags| flags.extract())
+            .unwrap_or_default(),
         optimize: flags.getattr("optimize")?.extract()?,
         debug_ranges,
         name: format!("CPython {major}.{minor}.{micro}"),

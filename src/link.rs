@@ -28,11 +28,16 @@ pub(crate) fn load<'py>(
     let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
     let mut targets = Targets::new(wanted, placement);
     for group in placement.sites.chunk_by(|a, b| a.path == b.path) {
-        let probes: Vec<(usize, Py<PyAny>)> =
-            group.iter().map(|site| targets.probe(py, site, tier)).collect::<PyResult<_>>()?;
+        let probes: Vec<(usize, Py<PyAny>)> = group
+            .iter()
+            .map(|site| targets.probe(py, site, tier))
+            .collect::<PyResult<_>>()?;
         let code = descend(&module, &group[0].path)?;
         if !ffi::consts::replace(&code, &probes)? {
-            return Ok(Err(format!("the constants of {} are shared", group[0].qualname)));
+            return Ok(Err(format!(
+                "the constants of {} are shared",
+                group[0].qualname
+            )));
         }
     }
     targets.report(placement, tier);
@@ -43,17 +48,21 @@ pub(crate) fn load<'py>(
 pub(crate) fn descend<'py>(code: &Bound<'py, PyAny>, path: &[u32]) -> PyResult<Bound<'py, PyAny>> {
     let mut code = code.clone();
     for index in path {
-        code = code.getattr(pyo3::intern!(code.py(), "co_consts"))?.get_item(*index)?;
+        code = code
+            .getattr(pyo3::intern!(code.py(), "co_consts"))?
+            .get_item(*index)?;
     }
     Ok(code)
 }
 
 /// Whether a code object, or one inside it, holds a probe of ours.
 pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let constants = code.getattr(pyo3::intern!(code.py(), "co_consts"))?.cast_into::<PyTuple>()?;
+    let constants = code
+        .getattr(pyo3::intern!(code.py(), "co_consts"))?
+        .cast_into::<PyTuple>()?;
     for constant in constants {
         if constant.is_instance_of::<Probe>()
-            || (constant.get_type().is(&code.get_type()) && carries_probe(&constant)?)
+            || (constant.get_type().is(code.get_type()) && carries_probe(&constant)?)
         {
             return Ok(true);
         }
@@ -81,7 +90,11 @@ impl<'a> Targets<'a> {
                 lines.entry(*line).or_default().push(Arc::clone(breakpoint));
             }
         }
-        Self { wanted, lines, placed: HashMap::new() }
+        Self {
+            wanted,
+            lines,
+            placed: HashMap::new(),
+        }
     }
 
     fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<(usize, Py<PyAny>)> {
@@ -91,7 +104,12 @@ impl<'a> Targets<'a> {
         }
         self.placed.insert(site.line, true);
         let breakpoints = breakpoints.into_boxed_slice();
-        let probe = Probe { breakpoints, function: Arc::clone(&site.qualname), line: site.line, tier };
+        let probe = Probe {
+            breakpoints,
+            function: Arc::clone(&site.qualname),
+            line: site.line,
+            tier,
+        };
         Ok((site.constant as usize, Py::new(py, probe)?.into_any()))
     }
 
@@ -109,7 +127,11 @@ impl<'a> Targets<'a> {
         for line in &placement.lines {
             if let Err(reason) = &line.actual {
                 let refused = |b: &&Arc<Breakpoint>| b.request.line == line.requested;
-                self.wanted.breakpoints.iter().filter(refused).for_each(|b| b.refuse(reason));
+                self.wanted
+                    .breakpoints
+                    .iter()
+                    .filter(refused)
+                    .for_each(|b| b.refuse(reason));
             }
         }
     }
@@ -117,7 +139,10 @@ impl<'a> Targets<'a> {
 
 /// Why `line` holds no probe although it is the line of some code.
 fn untouched_reason(placement: &Placement, line: u32) -> String {
-    let before = placement.untouched.iter().filter(|code| code.first_line <= line);
+    let before = placement
+        .untouched
+        .iter()
+        .filter(|code| code.first_line <= line);
     before.max_by_key(|code| code.first_line).map_or_else(
         || format!("no probe could be placed on line {line}"),
         |code| format!("{} was left alone: {}", code.qualname, code.reason),

@@ -12,8 +12,8 @@ use pyo3::types::PyDict;
 use crate::breakpoint::Tier;
 use crate::ffi::eval_frame::{self, Choice, Decision};
 use crate::importer;
-use crate::registry::{self, WantedFile};
 use crate::interpreter;
+use crate::registry::{self, WantedFile};
 
 static AWAITED: Mutex<Option<WantedFile>> = Mutex::new(None);
 
@@ -22,12 +22,19 @@ static AWAITED: Mutex<Option<WantedFile>> = Mutex::new(None);
 /// Returns the reason when the script cannot be reached.
 #[pyfunction]
 pub(crate) fn await_main(py: Python<'_>, path: &str) -> PyResult<Option<String>> {
-    let Some(wanted) = registry::wanted(path) else { return Ok(None) };
-    let globals = py.import("__main__")?.getattr("__dict__")?.cast_into::<PyDict>()?;
-    let awaited = interpreter::current(py).map_err(str::to_owned).and_then(|interpreter| {
-        let decision = Decision { choose, replaced };
-        eval_frame::await_frame(&globals, interpreter.version.minor(), decision)
-    });
+    let Some(wanted) = registry::wanted(path) else {
+        return Ok(None);
+    };
+    let globals = py
+        .import("__main__")?
+        .getattr("__dict__")?
+        .cast_into::<PyDict>()?;
+    let awaited = interpreter::current(py)
+        .map_err(str::to_owned)
+        .and_then(|interpreter| {
+            let decision = Decision { choose, replaced };
+            eval_frame::await_frame(&globals, interpreter.version.minor(), decision)
+        });
     if let Err(reason) = awaited {
         wanted.refuse(&reason);
         return Ok(Some(reason));
@@ -45,7 +52,10 @@ pub(crate) fn cancel(py: Python<'_>) {
 /// Whether the main script is being waited for.
 #[pyfunction]
 pub(crate) fn awaits_main() -> bool {
-    AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some()
+    AWAITED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .is_some()
 }
 
 /// Whether an eval-frame function other than the interpreter's own is installed.
@@ -55,26 +65,32 @@ pub(crate) fn eval_frame_hooked(py: Python<'_>) -> bool {
 }
 
 fn remember(wanted: Option<WantedFile>) -> Option<WantedFile> {
-    let mut awaited = AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut awaited = AWAITED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     std::mem::replace(&mut awaited, wanted)
 }
 
 fn choose(code: &Bound<'_, PyAny>) -> Choice {
-    let path = code.getattr("co_filename").and_then(|path| path.extract::<String>());
+    let path = code
+        .getattr("co_filename")
+        .and_then(|path| path.extract::<String>());
     let Ok(path) = path else { return Choice::Wait };
-    let awaited = AWAITED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let awaited = AWAITED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let expected = awaited.as_ref().map(|wanted| wanted.file.clone());
     drop(awaited);
     if expected.is_none_or(|expected| *expected != *registry::file_name(&path)) {
         return Choice::Wait;
     }
-    match importer::variant_of(code, Tier::Entry) {
-        Some(variant) => Choice::Replace(variant.unbind()),
-        None => {
-            remember(None);
-            Choice::Original
-        }
+    let variant = importer::variant_of(code, Tier::Entry);
+    if variant.is_none() {
+        remember(None);
     }
+    variant.map_or(Choice::Original, |variant| {
+        Choice::Replace(variant.unbind())
+    })
 }
 
 fn replaced(_py: Python<'_>, outcome: Result<(), &'static str>) {

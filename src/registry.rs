@@ -47,17 +47,24 @@ pub(crate) struct WantedFile {
 impl WantedFile {
     /// The requested lines, in the order of the breakpoints.
     pub(crate) fn lines(&self) -> Vec<u32> {
-        self.breakpoints.iter().map(|breakpoint| breakpoint.request.line).collect()
+        self.breakpoints
+            .iter()
+            .map(|breakpoint| breakpoint.request.line)
+            .collect()
     }
 
     /// Records why no probe of this file could be placed.
     pub(crate) fn refuse(&self, reason: &str) {
-        self.breakpoints.iter().for_each(|breakpoint| breakpoint.refuse(reason));
+        self.breakpoints
+            .iter()
+            .for_each(|breakpoint| breakpoint.refuse(reason));
     }
 
     /// Records why the probes that were placed are not in the program after all.
     pub(crate) fn lose(&self, reason: &str) {
-        self.breakpoints.iter().for_each(|breakpoint| breakpoint.lose(reason));
+        self.breakpoints
+            .iter()
+            .for_each(|breakpoint| breakpoint.lose(reason));
     }
 }
 
@@ -68,7 +75,10 @@ pub(crate) fn file_name(path: &str) -> Arc<str> {
     }
     let path = Path::new(path);
     let found = path.canonicalize().or_else(|_| std::path::absolute(path));
-    found.map_or_else(|_| Arc::from(path.to_string_lossy()), |found| Arc::from(found.to_string_lossy()))
+    found.map_or_else(
+        |_| Arc::from(path.to_string_lossy()),
+        |found| Arc::from(found.to_string_lossy()),
+    )
 }
 
 /// Whether this names code that is in no file, such as `<string>` or `<stdin>`.
@@ -77,7 +87,9 @@ pub(crate) fn is_pseudo(path: &str) -> bool {
 }
 
 fn last_part(path: &str) -> &str {
-    path.rsplit(['/', std::path::MAIN_SEPARATOR]).next().unwrap_or(path)
+    path.rsplit(['/', std::path::MAIN_SEPARATOR])
+        .next()
+        .unwrap_or(path)
 }
 
 /// What the file at `path` wants, if it wants anything.
@@ -90,10 +102,19 @@ pub(crate) fn wanted(path: &str) -> Option<WantedFile> {
     }
     let file = file_name(path);
     let registry = lock();
-    let every_line = !registry.every_line.is_empty() && registry.every_line.is_match(Path::new(&*file));
-    let breakpoints: Vec<_> =
-        registry.breakpoints.values().filter(|b| b.request.file == file).cloned().collect();
-    (every_line || !breakpoints.is_empty()).then_some(WantedFile { file, every_line, breakpoints })
+    let every_line =
+        !registry.every_line.is_empty() && registry.every_line.is_match(Path::new(&*file));
+    let breakpoints: Vec<_> = registry
+        .breakpoints
+        .values()
+        .filter(|b| b.request.file == file)
+        .cloned()
+        .collect();
+    (every_line || !breakpoints.is_empty()).then_some(WantedFile {
+        file,
+        every_line,
+        breakpoints,
+    })
 }
 
 /// Adds a breakpoint; `path` is how the user named its file.
@@ -103,7 +124,9 @@ pub(crate) fn add(path: &str, request: Request) -> Arc<Breakpoint> {
     registry.names.insert(last_part(path).to_owned());
     registry.names.insert(last_part(&request.file).to_owned());
     let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, Some(NOT_LOADED)));
-    registry.breakpoints.insert(breakpoint.id, Arc::clone(&breakpoint));
+    registry
+        .breakpoints
+        .insert(breakpoint.id, Arc::clone(&breakpoint));
     breakpoint
 }
 
@@ -120,7 +143,10 @@ pub(crate) fn clear() {
         breakpoint.disarm();
     }
     let last_id = registry.last_id;
-    *registry = Registry { last_id, ..Registry::default() };
+    *registry = Registry {
+        last_id,
+        ..Registry::default()
+    };
 }
 
 /// Asks for a probe on every line of the files that match any of `patterns`.
@@ -155,7 +181,12 @@ pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
         return Arc::clone(found);
     }
     registry.last_id += 1;
-    let request = Request { file: Arc::clone(file), line, kind: Kind::Count, message: None };
+    let request = Request {
+        file: Arc::clone(file),
+        line,
+        kind: Kind::Count,
+        message: None,
+    };
     let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, None));
     registry.lines.insert(key, Arc::clone(&breakpoint));
     breakpoint

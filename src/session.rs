@@ -57,10 +57,23 @@ fn take_up(session: &str) -> PyResult<(bool, u32)> {
     }
     registry::set_every_line(&session.every_line).map_err(PyValueError::new_err)?;
     let prompts = session.events.is_none()
-        && session.breakpoints.iter().any(|asked| asked.kind == Kind::Stop);
+        && session
+            .breakpoints
+            .iter()
+            .any(|asked| asked.kind == Kind::Stop);
     for asked in session.breakpoints {
-        let Asked { file, line, kind, message } = asked;
-        let request = Request { file: registry::file_name(&file), line, kind, message };
+        let Asked {
+            file,
+            line,
+            kind,
+            message,
+        } = asked;
+        let request = Request {
+            file: registry::file_name(&file),
+            line,
+            kind,
+            message,
+        };
         registry::add(&file, request);
     }
     if let Some(path) = session.events {
@@ -84,7 +97,12 @@ fn add(
             "kind {kind:?} is not one of \"stop\", \"log\" and \"count\""
         )));
     };
-    let request = Request { file: registry::file_name(path), line, kind, message };
+    let request = Request {
+        file: registry::file_name(path),
+        line,
+        kind,
+        message,
+    };
     let breakpoint = registry::add(path, request);
     if let Some(callback) = on_hit {
         hit::set_callback(breakpoint.id, callback);
@@ -115,7 +133,10 @@ fn breakpoints() -> Vec<Handle> {
 
 /// Asks for a counting probe on every line of the files that match any pattern.
 #[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "Python sequences are extracted into vectors")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python sequences are extracted into vectors"
+)]
 fn set_every_line(patterns: Vec<String>) -> PyResult<()> {
     registry::set_every_line(&patterns).map_err(PyValueError::new_err)
 }
@@ -152,7 +173,9 @@ fn record_to(path: &str) -> PyResult<()> {
 /// Starts the counts of a forked child from nothing.
 #[pyfunction]
 fn forked() {
-    registry::all().iter().for_each(|breakpoint| breakpoint.forget_hits());
+    for breakpoint in registry::all() {
+        breakpoint.forget_hits();
+    }
 }
 
 /// Writes what is waiting to be written.
@@ -175,7 +198,9 @@ fn close_record() {
 /// Records why no breakpoint can be reached at all.
 #[pyfunction]
 fn refuse_all(reason: &str) {
-    registry::all().iter().for_each(|breakpoint| breakpoint.refuse(reason));
+    for breakpoint in registry::all() {
+        breakpoint.refuse(reason);
+    }
 }
 
 /// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
@@ -195,13 +220,23 @@ fn conclude_one(breakpoint: &Arc<Breakpoint>) {
         return;
     }
     let whereabouts = breakpoint.whereabouts();
-    let Request { file, line, kind, .. } = &breakpoint.request;
+    let Request {
+        file, line, kind, ..
+    } = &breakpoint.request;
     if whereabouts.tier.is_none() {
-        let reason = whereabouts.reason.as_deref().unwrap_or(registry::NOT_LOADED);
-        hit::tell(&format!("breakpoint {file}:{line} was never reached: {reason}"));
+        let reason = whereabouts
+            .reason
+            .as_deref()
+            .unwrap_or(registry::NOT_LOADED);
+        hit::tell(&format!(
+            "breakpoint {file}:{line} was never reached: {reason}"
+        ));
     } else if *kind == Kind::Count {
         let line = whereabouts.line.unwrap_or(*line);
-        hit::tell(&format!("{file}:{line} was hit {} times", breakpoint.hits()));
+        hit::tell(&format!(
+            "{file}:{line} was hit {} times",
+            breakpoint.hits()
+        ));
     }
 }
 
@@ -244,7 +279,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
     module.add_function(wrap_pyfunction!(run::command, module)?)?;
-    module.add_function(wrap_pyfunction!(importer::exec, module)?)?;
+    module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
     Ok(())

@@ -32,11 +32,22 @@ pub(crate) fn choose(root: PathBuf) {
 
 /// The directory of the store: the chosen one, `DAPPER_CACHE_DIR`, or the user's cache.
 pub(crate) fn root() -> Option<PathBuf> {
-    let chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let from = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let chosen = CHOSEN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let from = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     chosen
         .or_else(|| from("DAPPER_CACHE_DIR"))
-        .or_else(|| from("XDG_CACHE_HOME").filter(|path| path.is_absolute()).map(|path| path.join("dapper")))
+        .or_else(|| {
+            from("XDG_CACHE_HOME")
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("dapper"))
+        })
         .or_else(|| from("HOME").map(|path| path.join(".cache/dapper")))
 }
 
@@ -56,18 +67,27 @@ impl Source {
         let path = Path::new(path);
         let stamp = Stamp::of(&path.metadata().ok()?);
         let known = opened.store.memo_get(path, &stamp);
-        let hash = match known {
-            Some(hash) => hash,
-            None => {
-                let hash = SourceHash::of(&std::fs::read(path).ok()?);
-                opened.store.memo_put(path, &stamp, &hash);
-                hash
-            }
+        let hash = if let Some(hash) = known {
+            hash
+        } else {
+            let hash = SourceHash::of(&std::fs::read(path).ok()?);
+            opened.store.memo_put(path, &stamp, &hash);
+            hash
         };
         let lines = wanted.lines();
-        let set = if wanted.every_line { ProbeSet::EveryLine } else { ProbeSet::Lines(&lines) };
+        let set = if wanted.every_line {
+            ProbeSet::EveryLine
+        } else {
+            ProbeSet::Lines(&lines)
+        };
         let probes = ProbeDigest::of(set);
-        Some(Self { path: path.to_owned(), hash, probes, every_line: wanted.every_line, lines })
+        Some(Self {
+            path: path.to_owned(),
+            hash,
+            probes,
+            every_line: wanted.every_line,
+            lines,
+        })
     }
 
     /// Whether the file still has the content that was read.
@@ -93,7 +113,10 @@ impl Stored {
 /// Looks up the variant of a source.
 pub(crate) fn find(py: Python<'_>, source: &Source) -> Option<Stored> {
     let opened = open(py)?;
-    let entry = opened.store.get(&opened.keys.key(&source.hash, &source.probes)).hit()?;
+    let entry = opened
+        .store
+        .get(&opened.keys.key(&source.hash, &source.probes))
+        .hit()?;
     let mut placement = Placement::decode(entry.sites())?;
     if source.every_line {
         placement.snap(&source.lines);
@@ -103,7 +126,9 @@ pub(crate) fn find(py: Python<'_>, source: &Source) -> Option<Stored> {
 
 /// Stores a variant that was made from the code of a source.
 pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
-    let (Some(opened), Ok(interpreter)) = (open(py), interpreter::current(py)) else { return };
+    let (Some(opened), Ok(interpreter)) = (open(py), interpreter::current(py)) else {
+        return;
+    };
     if opened.store.access() == Access::ReadOnly || !source.is_unchanged() {
         return;
     }
@@ -122,9 +147,15 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
         python: interpreter.name.clone(),
         variant: described,
     };
-    let parts = Parts { code: &variant.code, sites: &sites };
+    let parts = Parts {
+        code: &variant.code,
+        sites: &sites,
+    };
     if let Err(error) = opened.store.put(&key, parts, &origin) {
-        hit::tell_once(&format!("variants are not kept in {}: {error}", opened.store.root().display()));
+        hit::tell_once(&format!(
+            "variants are not kept in {}: {error}",
+            opened.store.root().display()
+        ));
     }
 }
 
@@ -144,17 +175,33 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
     let interpreter = interpreter::current(py).ok()?;
     let root = root()?;
     let build = build(interpreter);
-    let frozen = py.import("sys").and_then(|sys| sys.getattr("dont_write_bytecode")?.is_truthy());
-    let access = if frozen.unwrap_or(true) { Access::ReadOnly } else { Access::ReadWrite };
+    let frozen = py
+        .import("sys")
+        .and_then(|sys| sys.getattr("dont_write_bytecode")?.is_truthy());
+    let access = if frozen.unwrap_or(true) {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
     match Store::open(&root, &build.tag(), access, ffi::map::map) {
         Ok(store) => {
             for refused in store.refused() {
-                hit::tell_once(&format!("{} is not used: {}", refused.path.display(), refused.why));
+                hit::tell_once(&format!(
+                    "{} is not used: {}",
+                    refused.path.display(),
+                    refused.why
+                ));
             }
-            Some(Opened { store, keys: KeyHasher::new(&build) })
+            Some(Opened {
+                store,
+                keys: KeyHasher::new(&build),
+            })
         }
         Err(error) => {
-            hit::tell_once(&format!("the store {} is not used: {error}", root.display()));
+            hit::tell_once(&format!(
+                "the store {} is not used: {error}",
+                root.display()
+            ));
             None
         }
     }

@@ -69,9 +69,15 @@ pub fn make(
         first_line: code.first_line,
         reason: code.reason.to_string(),
     });
-    let placement =
-        Placement { sites, lines: lines.collect(), untouched: untouched.collect() };
-    Ok(Variant { code: made.code, placement })
+    let placement = Placement {
+        sites,
+        lines: lines.collect(),
+        untouched: untouched.collect(),
+    };
+    Ok(Variant {
+        code: made.code,
+        placement,
+    })
 }
 
 impl Placement {
@@ -82,7 +88,9 @@ impl Placement {
         write_count(&mut out, self.sites.len());
         for site in &self.sites {
             write_count(&mut out, site.path.len());
-            site.path.iter().for_each(|index| write_u32(&mut out, *index));
+            site.path
+                .iter()
+                .for_each(|index| write_u32(&mut out, *index));
             write_u32(&mut out, site.constant);
             write_u32(&mut out, site.line);
             write_text(&mut out, &site.qualname);
@@ -114,8 +122,13 @@ impl Placement {
         lines.sort_unstable();
         let snapped = requested.iter().map(|line| {
             let actual = lines.get(lines.partition_point(|candidate| candidate < line));
-            let actual = actual.copied().ok_or_else(|| format!("no code at or after line {line}"));
-            SnappedLine { requested: *line, actual }
+            let actual = actual
+                .copied()
+                .ok_or_else(|| format!("no code at or after line {line}"));
+            SnappedLine {
+                requested: *line,
+                actual,
+            }
         });
         self.lines = snapped.collect();
     }
@@ -147,7 +160,11 @@ impl Placement {
                 reason: input.text()?,
             })
         })?;
-        input.0.is_empty().then_some(Self { sites, lines, untouched })
+        input.0.is_empty().then_some(Self {
+            sites,
+            lines,
+            untouched,
+        })
     }
 }
 
@@ -197,12 +214,27 @@ mod tests {
 
     fn example() -> Placement {
         Placement {
-            sites: vec![Site { path: [3, 0].into(), constant: 9, line: 12, qualname: "f.<locals>.é".into() }],
+            sites: vec![Site {
+                path: [3, 0].into(),
+                constant: 9,
+                line: 12,
+                qualname: "f.<locals>.é".into(),
+            }],
             lines: vec![
-                SnappedLine { requested: 11, actual: Ok(12) },
-                SnappedLine { requested: 99, actual: Err("no code at or after line 99".into()) },
+                SnappedLine {
+                    requested: 11,
+                    actual: Ok(12),
+                },
+                SnappedLine {
+                    requested: 99,
+                    actual: Err("no code at or after line 99".into()),
+                },
             ],
-            untouched: vec![UntouchedCode { qualname: "g".into(), first_line: 4, reason: "odd".into() }],
+            untouched: vec![UntouchedCode {
+                qualname: "g".into(),
+                first_line: 4,
+                reason: "odd".into(),
+            }],
         }
     }
 

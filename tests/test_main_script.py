@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from launch import dapper_run, environment, events, hits, python, write
+from tests.launch import dapper_run, environment, events, hits, python, write
 
 SCRIPT = """\
 import sys

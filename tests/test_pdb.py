@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from launch import dapper_run, python, write
+from tests.launch import dapper_run, python, write
 
 APP = """\
 import sys

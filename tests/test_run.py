@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import os
 
 import pytest
-from launch import dapper_run, events, python, write
+from tests.launch import ROOT, dapper_run, events, python, write
 
 MODULE = "def f(x):\n    y = x\n    return y\n\nprint(f(1), f(2))\n"
 
@@ -143,19 +143,18 @@ def test_the_environment_of_children_reaches_them(app):
 def test_a_sitecustomize_of_the_users_runs_too(app):
     folder = app / "custom"
     write(folder, sitecustomize="import sys\nsys.customized = True\n")
-    write(app, look="import sys\nprint(sys.customized, [p for p in sys.path if 'bootstrap' in p])\n")
-    path = f"{python('-c', 'import os; print(os.environ["PYTHONPATH"], end="")', cwd=app).out}"
-    run = dapper_run("--count", "look.py:2", "look.py", cwd=app, PYTHONPATH=f"{path}:{folder}")
+    write(
+        app, look="import sys\nprint(sys.customized, [p for p in sys.path if 'bootstrap' in p])\n"
+    )
+    path = os.pathsep.join([str(ROOT / "python"), str(folder)])
+    run = dapper_run("--count", "look.py:2", "look.py", cwd=app, PYTHONPATH=path)
     assert (run.status, run.out) == (0, "True []\n"), run.err
 
 
 def test_a_program_without_environment_is_refused(app):
-    command = f"import sys; sys.path.insert(0, {str(app)!r})"
-    assert python("-c", command, cwd=app).status == 0
-    package = [path for path in sys.path if (path and path.endswith("python"))]
     code = (
-        f"import sys; sys.path[:0] = {package!r}; sys.argv[1:] = ['run', 'app.py'];"
-        "from dapper.__main__ import main; sys.exit(main())"
+        f"import sys; sys.path.insert(0, {str(ROOT / 'python')!r});"
+        "sys.argv[1:] = ['run', 'app.py']; from dapper.__main__ import main; sys.exit(main())"
     )
     run = python("-E", "-c", code, cwd=app)
     assert run.status == 2
@@ -164,7 +163,9 @@ def test_a_program_without_environment_is_refused(app):
 
 def test_many_breakpoints_go_through_a_file(app):
     write(app, big="".join(f"x{i} = {i}\n" for i in range(4000)))
-    rows = (f'[[breakpoint]]\nfile = "big.py"\nline = {i}\nkind = "count"\n' for i in range(1, 4001))
+    rows = (
+        f'[[breakpoint]]\nfile = "big.py"\nline = {i}\nkind = "count"\n' for i in range(1, 4001)
+    )
     (app / "many.toml").write_text("".join(rows))
     options = ["--breakpoints", "many.toml", "--events", "e.jsonl"]
     run = dapper_run(*options, "big.py", cwd=app)

@@ -1,7 +1,40 @@
 from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FrameType
-from typing import Any, Literal, TypedDict, final
+from typing import Literal, TypedDict, final
+
+from _typeshed import TraceFunction
+
+__all__ = [
+    "Breakpoint",
+    "GetCode",
+    "Hit",
+    "__version__",
+    "add",
+    "await_main",
+    "awaits_main",
+    "bind",
+    "breakpoints",
+    "cancel_main",
+    "clear",
+    "close_record",
+    "command",
+    "conclude",
+    "eval_frame_hooked",
+    "exec",
+    "flush",
+    "forked",
+    "is_idle",
+    "record_to",
+    "refuse_all",
+    "remove",
+    "restore",
+    "set_cache_dir",
+    "set_every_line",
+    "set_stop_callback",
+    "take_up",
+    "unsupported",
+]
 
 __version__: str
 
@@ -12,8 +45,6 @@ class _Launch(TypedDict):
 
 @final
 class Breakpoint:
-    """What was asked for by file and line, and where it ended up."""
-
     @property
     def id(self) -> int: ...
     @property
@@ -39,8 +70,6 @@ class Breakpoint:
 
 @final
 class Hit:
-    """What a callback is told about a hit."""
-
     @property
     def breakpoint(self) -> Breakpoint: ...
     @property
@@ -54,12 +83,12 @@ class Hit:
 
 @final
 class GetCode:
-    """Stands in for `SourceFileLoader.get_code`."""
-
     def __new__(cls, loader_type: type[SourceFileLoader], original: object) -> GetCode: ...
     @property
-    def __wrapped__(self) -> Any: ...
-    def __get__(self, instance: object, owner: object = None, /) -> Any: ...
+    def __wrapped__(self) -> Callable[[SourceFileLoader, str], CodeType | None]: ...
+    def __get__(
+        self, instance: object, owner: object = None, /
+    ) -> Callable[..., CodeType | None]: ...
     def __call__(self, loader: SourceFileLoader, fullname: str) -> CodeType | None: ...
 
 def add(
@@ -79,16 +108,16 @@ def close_record() -> None: ...
 def command(argv: Sequence[str], launch: _Launch) -> int: ...
 def conclude(main_pid: int) -> None: ...
 def eval_frame_hooked() -> bool: ...
-def exec(source: object, /, *args: Any, **kwargs: Any) -> None: ...
+def exec(source: object, /, *args: object, **kwargs: object) -> None: ...  # noqa: A001
 def flush() -> None: ...
 def forked() -> None: ...
 def is_idle() -> bool: ...
 def record_to(path: str) -> None: ...
 def refuse_all(reason: str) -> None: ...
-def remove(breakpoint: Breakpoint) -> bool: ...
+def remove(breakpoint: Breakpoint) -> bool: ...  # noqa: A002
 def restore() -> None: ...
 def set_cache_dir(path: str) -> None: ...
 def set_every_line(patterns: Sequence[str]) -> None: ...
-def set_stop_callback(callback: Callable[[Hit, Any], object] | None) -> None: ...
+def set_stop_callback(callback: Callable[[Hit, TraceFunction | None], object] | None) -> None: ...
 def take_up(session: str) -> tuple[bool, int]: ...
 def unsupported() -> str | None: ...

@@ -4,23 +4,23 @@ Tracing is on only while the user steps. A step that arrives at a line with a pr
 once: the line event comes first, and the probe that follows in the same pass is passed over.
 """
 
-import pdb
-from types import FrameType
-from typing import Any, Protocol
+from __future__ import annotations
 
-from dapper._engine import Hit
+import pdb
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from _typeshed import TraceFunction
+
+    from dapper._engine import Hit
 
 __all__ = ["Prompt", "stop"]
 
 # A line event and the probe of the same line are at most this many bytes of bytecode apart:
 # three prefixes and the load of the probe.
 _PROBE_LENGTH = 8
-
-
-class TraceFunction(Protocol):
-    """What `sys.gettrace` returns."""
-
-    def __call__(self, frame: FrameType, event: str, arg: Any, /) -> Any: ...  # noqa: ANN401
 
 
 class Prompt(pdb.Pdb):

@@ -16,12 +16,11 @@ const UNSHARED: u32 = 2;
 ///
 /// `Ok(false)` means that the tuple is shared with another object or too short, and nothing was
 /// stored. The code object must be fresh: never executed, never hashed.
-pub(crate) fn replace(
-    code: &Bound<'_, PyAny>,
-    constants: &[(usize, Py<PyAny>)],
-) -> PyResult<bool> {
+pub(crate) fn replace(code: &Bound<'_, PyAny>, constants: &[(usize, Py<PyAny>)]) -> PyResult<bool> {
     let py = code.py();
-    let tuple = code.getattr(pyo3::intern!(py, "co_consts"))?.cast_into::<PyTuple>()?;
+    let tuple = code
+        .getattr(pyo3::intern!(py, "co_consts"))?
+        .cast_into::<PyTuple>()?;
     let n_constants = tuple.len();
     if reference_count(&tuple) != UNSHARED
         || constants.iter().any(|(index, _)| *index >= n_constants)

@@ -1,4 +1,4 @@
-//! Offsets of the private structs of CPython 3.11 to 3.15 (GIL builds, 64-bit, little-endian).
+//! Offsets of the private structs of `CPython` 3.11 to 3.15 (GIL builds, 64-bit, little-endian).
 //!
 //! One [`Layout`] a minor version; no offset changed between the patch releases of a minor version.
 //! The numbers come from `offsetof` in the interpreters' own headers, and nothing may rely on
@@ -68,8 +68,6 @@ pub(crate) struct ThreadLayout {
 pub(crate) struct FunctionLayout {
     /// `func_code`.
     pub(crate) code: usize,
-    /// `func_version` (`u32`).
-    pub(crate) version: usize,
 }
 
 /// `PyGenObject`.
@@ -79,6 +77,8 @@ pub(crate) struct GeneratorLayout {
     pub(crate) frame: usize,
     /// The execution state (`i8`).
     pub(crate) state: usize,
+    /// The state of a generator that was made and not started.
+    pub(crate) created: i8,
 }
 
 /// Everything that the extension reads or writes inside the interpreter, for one minor version.
@@ -117,10 +117,24 @@ const FRAME_312: FrameLayout = FrameLayout {
     reference: Reference::Strong,
 };
 
-const THREAD_312: ThreadLayout = ThreadLayout { stack_top: 240, stack_limit: 248 };
-const FUNCTION_312: FunctionLayout = FunctionLayout { code: 48, version: 136 };
-const FUNCTION_314: FunctionLayout = FunctionLayout { code: 48, version: 144 };
-const GENERATOR_312: GeneratorLayout = GeneratorLayout { frame: 72, state: 67 };
+const THREAD_312: ThreadLayout = ThreadLayout {
+    stack_top: 240,
+    stack_limit: 248,
+};
+const FUNCTION: FunctionLayout = FunctionLayout { code: 48 };
+const GENERATOR_312: GeneratorLayout = GeneratorLayout {
+    frame: 72,
+    state: 67,
+    created: -2,
+};
+const GENERATOR_313: GeneratorLayout = GeneratorLayout {
+    created: -3,
+    ..GENERATOR_312
+};
+const GENERATOR_315: GeneratorLayout = GeneratorLayout {
+    created: 0,
+    ..GENERATOR_312
+};
 
 const V311: Layout = Layout {
     frame: FrameLayout {
@@ -142,25 +156,39 @@ const V311: Layout = Layout {
         extra: 176,
         adaptive: 184,
     },
-    thread: ThreadLayout { stack_top: 304, stack_limit: 312 },
-    function: FunctionLayout { code: 48, version: 128 },
-    generator: GeneratorLayout { frame: 80, state: 75 },
+    thread: ThreadLayout {
+        stack_top: 304,
+        stack_limit: 312,
+    },
+    function: FUNCTION,
+    generator: GeneratorLayout {
+        frame: 80,
+        state: 75,
+        created: -2,
+    },
 };
 
 const V312: Layout = Layout {
     frame: FRAME_312,
     code: CODE_312,
     thread: THREAD_312,
-    function: FUNCTION_312,
+    function: FUNCTION,
     generator: GENERATOR_312,
 };
 
 const V313: Layout = Layout {
-    frame: FrameLayout { fresh_lead: 0, ..FRAME_312 },
-    code: CodeLayout { extra: 192, adaptive: 200, ..CODE_312 },
+    frame: FrameLayout {
+        fresh_lead: 0,
+        ..FRAME_312
+    },
+    code: CodeLayout {
+        extra: 192,
+        adaptive: 200,
+        ..CODE_312
+    },
     thread: THREAD_312,
-    function: FUNCTION_312,
-    generator: GENERATOR_312,
+    function: FUNCTION,
+    generator: GENERATOR_313,
 };
 
 const V314: Layout = Layout {
@@ -171,16 +199,26 @@ const V314: Layout = Layout {
         reference: Reference::Tagged,
         ..FRAME_312
     },
-    code: CodeLayout { extra: 200, adaptive: 208, ..CODE_312 },
+    code: CodeLayout {
+        extra: 200,
+        adaptive: 208,
+        ..CODE_312
+    },
     thread: THREAD_312,
-    function: FUNCTION_314,
-    generator: GENERATOR_312,
+    function: FUNCTION,
+    generator: GENERATOR_313,
 };
 
-const V315: Layout =
-    Layout { thread: ThreadLayout { stack_top: 264, stack_limit: 272 }, ..V314 };
+const V315: Layout = Layout {
+    thread: ThreadLayout {
+        stack_top: 264,
+        stack_limit: 272,
+    },
+    generator: GENERATOR_315,
+    ..V314
+};
 
-/// The layout of CPython 3.`minor`, if it is known.
+/// The layout of `CPython` 3.`minor`, if it is known.
 pub(crate) fn of_minor(minor: u8) -> Option<&'static Layout> {
     match minor {
         11 => Some(&V311),

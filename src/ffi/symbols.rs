@@ -12,20 +12,23 @@ use pyo3::prelude::*;
 /// An interpreter frame, opaque: its fields are reached through `layout`.
 #[repr(C)]
 pub(crate) struct InterpreterFrame {
-    opaque: [u8; 0],
+    opaque: [usize; 0],
 }
 
 /// The signature of an eval-frame function (PEP 523), the same in all versions.
 pub(crate) type EvalFrame =
     unsafe extern "C" fn(*mut PyThreadState, *mut InterpreterFrame, c_int) -> *mut PyObject;
 
+type GetEvalFrame = unsafe extern "C" fn(*mut PyInterpreterState) -> EvalFrame;
+type SetEvalFrame = unsafe extern "C" fn(*mut PyInterpreterState, EvalFrame);
+
 /// The functions that read and replace the eval-frame hook.
 #[derive(Clone, Copy)]
 pub(crate) struct EvalFrameSymbols {
     /// `_PyInterpreterState_GetEvalFrameFunc`
-    pub(crate) get: unsafe extern "C" fn(*mut PyInterpreterState) -> EvalFrame,
+    pub(crate) get: GetEvalFrame,
     /// `_PyInterpreterState_SetEvalFrameFunc`
-    pub(crate) set: unsafe extern "C" fn(*mut PyInterpreterState, EvalFrame),
+    pub(crate) set: SetEvalFrame,
     /// `_PyEval_EvalFrameDefault`
     pub(crate) default: EvalFrame,
 }
@@ -38,9 +41,9 @@ impl EvalFrameSymbols {
         let default = address(c"_PyEval_EvalFrameDefault")?;
         Ok(Self {
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
-            get: unsafe { std::mem::transmute::<*mut c_void, _>(get) },
+            get: unsafe { std::mem::transmute::<*mut c_void, GetEvalFrame>(get) },
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
-            set: unsafe { std::mem::transmute::<*mut c_void, _>(set) },
+            set: unsafe { std::mem::transmute::<*mut c_void, SetEvalFrame>(set) },
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
             default: unsafe { std::mem::transmute::<*mut c_void, EvalFrame>(default) },
         })

@@ -39,6 +39,10 @@ pub(crate) struct Launch {
 /// Runs the command line `argv` (without the program's name); returns the exit status when the
 /// process did not become the program.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python arguments are extracted into values"
+)]
 pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
     let argv = std::iter::once("dapper".to_owned()).chain(argv);
     let cli = match Cli::try_parse_from(argv) {
@@ -50,14 +54,14 @@ pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
         }
     };
     let Verb::Run(run) = cli.verb;
-    let error = match prepare(*run, &launch) {
+    let error = match prepare(&run, &launch) {
         Ok(command) => become_program(command, &launch),
         Err(error) => error,
     };
     options::complain(&error)
 }
 
-fn prepare(run: Run, launch: &Launch) -> Result<Command, String> {
+fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
     let target = options::target(&run.target)?.to_vec();
     let events = run.events.as_deref().map(open_events).transpose()?;
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
@@ -70,7 +74,9 @@ fn prepare(run: Run, launch: &Launch) -> Result<Command, String> {
     };
     let mut command = Command::new(&launch.executable);
     command.args(&launch.flags).args(target);
-    command.env("DAPPER", "run").env("DAPPER_SESSION", hand_over(&session)?);
+    command
+        .env("DAPPER", "run")
+        .env("DAPPER_SESSION", hand_over(&session)?);
     if let Some(bootstrap) = &launch.bootstrap {
         let mut path = OsString::from(bootstrap);
         if let Some(rest) = std::env::var_os("PYTHONPATH").filter(|rest| !rest.is_empty()) {
@@ -87,14 +93,18 @@ fn open_events(path: &Path) -> Result<String, String> {
     if path == Path::new("-") {
         return Ok("-".to_owned());
     }
-    File::create(path).map_err(|error| format!("cannot write --events {}: {error}", path.display()))?;
+    File::create(path)
+        .map_err(|error| format!("cannot write --events {}: {error}", path.display()))?;
     absolute(path)
 }
 
 fn absolute(path: &Path) -> Result<String, String> {
     let absolute = std::path::absolute(path)
         .map_err(|error| format!("cannot resolve {}: {error}", path.display()))?;
-    absolute.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|path| format!("{} is not UTF-8", path.display()))
 }
 
 /// The session as the environment carries it: JSON, or `@` and the path of a file that holds it.

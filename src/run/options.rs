@@ -61,7 +61,11 @@ pub(super) struct Run {
     #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
     /// SCRIPT, -m MODULE, -c CODE or -, and the arguments of the program.
-    #[arg(value_name = "PROGRAM", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "PROGRAM",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub(super) target: Vec<OsString>,
 }
 
@@ -83,7 +87,12 @@ impl Run {
             for row in rows {
                 let named = |error| format!("{}: {error}", path.display());
                 let file = source_file(&row.file).map_err(named)?;
-                all.push(Asked { file, line: row.line, kind: row.kind, message: row.message });
+                all.push(Asked {
+                    file,
+                    line: row.line,
+                    kind: row.kind,
+                    message: row.message,
+                });
             }
         }
         Ok(all)
@@ -113,9 +122,9 @@ pub(super) fn target(target: &[OsString]) -> Result<&[OsString], String> {
         Some("-m") => needs("the name of a module"),
         Some("-c") => needs("code"),
         Some("-") => Ok(target),
-        Some(option) if option.starts_with('-') => {
-            Err(format!("unknown option {option} (options of the program come after it)"))
-        }
+        Some(option) if option.starts_with('-') => Err(format!(
+            "unknown option {option} (options of the program come after it)"
+        )),
         _ => Ok(target),
     }
 }
@@ -129,7 +138,12 @@ pub(super) fn complain(error: &str) -> u8 {
 
 fn at(text: &str, kind: Kind) -> Result<Asked, String> {
     let (file, line) = text.rsplit_once(':').ok_or("expected FILE:LINE")?;
-    Ok(Asked { file: source_file(Path::new(file))?, line: line_number(line)?, kind, message: None })
+    Ok(Asked {
+        file: source_file(Path::new(file))?,
+        line: line_number(line)?,
+        kind,
+        message: None,
+    })
 }
 
 fn log(text: &str) -> Result<Asked, String> {
@@ -141,7 +155,12 @@ fn log(text: &str) -> Result<Asked, String> {
         if let (1.., Some(message)) = (digits, rest.strip_prefix('=')) {
             let file = source_file(Path::new(&text[..colon]))?;
             let message = Some(message.to_owned());
-            return Ok(Asked { file, line: line_number(line)?, kind: Kind::Log, message });
+            return Ok(Asked {
+                file,
+                line: line_number(line)?,
+                kind: Kind::Log,
+                message,
+            });
         }
     }
     Err("expected FILE:LINE=TEXT".to_owned())
@@ -156,14 +175,18 @@ fn line_number(text: &str) -> Result<u32, String> {
 }
 
 fn source_file(path: &Path) -> Result<String, String> {
-    let text = path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
+    let text = path
+        .to_str()
+        .ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
     if registry::is_pseudo(text) {
         return Ok(text.to_owned());
     }
     if path.as_os_str() == OsStr::new("") {
         return Err("the file is missing".to_owned());
     }
-    let metadata = path.metadata().map_err(|error| format!("cannot find {text}: {error}"))?;
+    let metadata = path
+        .metadata()
+        .map_err(|error| format!("cannot find {text}: {error}"))?;
     if !metadata.is_file() {
         return Err(format!("{text} is not a file"));
     }
