@@ -4,6 +4,7 @@
 //! process that it becomes and to that process's children (JSON in the environment).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{bind, events, hit, interpreter, main_script, registry, run, store};
+
+/// Whether this process has told where its breakpoints ended up.
+static CONCLUDED: AtomicBool = AtomicBool::new(false);
 
 /// What `dapper run` asks of the process that runs the program.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -173,6 +177,7 @@ fn record_to(path: &str) -> PyResult<()> {
 /// Starts the counts of a forked child from nothing.
 #[pyfunction]
 fn forked() {
+    CONCLUDED.store(false, Ordering::Relaxed);
     for breakpoint in registry::all() {
         breakpoint.forget_hits();
     }
@@ -206,6 +211,9 @@ fn refuse_all(reason: &str) {
 /// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
 #[pyfunction]
 fn conclude(main_pid: u32) {
+    if CONCLUDED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let is_main = main_pid == std::process::id();
     for breakpoint in registry::all() {
         if is_main || breakpoint.hits() > 0 {
