@@ -218,20 +218,31 @@ impl<'py> LoadedFile<'py> {
         }
         let mut pairs = Vec::new();
         for root in outermost(originals)? {
+            let marshalled = dumps(&root)?;
+            let within = match instrument::line_map(version, &marshalled) {
+                Ok(map) => map.breakable(),
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            // Lines that lie outside of this root would snap to lines that nobody asked for.
+            let lines: Vec<u32> = lines
+                .iter()
+                .copied()
+                .filter(|line| within.contains(line))
+                .collect();
+            if lines.is_empty() && !wanted.every_line {
+                walk(&root, &mut |original| put(&holders, original, original))?;
+                continue;
+            }
             let probes = if wanted.every_line {
                 Wanted::EveryLine
             } else {
                 Wanted::Lines(&lines)
             };
-            let made = match variant::make(version, &dumps(&root)?, probes) {
+            let made = match variant::make(version, &marshalled, probes) {
                 Ok(made) => made,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            if made.placement.sites.is_empty() {
-                put(&holders, &root, &root)?;
-                continue;
-            }
-            if !self.is_current(&root, &module)? {
+            if !holds(&module, &root)? {
                 return Ok(Err("its file changed after it was loaded".to_owned()));
             }
             let placement = Placement {
@@ -311,16 +322,16 @@ impl<'py> LoadedFile<'py> {
         let code = loader.call_method1("source_to_code", (source, &*self.file));
         Ok(code.map_err(|error| format!("its source does not compile: {error}")))
     }
+}
 
-    /// Whether the source still compiles to this code.
-    fn is_current(&self, code: &Bound<'py, PyAny>, module: &Bound<'py, PyAny>) -> PyResult<bool> {
-        let mut current = false;
-        walk(module, &mut |candidate| {
-            current = current || candidate.is(code) || candidate.eq(code)?;
-            Ok(())
-        })?;
-        Ok(current)
-    }
+/// Whether the code of a module still holds this code.
+fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+    let mut held = false;
+    walk(module, &mut |candidate| {
+        held = held || candidate.is(code) || candidate.eq(code)?;
+        Ok(())
+    })?;
+    Ok(held)
 }
 
 /// Records why the breakpoints that no function holds are not bound.
@@ -377,23 +388,25 @@ fn walk<'py>(
 ) -> PyResult<()> {
     visit(code)?;
     for constant in constants(code)? {
-        if constant.get_type().is(&code.get_type()) {
+        if constant.get_type().is(code.get_type()) {
             walk(&constant, visit)?;
         }
     }
     Ok(())
 }
 
+type Visit<'a, 'py> = dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<()> + 'a;
+
 /// Visits a code object and its variant, and all code inside them, side by side.
 fn pair_up<'py>(
     original: &Bound<'py, PyAny>,
     variant: &Bound<'py, PyAny>,
-    visit: &mut dyn FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> PyResult<()>,
+    visit: &mut Visit<'_, 'py>,
 ) -> PyResult<()> {
     visit(original, variant)?;
     // The constants of a variant begin with those of its original.
     for (inner, inner_variant) in constants(original)?.iter().zip(constants(variant)?) {
-        if inner.get_type().is(&original.get_type()) {
+        if inner.get_type().is(original.get_type()) {
             pair_up(&inner, &inner_variant, visit)?;
         }
     }

@@ -1,8 +1,9 @@
 //! The record of hits: JSON lines, in the order in which they happened.
 //!
-//! Lines are collected in memory and written whole, by one `write` at a time, to a file opened
-//! for appending, so that the lines of several processes do not mix. What could not be written is
-//! counted and told at the end. The buffer is emptied before a fork, so no line is written twice.
+//! Lines are written whole, by one `write` at a time, to a file opened for appending, so that the
+//! lines of several processes do not mix. Few lines are written at once, so that a program that is
+//! killed leaves its hits behind; many are collected in memory first. What could not be written
+//! is counted and told at the end. The buffer is emptied before a fork: no line is written twice.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,8 +16,9 @@ use crate::breakpoint::{Breakpoint, Tier};
 use crate::probe::Probe;
 
 const BUFFER_SIZE: usize = 64 * 1024;
-/// How long a line may wait for company while hits keep coming.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// In each period this many lines are written at once; those beyond wait for company.
+const PROMPT_LINES: u32 = 100;
+const PERIOD: Duration = Duration::from_millis(10);
 
 enum Target {
     Stdout,
@@ -26,7 +28,8 @@ enum Target {
 struct Record {
     target: Target,
     buffer: Vec<u8>,
-    written: Instant,
+    period: Instant,
+    lines_in_period: u32,
     lost: u64,
     problem: Option<io::Error>,
 }
@@ -71,11 +74,11 @@ pub(crate) fn open(path: &str) -> io::Result<()> {
     } else {
         Target::File(OpenOptions::new().create(true).append(true).open(path)?)
     };
-    let buffer = Vec::with_capacity(BUFFER_SIZE);
     *lock() = Some(Record {
         target,
-        buffer,
-        written: Instant::now(),
+        buffer: Vec::with_capacity(BUFFER_SIZE),
+        period: Instant::now(),
+        lines_in_period: 0,
         lost: 0,
         problem: None,
     });
@@ -129,7 +132,12 @@ fn append(line: &impl Serialize) -> bool {
     // INVARIANT: writing plain numbers and text into a vector cannot fail.
     let _ = serde_json::to_writer(&mut record.buffer, line);
     record.buffer.push(b'\n');
-    if record.buffer.len() >= BUFFER_SIZE || record.written.elapsed() >= PATIENCE {
+    record.lines_in_period += 1;
+    if record.lines_in_period > PROMPT_LINES && record.period.elapsed() >= PERIOD {
+        record.period = Instant::now();
+        record.lines_in_period = 0;
+    }
+    if record.lines_in_period <= PROMPT_LINES || record.buffer.len() >= BUFFER_SIZE {
         record.write();
     }
     true
@@ -166,10 +174,9 @@ impl Record {
             Target::File(file) => file.write_all(&self.buffer),
         };
         if let Err(problem) = result {
-            self.lost += self.buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lost += self.buffer.split(|byte| *byte == b'\n').count() as u64 - 1;
             self.problem.get_or_insert(problem);
         }
         self.buffer.clear();
-        self.written = Instant::now();
     }
 }

@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 
 use crate::breakpoint::{Breakpoint, Handle, Kind};
 use crate::events;
+use crate::ffi;
 use crate::probe::Probe;
 
 /// Whether counts have to come here too: hits are recorded, or a callback is running.
@@ -92,7 +93,7 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     let function = probe.function.to_string();
     let hit = Hit {
         breakpoint: handle,
-        frame,
+        frame: frame.clone_ref(py),
         line: probe.line,
         function,
         hits,
@@ -101,6 +102,7 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
         let _quiet = Quiet::enter();
         callback.call(py, hit)
     };
+    ffi::symbols::store_locals(frame.bind(py));
     match result {
         Ok(()) => Ok(()),
         // An error of the callback is not the program's; leaving it (`SystemExit`,

@@ -7,6 +7,7 @@
 
 use instrument::Wanted;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::breakpoint::Tier;
@@ -60,7 +61,7 @@ impl GetCode {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = loader.py();
         if loader.get_type().is(&self.loader_type)
-            && let Some((path, wanted)) = self.wanted(loader, fullname)
+            && let Some((path, wanted)) = wanted_by(loader, fullname)
         {
             let source = Source::read(py, &path, &wanted);
             if let Some(code) = source
@@ -76,37 +77,40 @@ impl GetCode {
     }
 }
 
-impl GetCode {
-    /// The path of the module and what it wants. Never fails: a strange loader wants nothing.
-    fn wanted(
-        &self,
-        loader: &Bound<'_, PyAny>,
-        fullname: &Bound<'_, PyAny>,
-    ) -> Option<(String, WantedFile)> {
-        let py = loader.py();
-        if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
-            // The module is in `sys.modules` already, and its body has not run yet.
-            if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
-                hit::tell_once(&format!(
-                    "pytest's rewritten modules are not reached: {error}"
-                ));
-            }
+/// The path of the module and what it wants. Never fails: a strange loader wants nothing.
+fn wanted_by(
+    loader: &Bound<'_, PyAny>,
+    fullname: &Bound<'_, PyAny>,
+) -> Option<(String, WantedFile)> {
+    let py = loader.py();
+    if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
+        // The module is in `sys.modules` already, and its body has not run yet.
+        if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
+            hit::tell_once(&format!(
+                "pytest's rewritten modules are not reached: {error}"
+            ));
         }
-        let path: String = loader
-            .getattr(pyo3::intern!(py, "path"))
-            .ok()?
-            .extract()
-            .ok()?;
-        let wanted = registry::wanted(&path)?;
-        Some((path, wanted))
     }
+    let path: String = loader
+        .getattr(pyo3::intern!(py, "path"))
+        .ok()?
+        .extract()
+        .ok()?;
+    let wanted = registry::wanted(&path)?;
+    Some((path, wanted))
+}
+
+/// The one function object of [`exec`], which is recognised when the hooks come off.
+pub(crate) fn stand_in(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static STAND_IN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let make = || Ok(wrap_pyfunction!(exec, py)?.into_any().unbind());
+    STAND_IN.get_or_try_init(py, make).map(|function| function.bind(py))
 }
 
 /// Puts [`exec`] into the globals of a module that is in `sys.modules`.
 fn stand_in_for_exec(py: Python<'_>, module: &str) -> PyResult<()> {
     let modules = py.import("sys")?.getattr("modules")?;
-    let exec = py.import("dapper._engine")?.getattr("exec")?;
-    modules.get_item(module)?.setattr("exec", exec)
+    modules.get_item(module)?.setattr("exec", stand_in(py)?)
 }
 
 /// Runs `source` as the built-in `exec` does; a code object of a wanted file runs as its variant.

@@ -1,4 +1,4 @@
-//! The edge between CPython and dapper's engine.
+//! The edge between `CPython` and dapper's engine.
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are what runs at a hit, `events` records it.

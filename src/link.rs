@@ -62,7 +62,7 @@ pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
         .cast_into::<PyTuple>()?;
     for constant in constants {
         if constant.is_instance_of::<Probe>()
-            || (constant.get_type().is(&code.get_type()) && carries_probe(&constant)?)
+            || (constant.get_type().is(code.get_type()) && carries_probe(&constant)?)
         {
             return Ok(true);
         }

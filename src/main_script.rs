@@ -84,13 +84,13 @@ fn choose(code: &Bound<'_, PyAny>) -> Choice {
     if expected.is_none_or(|expected| *expected != *registry::file_name(&path)) {
         return Choice::Wait;
     }
-    match importer::variant_of(code, Tier::Entry) {
-        Some(variant) => Choice::Replace(variant.unbind()),
-        None => {
-            remember(None);
-            Choice::Original
-        }
+    let variant = importer::variant_of(code, Tier::Entry);
+    if variant.is_none() {
+        remember(None);
     }
+    variant.map_or(Choice::Original, |variant| {
+        Choice::Replace(variant.unbind())
+    })
 }
 
 fn replaced(_py: Python<'_>, outcome: Result<(), &'static str>) {

@@ -4,6 +4,7 @@
 //! process that it becomes and to that process's children (JSON in the environment).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{bind, events, hit, interpreter, main_script, registry, run, store};
+
+/// Whether this process has told where its breakpoints ended up.
+static CONCLUDED: AtomicBool = AtomicBool::new(false);
 
 /// What `dapper run` asks of the process that runs the program.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -173,9 +177,10 @@ fn record_to(path: &str) -> PyResult<()> {
 /// Starts the counts of a forked child from nothing.
 #[pyfunction]
 fn forked() {
-    registry::all()
-        .iter()
-        .for_each(|breakpoint| breakpoint.forget_hits());
+    CONCLUDED.store(false, Ordering::Relaxed);
+    for breakpoint in registry::all() {
+        breakpoint.forget_hits();
+    }
 }
 
 /// Writes what is waiting to be written.
@@ -198,14 +203,17 @@ fn close_record() {
 /// Records why no breakpoint can be reached at all.
 #[pyfunction]
 fn refuse_all(reason: &str) {
-    registry::all()
-        .iter()
-        .for_each(|breakpoint| breakpoint.refuse(reason));
+    for breakpoint in registry::all() {
+        breakpoint.refuse(reason);
+    }
 }
 
 /// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
 #[pyfunction]
 fn conclude(main_pid: u32) {
+    if CONCLUDED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let is_main = main_pid == std::process::id();
     for breakpoint in registry::all() {
         if is_main || breakpoint.hits() > 0 {
@@ -279,7 +287,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
     module.add_function(wrap_pyfunction!(run::command, module)?)?;
-    module.add_function(wrap_pyfunction!(importer::exec, module)?)?;
+    module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
     Ok(())

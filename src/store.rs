@@ -67,13 +67,12 @@ impl Source {
         let path = Path::new(path);
         let stamp = Stamp::of(&path.metadata().ok()?);
         let known = opened.store.memo_get(path, &stamp);
-        let hash = match known {
-            Some(hash) => hash,
-            None => {
-                let hash = SourceHash::of(&std::fs::read(path).ok()?);
-                opened.store.memo_put(path, &stamp, &hash);
-                hash
-            }
+        let hash = if let Some(hash) = known {
+            hash
+        } else {
+            let hash = SourceHash::of(&std::fs::read(path).ok()?);
+            opened.store.memo_put(path, &stamp, &hash);
+            hash
         };
         let lines = wanted.lines();
         let set = if wanted.every_line {

@@ -22,10 +22,20 @@ def main() -> int:
         sys.argv[1:],
         {
             "executable": sys.executable,
-            "flags": _args_from_interpreter_flags(),
+            "flags": _interpreter_flags(),
             "bootstrap": None if starts_itself else str(package / "bootstrap"),
         },
     )
+
+
+def _interpreter_flags() -> list[str]:
+    """Return the options that this interpreter was started with, as they were given."""
+    before = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    for target in (["-m", "dapper"], sys.argv[:1]):
+        if before[-len(target) :] == target:
+            return before[: -len(target)]
+    flags: list[str] = _args_from_interpreter_flags()
+    return flags
 
 
 def _is_start_file(path: Path) -> bool:

@@ -4,24 +4,23 @@ Tracing is on only while the user steps. A step that arrives at a line with a pr
 once: the line event comes first, and the probe that follows in the same pass is passed over.
 """
 
-import pdb
-import sys
-from types import FrameType
-from typing import Any, Protocol
+from __future__ import annotations
 
-from dapper._engine import Hit
+import pdb
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from _typeshed import TraceFunction
+
+    from dapper._engine import Hit
 
 __all__ = ["Prompt", "stop"]
 
 # A line event and the probe of the same line are at most this many bytes of bytecode apart:
 # three prefixes and the load of the probe.
 _PROBE_LENGTH = 8
-
-
-class TraceFunction(Protocol):
-    """What `sys.gettrace` returns."""
-
-    def __call__(self, frame: FrameType, event: str, arg: Any, /) -> Any: ...  # noqa: ANN401, D102
 
 
 class Prompt(pdb.Pdb):
@@ -36,11 +35,10 @@ class Prompt(pdb.Pdb):
     def stop_at(self, frame: FrameType, trace: TraceFunction | None) -> TraceFunction | None:
         """Prompt in `frame`, and return the trace function to go on with."""
         stepping = trace == self.trace_dispatch
-        if stepping and self._just_stopped(frame):
-            return trace
         if not stepping:
             self.reset()
-            self._watch(frame)
+        # A step over the call that led here left the frames since then untraced.
+        self._watch(frame)
         self._continues = False
         self._prompt(frame)
         if self._continues and not self.breaks:
@@ -49,9 +47,17 @@ class Prompt(pdb.Pdb):
             raise SystemExit(1)
         return self.trace_dispatch
 
-    def passed_over(self, frame: FrameType) -> bool:
-        """Whether the line event of this very pass has prompted already."""
-        return self._just_stopped(frame)
+    def has_stopped(self, frame: FrameType) -> bool:
+        """Tell whether the line event of this very pass has prompted already."""
+        event, self._line_event = self._line_event, None
+        if event is None:
+            return False
+        where, line, offset = event
+        return (
+            where is frame
+            and line == frame.f_lineno
+            and 0 <= frame.f_lasti - offset <= _PROBE_LENGTH
+        )
 
     def user_line(self, frame: FrameType) -> None:
         """Prompt at a line event, and remember where it was."""
@@ -82,17 +88,6 @@ class Prompt(pdb.Pdb):
         self.message("")
         return self.do_quit(arg)
 
-    def _just_stopped(self, frame: FrameType) -> bool:
-        event, self._line_event = self._line_event, None
-        if event is None:
-            return False
-        where, line, offset = event
-        return (
-            where is frame
-            and line == frame.f_lineno
-            and 0 <= frame.f_lasti - offset <= _PROBE_LENGTH
-        )
-
     def _watch(self, frame: FrameType) -> None:
         caller: FrameType | None = frame
         while caller is not None:
@@ -117,6 +112,6 @@ def stop(hit: Hit, trace: TraceFunction | None) -> TraceFunction | None:
     if not _prompts:
         _prompts.append(Prompt())
     prompt = _prompts[0]
-    if prompt.passed_over(hit.frame):
+    if prompt.has_stopped(hit.frame):
         return trace
     return prompt.stop_at(hit.frame, trace)

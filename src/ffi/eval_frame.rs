@@ -4,18 +4,18 @@
 //! on every frame entry without allocating, locking or calling Python.
 //! The swap happens in place: a fresh frame of the thread's data stack gets another code object
 //! and instruction pointer, and more room when the other code needs more stack.
-//! Relies on the layouts of [`super::layout`], and on [`prove`] having swapped a frame of its own
+//! Relies on the layouts of [`super::layout`], and on [`super::prove`] having swapped a frame of its own
 //! before anything else is swapped in this process.
 
 use std::ffi::c_int;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi::{self, PyObject, PyThreadState};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
-use super::layout::{Layout, Reference, of_minor};
+use super::layout::{Layout, Reference};
+use super::prove::prove;
 use super::symbols::{EvalFrame, EvalFrameSymbols, InterpreterFrame};
 
 /// What to do with a module frame that runs in the awaited globals.
@@ -48,7 +48,6 @@ struct Awaited {
 static GLOBALS: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
 /// The rest of what the hook needs; a leaked box, freed when the wait ends.
 static AWAITED: AtomicPtr<Awaited> = AtomicPtr::new(std::ptr::null_mut());
-static PROVED: OnceLock<Result<&'static Layout, String>> = OnceLock::new();
 
 /// Waits for the first frame of module-level code that runs in `globals`.
 pub(crate) fn await_frame(
@@ -56,7 +55,7 @@ pub(crate) fn await_frame(
     minor: u8,
     decision: Decision,
 ) -> Result<(), String> {
-    let layout = PROVED.get_or_init(|| prove(globals.py(), minor)).clone()?;
+    let layout = prove(globals.py(), minor)?;
     install(globals, layout, decision)
 }
 
@@ -94,7 +93,7 @@ pub(crate) fn is_hooked(_py: Python<'_>) -> bool {
     !std::ptr::fn_addr_eq(current, symbols.default)
 }
 
-fn install(
+pub(super) fn install(
     globals: &Bound<'_, PyDict>,
     layout: &'static Layout,
     decision: Decision,
@@ -187,8 +186,9 @@ fn meet(
 /// The code of `frame`, if the frame is about to run the first instruction of module-level code.
 fn fresh_module_code(frame: *mut InterpreterFrame, layout: &Layout) -> Option<*mut PyObject> {
     let fields = &layout.frame;
+    let owner = frame.wrapping_byte_add(fields.owner).cast::<u8>();
     // SAFETY: `frame` is a live interpreter frame of this version.
-    let owner = unsafe { frame.cast::<u8>().add(fields.owner).read() };
+    let owner = unsafe { owner.read() };
     // SAFETY: as above.
     let locals = unsafe { word(frame, fields.locals) };
     // SAFETY: as above.
@@ -253,7 +253,7 @@ fn swap(
 }
 
 /// How many words a frame of this code object takes.
-fn frame_words(code: *mut PyObject, layout: &Layout) -> usize {
+pub(super) fn frame_words(code: *mut PyObject, layout: &Layout) -> usize {
     let fields = &layout.code;
     if let Some(frame_size) = fields.frame_size {
         return int(code, frame_size);
@@ -264,16 +264,17 @@ fn frame_words(code: *mut PyObject, layout: &Layout) -> usize {
 }
 
 /// A non-negative C `int` field of a code object.
-fn int(code: *mut PyObject, offset: usize) -> usize {
+pub(super) fn int(code: *mut PyObject, offset: usize) -> usize {
+    let field = code.wrapping_byte_add(offset).cast::<c_int>();
     // SAFETY: callers pass a live code object and an offset of this version's layout.
-    let value = unsafe { code.cast::<u8>().add(offset).cast::<c_int>().read() };
+    let value = unsafe { field.read() };
     usize::try_from(value).unwrap_or(usize::MAX / 64)
 }
 
 /// # Safety
 /// `base` must point to a live struct that holds an aligned word at `offset`.
-unsafe fn word<T>(base: *mut T, offset: usize) -> usize {
-    let field = base.cast::<u8>().wrapping_add(offset).cast::<usize>();
+pub(super) unsafe fn word<T>(base: *mut T, offset: usize) -> usize {
+    let field = base.wrapping_byte_add(offset).cast::<usize>();
     // SAFETY: the caller's contract.
     unsafe { field.read() }
 }
@@ -281,109 +282,7 @@ unsafe fn word<T>(base: *mut T, offset: usize) -> usize {
 /// # Safety
 /// `base` must point to a live struct that holds an aligned, writable word at `offset`.
 unsafe fn write_word<T>(base: *mut T, offset: usize, value: usize) {
-    let field = base.cast::<u8>().wrapping_add(offset).cast::<usize>();
+    let field = base.wrapping_byte_add(offset).cast::<usize>();
     // SAFETY: the caller's contract.
     unsafe { field.write(value) };
-}
-
-/// The code objects and the outcome of the self-check while it runs.
-static TRIAL_CODE: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
-static TRIAL_REPLACEMENT: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
-
-/// Proves the layout of this interpreter: compares code objects with what Python says about them,
-/// then swaps the frame of a module of its own and looks at what ran.
-fn prove(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {
-    let layout =
-        of_minor(minor).ok_or_else(|| format!("the frames of CPython 3.{minor} are not known"))?;
-    run_trial(py, layout).map_err(|problem| {
-        cancel(py);
-        format!("self-check of the frame layout failed: {problem}")
-    })?;
-    Ok(layout)
-}
-
-fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), String> {
-    let told = |error: PyErr| error.to_string();
-    let builtins = py.import("builtins").map_err(told)?;
-    let compile = |source: &str| {
-        builtins
-            .call_method1("compile", (source, "<dapper self-check>", "exec"))
-            .map_err(told)
-    };
-    let nested = compile("def f(a, b):\n    c = [a, b, a, b]\n    return c\n")?;
-    let nested = nested
-        .getattr("co_consts")
-        .and_then(|all| all.get_item(0))
-        .map_err(told)?;
-    let original = compile("value = 1")?;
-    // Deeper than the original, so that the frame has to grow.
-    let replacement = compile("value = [value, value, value, value, value, (value, value, 2)]")?;
-    for code in [&nested, &original, &replacement] {
-        compare_code(code, layout).map_err(told)??;
-    }
-
-    let globals = PyDict::new(py);
-    globals.set_item("__builtins__", &builtins).map_err(told)?;
-    globals.set_item("value", 7).map_err(told)?;
-    TRIAL_CODE.store(original.as_ptr(), Ordering::Relaxed);
-    TRIAL_REPLACEMENT.store(replacement.as_ptr(), Ordering::Relaxed);
-    install(
-        &globals,
-        layout,
-        Decision {
-            choose: choose_trial,
-            replaced: |_, _| (),
-        },
-    )?;
-    let ran = builtins
-        .call_method1("exec", (&original, &globals))
-        .map_err(told);
-    cancel(py);
-    ran?;
-    let value = globals.get_item("value").map_err(told)?;
-    let value = value.ok_or("the module did not run")?.to_string();
-    if value == "[7, 7, 7, 7, 7, (7, 7, 2)]" {
-        Ok(())
-    } else {
-        Err(format!("the swapped module gave {value}"))
-    }
-}
-
-fn choose_trial(code: &Bound<'_, PyAny>) -> Choice {
-    if code.as_ptr() != TRIAL_CODE.load(Ordering::Relaxed) {
-        return Choice::Wait;
-    }
-    let replacement = TRIAL_REPLACEMENT.load(Ordering::Relaxed);
-    // SAFETY: `run_trial` holds the replacement while the hook is installed.
-    Choice::Replace(unsafe { Bound::from_borrowed_ptr(code.py(), replacement) }.unbind())
-}
-
-fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> PyResult<Result<(), String>> {
-    let fields = &layout.code;
-    let pointer = code.as_ptr();
-    let bytes = code.getattr("co_code")?.cast_into::<PyBytes>()?;
-    let bytes = bytes.as_bytes();
-    let stack_size: usize = code.getattr("co_stacksize")?.extract()?;
-    let n_locals: usize = code.getattr("co_nlocals")?.extract()?;
-    // SAFETY: `code` is a live code object, and its size is the word after the object header.
-    let units = unsafe { word(pointer, fields.units) };
-    let last = fields.adaptive + bytes.len() - 2;
-    // SAFETY: the size was compared with the length of the code, so this is inside the object.
-    let ends_alike = units * 2 == bytes.len()
-        && unsafe {
-            pointer.cast::<[u8; 2]>().byte_add(last).read_unaligned() == bytes[bytes.len() - 2..]
-        };
-    let words = layout.frame.localsplus / size_of::<usize>() + n_locals + stack_size;
-    if !ends_alike {
-        return Ok(Err("the bytecode is not where it should be".to_owned()));
-    }
-    if int(pointer, fields.stack_size) != stack_size
-        || int(pointer, fields.n_localsplus) != n_locals
-        || frame_words(pointer, layout) != words
-    {
-        return Ok(Err(
-            "the sizes of a code object are not where they should be".to_owned(),
-        ));
-    }
-    Ok(Ok(()))
 }

@@ -1,4 +1,4 @@
-//! Offsets of the private structs of CPython 3.11 to 3.15 (GIL builds, 64-bit, little-endian).
+//! Offsets of the private structs of `CPython` 3.11 to 3.15 (GIL builds, 64-bit, little-endian).
 //!
 //! One [`Layout`] a minor version; no offset changed between the patch releases of a minor version.
 //! The numbers come from `offsetof` in the interpreters' own headers, and nothing may rely on
@@ -68,8 +68,6 @@ pub(crate) struct ThreadLayout {
 pub(crate) struct FunctionLayout {
     /// `func_code`.
     pub(crate) code: usize,
-    /// `func_version` (`u32`).
-    pub(crate) version: usize,
 }
 
 /// `PyGenObject`.
@@ -79,6 +77,8 @@ pub(crate) struct GeneratorLayout {
     pub(crate) frame: usize,
     /// The execution state (`i8`).
     pub(crate) state: usize,
+    /// The state of a generator that was made and not started.
+    pub(crate) created: i8,
 }
 
 /// Everything that the extension reads or writes inside the interpreter, for one minor version.
@@ -121,17 +121,19 @@ const THREAD_312: ThreadLayout = ThreadLayout {
     stack_top: 240,
     stack_limit: 248,
 };
-const FUNCTION_312: FunctionLayout = FunctionLayout {
-    code: 48,
-    version: 136,
-};
-const FUNCTION_314: FunctionLayout = FunctionLayout {
-    code: 48,
-    version: 144,
-};
+const FUNCTION: FunctionLayout = FunctionLayout { code: 48 };
 const GENERATOR_312: GeneratorLayout = GeneratorLayout {
     frame: 72,
     state: 67,
+    created: -2,
+};
+const GENERATOR_313: GeneratorLayout = GeneratorLayout {
+    created: -3,
+    ..GENERATOR_312
+};
+const GENERATOR_315: GeneratorLayout = GeneratorLayout {
+    created: 0,
+    ..GENERATOR_312
 };
 
 const V311: Layout = Layout {
@@ -158,13 +160,11 @@ const V311: Layout = Layout {
         stack_top: 304,
         stack_limit: 312,
     },
-    function: FunctionLayout {
-        code: 48,
-        version: 128,
-    },
+    function: FUNCTION,
     generator: GeneratorLayout {
         frame: 80,
         state: 75,
+        created: -2,
     },
 };
 
@@ -172,7 +172,7 @@ const V312: Layout = Layout {
     frame: FRAME_312,
     code: CODE_312,
     thread: THREAD_312,
-    function: FUNCTION_312,
+    function: FUNCTION,
     generator: GENERATOR_312,
 };
 
@@ -187,8 +187,8 @@ const V313: Layout = Layout {
         ..CODE_312
     },
     thread: THREAD_312,
-    function: FUNCTION_312,
-    generator: GENERATOR_312,
+    function: FUNCTION,
+    generator: GENERATOR_313,
 };
 
 const V314: Layout = Layout {
@@ -205,8 +205,8 @@ const V314: Layout = Layout {
         ..CODE_312
     },
     thread: THREAD_312,
-    function: FUNCTION_314,
-    generator: GENERATOR_312,
+    function: FUNCTION,
+    generator: GENERATOR_313,
 };
 
 const V315: Layout = Layout {
@@ -214,10 +214,11 @@ const V315: Layout = Layout {
         stack_top: 264,
         stack_limit: 272,
     },
+    generator: GENERATOR_315,
     ..V314
 };
 
-/// The layout of CPython 3.`minor`, if it is known.
+/// The layout of `CPython` 3.`minor`, if it is known.
 pub(crate) fn of_minor(minor: u8) -> Option<&'static Layout> {
     match minor {
         11 => Some(&V311),

@@ -1,6 +1,6 @@
 //! The only unsafe code of the project: interpreter internals behind safe functions.
 //!
-//! Owns the private struct layouts of CPython 3.11 to 3.15 ([`layout`]), the PEP 523 eval-frame
+//! Owns the private struct layouts of `CPython` 3.11 to 3.15 ([`layout`]), the PEP 523 eval-frame
 //! hook ([`eval_frame`]), the replacement of constants in a code object that nobody runs yet
 //! ([`consts`]) and the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]) are here for the same reason.
@@ -11,4 +11,5 @@ pub(crate) mod consts;
 pub(crate) mod eval_frame;
 pub(crate) mod layout;
 pub mod map;
+mod prove;
 pub(crate) mod symbols;

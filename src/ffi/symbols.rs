@@ -4,26 +4,31 @@
 //! an interpreter that does not export one of them.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::sync::OnceLock;
 
 use pyo3::ffi::{PyInterpreterState, PyObject, PyThreadState};
+use pyo3::prelude::*;
 
 /// An interpreter frame, opaque: its fields are reached through `layout`.
 #[repr(C)]
 pub(crate) struct InterpreterFrame {
-    opaque: [u8; 0],
+    opaque: [usize; 0],
 }
 
 /// The signature of an eval-frame function (PEP 523), the same in all versions.
 pub(crate) type EvalFrame =
     unsafe extern "C" fn(*mut PyThreadState, *mut InterpreterFrame, c_int) -> *mut PyObject;
 
+type GetEvalFrame = unsafe extern "C" fn(*mut PyInterpreterState) -> EvalFrame;
+type SetEvalFrame = unsafe extern "C" fn(*mut PyInterpreterState, EvalFrame);
+
 /// The functions that read and replace the eval-frame hook.
 #[derive(Clone, Copy)]
 pub(crate) struct EvalFrameSymbols {
     /// `_PyInterpreterState_GetEvalFrameFunc`
-    pub(crate) get: unsafe extern "C" fn(*mut PyInterpreterState) -> EvalFrame,
+    pub(crate) get: GetEvalFrame,
     /// `_PyInterpreterState_SetEvalFrameFunc`
-    pub(crate) set: unsafe extern "C" fn(*mut PyInterpreterState, EvalFrame),
+    pub(crate) set: SetEvalFrame,
     /// `_PyEval_EvalFrameDefault`
     pub(crate) default: EvalFrame,
 }
@@ -36,9 +41,9 @@ impl EvalFrameSymbols {
         let default = address(c"_PyEval_EvalFrameDefault")?;
         Ok(Self {
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
-            get: unsafe { std::mem::transmute::<*mut c_void, _>(get) },
+            get: unsafe { std::mem::transmute::<*mut c_void, GetEvalFrame>(get) },
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
-            set: unsafe { std::mem::transmute::<*mut c_void, _>(set) },
+            set: unsafe { std::mem::transmute::<*mut c_void, SetEvalFrame>(set) },
             // SAFETY: CPython 3.11 to 3.15 declare the function of this name with this signature.
             default: unsafe { std::mem::transmute::<*mut c_void, EvalFrame>(default) },
         })
@@ -52,4 +57,21 @@ fn address(name: &'static CStr) -> Result<*mut c_void, &'static str> {
         return Err(name.to_str().unwrap_or("an eval-frame function"));
     }
     Ok(found)
+}
+
+/// Writes what a debugger changed in `frame.f_locals` into the variables of the frame.
+///
+/// Up to 3.12 `f_locals` is a copy, which the interpreter writes back after a trace function and
+/// nowhere else; from 3.13 on it is the frame itself, and this does nothing.
+pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) {
+    static STORE: OnceLock<Option<usize>> = OnceLock::new();
+    let found = STORE.get_or_init(|| address(c"PyFrame_LocalsToFast").ok().map(|at| at as usize));
+    if let Some(found) = *found {
+        // SAFETY: CPython declares `void PyFrame_LocalsToFast(PyFrameObject *, int)`.
+        let store = unsafe {
+            std::mem::transmute::<usize, unsafe extern "C" fn(*mut PyObject, c_int)>(found)
+        };
+        // SAFETY: the thread is attached, and `frame` is a live frame object of this thread.
+        unsafe { store(frame.as_ptr(), 1) };
+    }
 }

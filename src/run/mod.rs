@@ -39,6 +39,10 @@ pub(crate) struct Launch {
 /// Runs the command line `argv` (without the program's name); returns the exit status when the
 /// process did not become the program.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python arguments are extracted into values"
+)]
 pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
     let argv = std::iter::once("dapper".to_owned()).chain(argv);
     let cli = match Cli::try_parse_from(argv) {
@@ -50,14 +54,14 @@ pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
         }
     };
     let Verb::Run(run) = cli.verb;
-    let error = match prepare(*run, &launch) {
+    let error = match prepare(&run, &launch) {
         Ok(command) => become_program(command, &launch),
         Err(error) => error,
     };
     options::complain(&error)
 }
 
-fn prepare(run: Run, launch: &Launch) -> Result<Command, String> {
+fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
     let target = options::target(&run.target)?.to_vec();
     let events = run.events.as_deref().map(open_events).transpose()?;
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;

@@ -190,5 +190,6 @@ fn source_file(path: &Path) -> Result<String, String> {
     if !metadata.is_file() {
         return Err(format!("{text} is not a file"));
     }
-    Ok(registry::file_name(text).to_string())
+    // As the user named it: a link is also met under its own name.
+    super::absolute(path)
 }
