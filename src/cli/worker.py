@@ -5,7 +5,7 @@ Started as ``python -I -S -B -X utf8 -W ignore worker.py OPTIMIZE``. All numbers
 
 request   length, then per source: path length, path, source length, source
 answer    one per source, in order: status byte, length, payload
-          status 0: marshal bytes; status 1: "exception name\\nline\\nmessage" in UTF-8
+          status 0: marshal bytes; status 1: exception name, line and message, one a line, UTF-8
           status 2: ready (sent once, before the first request)
 """
 
@@ -14,14 +14,24 @@ import os
 import struct
 import sys
 
+# What `compile` and `marshal.dumps` raise for a source; anything else ends the worker.
+REFUSALS = (
+    SyntaxError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+    SystemError,
+)
+
 
 def compile_source(path: bytes, source: bytes, optimize: int) -> tuple[int, bytes]:
+    """Return the status and the payload of the answer for one source."""
     try:
-        code = compile(
-            source, os.fsdecode(path), "exec", dont_inherit=True, optimize=optimize
-        )
+        code = compile(source, os.fsdecode(path), "exec", dont_inherit=True, optimize=optimize)
         return 0, marshal.dumps(code)
-    except Exception as error:
+    except REFUSALS as error:
         line = getattr(error, "lineno", None) or 0
         message = getattr(error, "msg", None) or str(error)
         text = f"{type(error).__name__}\n{line}\n{message}"
@@ -29,6 +39,7 @@ def compile_source(path: bytes, source: bytes, optimize: int) -> tuple[int, byte
 
 
 def main() -> None:
+    """Answer requests until there are no more."""
     optimize = int(sys.argv[1])
     requests = sys.stdin.buffer
     answers = sys.stdout.buffer
