@@ -5,13 +5,32 @@
 //! from which any variant is made without compiling) or, when asked, the variant with a probe on
 //! every line; and for each file of a breakpoint file the variant with its requested lines. The
 //! hook looks for the exact probe set, then for the plain code, then compiles. The `sites` part
-//! of an entry is an encoded [`Placement`](crate::variant::Placement); that of plain code says
-//! which code objects no probe can enter.
+//! of an entry is an encoded [`Placement`], which is empty for plain code.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use cache::{Build, KeyHasher, ProbeDigest, ProbeSet};
 use instrument::{PyVersion, Wanted};
 
-use crate::variant::{ENGINE, Placement, UntouchedCode, Variant};
+use crate::variant::{ENGINE, Placement, Variant};
+
+/// Where the store is when no option says so: `DAPPER_CACHE_DIR`, else the user's cache.
+#[must_use]
+pub fn default_root(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let from = |name| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    from("DAPPER_CACHE_DIR")
+        .or_else(|| {
+            // The base directory specification says to ignore what is not absolute.
+            let base = from("XDG_CACHE_HOME").filter(|path| path.is_absolute())?;
+            Some(base.join("dapper"))
+        })
+        .or_else(|| Some(from("HOME")?.join(".cache/dapper")))
+}
 
 /// The interpreter facts that are inputs of every key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,38 +117,25 @@ impl Probes {
     }
 }
 
-/// Makes a variant of a module from the marshal bytes of its plain code.
+/// Makes a variant of a module from the marshal bytes of its plain code. What [`Probes::Plain`]
+/// makes is those bytes, unread.
 pub fn make(
     version: PyVersion,
     plain: &[u8],
     probes: &Probes,
 ) -> Result<Variant, instrument::Error> {
     let wanted = match probes {
-        Probes::Plain => return plain_entry(version, plain),
+        Probes::Plain => {
+            let placement = Placement::default();
+            return Ok(Variant {
+                code: plain.to_vec(),
+                placement,
+            });
+        }
         Probes::EveryLine => Wanted::EveryLine,
         Probes::Lines(lines) => Wanted::Lines(lines),
     };
     crate::variant::make(version, plain, wanted)
-}
-
-fn plain_entry(version: PyVersion, plain: &[u8]) -> Result<Variant, instrument::Error> {
-    let map = instrument::line_map(version, plain)?;
-    let untouched = map.functions.into_iter().filter_map(|function| {
-        let reason = function.untouched?.to_string();
-        Some(UntouchedCode {
-            qualname: function.qualname,
-            first_line: function.first_line,
-            reason,
-        })
-    });
-    let placement = Placement {
-        untouched: untouched.collect(),
-        ..Placement::default()
-    };
-    Ok(Variant {
-        code: plain.to_vec(),
-        placement,
-    })
 }
 
 #[cfg(test)]

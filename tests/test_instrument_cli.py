@@ -173,6 +173,44 @@ def test_the_summary_is_text_without_json(cli: Run, tree: Path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "made"),
+    [([], 1), (["--every-line"], 1), (["--breakpoints", "points.toml"], 0)],
+    ids=["plain", "every line", "breakpoints"],
+)
+def test_the_import_hook_finds_what_precompile_stored(
+    cli: Run, tree: Path, tmp_path: Path, options: list[str], made: int
+):
+    module = write(tree, "module.py", "def f(x):\n    y = x + 1\n    return y\n")
+    write(tree, "main.py", "import module\nprint(module.f(1))\n")
+    points = "[[breakpoint]]\nfile = 'module.py'\nline = 2\nkind = 'count'\n"
+    write(tree, "points.toml", points)
+    options = [str(tree / option) if option.endswith("toml") else option for option in options]
+    cli("precompile", *options, tree)
+    # A copy elsewhere, with other times: content is what counts.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tree, elsewhere, copy_function=shutil.copyfile)
+    env = os.environ | {"DAPPER_CACHE_DIR": str(tmp_path / "store")}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    events = tmp_path / "events"
+    command = [sys.executable, "-m", "dapper", "run", f"--events={events}"]
+    every = ["--every-line", str(elsewhere / "module.py")] if "--every-line" in options else []
+    done = subprocess.run(
+        [*command, *every, "--breakpoints", elsewhere / "points.toml", elsewhere / "main.py"],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("2\n", "")
+    hits = [json.loads(line) for line in events.read_text().splitlines()]
+    moved = str(elsewhere / module.name)
+    assert (moved, 2) in [(hit["file"], hit["line"]) for hit in hits if hit["event"] == "hit"]
+    # Nothing was compiled; only a variant that was not asked for beforehand had to be made.
+    assert not (elsewhere / "__pycache__").exists()
+    assert len(list((tmp_path / "store").rglob("*.entry"))) == (0 if every else made)
+
+
 # --- bad input
 
 

@@ -31,7 +31,7 @@ use super::walk::{Found, Kinds, walk};
 use super::workers::{self, Task, compile_all};
 use crate::breakpoint_file;
 use crate::variant::ENGINE;
-use crate::variant_key::{Probes, make};
+use crate::variant_key::{Probes, default_root, make};
 use sink::{Sink, Stored};
 
 /// Sources from this size on are refused: they would not fit a request to a worker.
@@ -195,12 +195,9 @@ pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
 }
 
 fn cache_dir(given: Option<&Path>, environment: &Environment<'_>) -> Result<PathBuf, Failure> {
-    let path = given.map(Path::to_owned).or_else(|| {
-        let variable = |name| environment.set(name).map(PathBuf::from);
-        variable("DAPPER_CACHE_DIR")
-            .or_else(|| variable("XDG_CACHE_HOME").map(|path| path.join("dapper")))
-            .or_else(|| variable("HOME").map(|path| path.join(".cache/dapper")))
-    });
+    let path = given
+        .map(Path::to_owned)
+        .or_else(|| default_root(environment.variable));
     let unknown = || {
         Failure::new(
             "no place for the store: HOME is not set; use --cache-dir or DAPPER_CACHE_DIR".into(),
@@ -286,8 +283,12 @@ impl Work<'_> {
     }
 
     fn code_of_pyc(&self, path: &Path, source: &[u8], metadata: &Metadata) -> Option<Vec<u8>> {
+        let version = self.interpreter.version;
         let compiled = self.interpreter.pyc_path(path)?;
-        fresh_code(&compiled, self.interpreter.version, source, metadata).ok()
+        let code = fresh_code(&compiled, version, source, metadata).ok()?;
+        // Nothing vouches for the rest of the file, and plain code is stored unread.
+        instrument::line_map(version, &code).ok()?;
+        Some(code)
     }
 
     /// The probe sets of a file that the store does not have.
