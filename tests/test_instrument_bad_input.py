@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import py_compile
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.instrument import GOOD, Run, cli, damage, packs, reasons, summary, tree, write
@@ -162,21 +164,47 @@ def test_a_store_that_cannot_be_made_is_told(cli: Run, tree: Path):
     assert "/proc/dapper" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def in_mount_namespace(mount: str, *arguments: str | Path) -> dict[str, Any]:
+    """Run the command where `mount` was executed; skip where the system does not allow that."""
+    unshare = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no mount namespaces here")
+    cli = [sys.executable, "-m", "dapper.instrument_cli", *arguments, "--json"]
+    done = subprocess.run(
+        [*unshare, "sh", "-c", f'{mount} && exec "$@"', "sh", *cli],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr == ""
+    parsed: dict[str, Any] = json.loads(done.stdout)
+    return parsed
+
+
 def test_a_read_only_store_is_used_and_told(cli: Run, tree: Path, tmp_path: Path):
     write(tree, "a.py")
+    store = tmp_path / "store"
     summary(cli, "precompile", tree)
     write(tree, "b.py", GOOD * 2)
-    folders = [path for path in (tmp_path / "store").rglob("*") if path.is_dir()]
-    for folder in folders:
-        folder.chmod(0o500)
-    try:
-        report = summary(cli, "precompile", tree, status=1)
-    finally:
-        for folder in folders:
-            folder.chmod(0o700)
-    assert report["up_to_date"] == 1
-    assert "read-only" in reasons(report["failed"])["b.py"]
+    mount = f"mount --bind {store} {store} && mount -o remount,ro,bind {store}"
+    report = in_mount_namespace(mount, "precompile", tree, "--cache-dir", store)
+    assert (report["instrumented"], report["up_to_date"]) == (0, 1)
+    why = reasons(report["failed"])["b.py"]
+    assert f"the store at {store} is read-only" in why
+    assert "--cache-dir" in why
+
+
+def test_a_full_file_system_is_told(tree: Path, tmp_path: Path):
+    for number in range(20):
+        write(tree, f"m{number}.py", GOOD * 500 + f"x = {number}\n")
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+    mount = f"mount -t tmpfs -o size=128k,mode=700 tmpfs {store}"
+    report = in_mount_namespace(mount, "precompile", tree, "--cache-dir", store)
+    assert report["instrumented"] == 0
+    assert len(report["failed"]) == 20
+    assert "No space left on device" in reasons(report["failed"])["m0.py"]
 
 
 @pytest.mark.parametrize(

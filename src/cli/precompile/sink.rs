@@ -120,8 +120,11 @@ impl State {
 
     fn give_up(&mut self, error: &PutError) {
         self.writer = None;
-        let reason =
-            format!("was not stored: {error}; make room or name another store with --cache-dir");
+        let remedy = match error {
+            PutError::Io { .. } => "make room or name another store with --cache-dir",
+            _ => "name another store with --cache-dir",
+        };
+        let reason = format!("was not stored: {error}; {remedy}");
         for file in self.pending.drain(..) {
             self.lost.insert(file, reason.clone());
         }
