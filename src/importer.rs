@@ -5,7 +5,7 @@
 //! shows in a traceback, and both do what they stand for, unchanged, for every file that no
 //! breakpoint names. A failure of ours means the stock path and one logged reason.
 
-use instrument::Wanted;
+use instrument::{PyVersion, Wanted};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
@@ -13,7 +13,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
 use crate::store::{self, Source};
-use crate::variant::{self, Variant};
+use crate::variant::{self, Placement, Variant};
 use crate::{bind, hit, interpreter, link};
 
 /// The module whose `exec` runs pytest's rewritten test modules.
@@ -70,6 +70,12 @@ impl GetCode {
             {
                 return Ok(code);
             }
+            if let Some(code) = source
+                .as_ref()
+                .and_then(|source| from_plain(py, source, &path, &wanted))
+            {
+                return Ok(code);
+            }
             let code = self.original.bind(py).call1((loader, fullname))?;
             return Ok(instrumented(&code, &wanted, Tier::Import, source.as_ref()).unwrap_or(code));
         }
@@ -104,7 +110,9 @@ fn wanted_by(
 pub(crate) fn stand_in(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static STAND_IN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let make = || Ok(wrap_pyfunction!(exec, py)?.into_any().unbind());
-    STAND_IN.get_or_try_init(py, make).map(|function| function.bind(py))
+    STAND_IN
+        .get_or_try_init(py, make)
+        .map(|function| function.bind(py))
 }
 
 /// Puts [`exec`] into the globals of a module that is in `sys.modules`.
@@ -148,9 +156,35 @@ fn load_stored<'py>(
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     let stored = store::find(py, source)?;
+    load(py, stored.code(), &stored.placement, path, wanted)
+}
+
+/// Makes the variant from stored code without probes; what is wrong with that is found out by
+/// the stock path.
+fn from_plain<'py>(
+    py: Python<'py>,
+    source: &Source,
+    path: &str,
+    wanted: &WantedFile,
+) -> Option<Bound<'py, PyAny>> {
+    let plain = store::find_plain(py, source)?;
+    let variant = instrument(interpreter::current(py).ok()?.version, plain.code(), wanted).ok()?;
+    store::put(py, source, &variant);
+    load(py, &variant.code, &variant.placement, path, wanted)
+}
+
+fn load<'py>(
+    py: Python<'py>,
+    code: &[u8],
+    placement: &Placement,
+    path: &str,
+    wanted: &WantedFile,
+) -> Option<Bound<'py, PyAny>> {
     bind::remember_source(&wanted.file);
-    let loaded = link::load(py, stored.code(), &stored.placement, wanted, Tier::Import);
-    let code = told(wanted, loaded)?;
+    let code = told(
+        wanted,
+        link::load(py, code, placement, wanted, Tier::Import),
+    )?;
     // Entries know no path: the code says where its source is now.
     let fixed = py
         .import("_imp")
@@ -185,22 +219,30 @@ fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Variant
         Err(reason) => return Ok(Err(reason.to_owned())),
     };
     let marshalled = py.import("marshal")?.call_method1("dumps", (code,))?;
-    let marshalled: &[u8] = marshalled.extract()?;
+    Ok(instrument(
+        interpreter.version,
+        marshalled.extract()?,
+        wanted,
+    ))
+}
+
+fn instrument(
+    version: PyVersion,
+    marshalled: &[u8],
+    wanted: &WantedFile,
+) -> Result<Variant, String> {
     let lines = wanted.lines();
     let probes = if wanted.every_line {
         Wanted::EveryLine
     } else {
         Wanted::Lines(&lines)
     };
-    let made = variant::make(interpreter.version, marshalled, probes);
-    let mut variant = match made {
-        Ok(variant) => variant,
-        Err(error) => return Ok(Err(format!("the code could not be read: {error}"))),
-    };
+    let mut variant = variant::make(version, marshalled, probes)
+        .map_err(|error| format!("the code could not be read: {error}"))?;
     if wanted.every_line {
         variant.placement.snap(&lines);
     }
-    Ok(Ok(variant))
+    Ok(variant)
 }
 
 /// Turns a failure into a reason of the file's breakpoints and one logged line.

@@ -2,7 +2,8 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are what runs at a hit, `events` records it.
-//! `variant` and `store` make and keep variants. `run` is the launcher. Only `ffi` holds unsafe code.
+//! `variant` and `store` make and keep variants. `run` is the launcher, `cli` the command
+//! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
 
 #![deny(unsafe_code)]
@@ -10,6 +11,7 @@
 mod bind;
 pub mod breakpoint;
 pub mod breakpoint_file;
+pub mod cli;
 mod events;
 #[allow(
     unsafe_code,
@@ -18,6 +20,7 @@ mod events;
 pub mod ffi;
 mod hit;
 mod importer;
+mod instrument_main;
 mod interpreter;
 mod link;
 mod main_script;
@@ -27,3 +30,4 @@ mod run;
 mod session;
 mod store;
 pub mod variant;
+pub mod variant_key;

@@ -284,6 +284,10 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(bind::bind, module)?)?;
     module.add_function(wrap_pyfunction!(bind::restore, module)?)?;
     module.add_function(wrap_pyfunction!(close_record, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        crate::instrument_main::instrument_main,
+        module
+    )?)?;
     module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
     module.add_function(wrap_pyfunction!(run::command, module)?)?;

@@ -7,14 +7,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cache::{
-    Access, Build, Entry, KeyHasher, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Stamp, Store,
-};
+use cache::{Access, Entry, KeyHasher, Origin, Parts, SourceHash, Stamp, Store};
 use pyo3::prelude::*;
 
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
 use crate::variant::{ENGINE, Placement, Variant};
+use crate::variant_key::{Probes, Target, default_root};
 use crate::{ffi, hit};
 
 struct Opened {
@@ -30,33 +29,20 @@ pub(crate) fn choose(root: PathBuf) {
     *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
 }
 
-/// The directory of the store: the chosen one, `DAPPER_CACHE_DIR`, or the user's cache.
+/// The directory of the store: the chosen one, else the one the environment says.
 pub(crate) fn root() -> Option<PathBuf> {
     let chosen = CHOSEN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let from = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    chosen
-        .or_else(|| from("DAPPER_CACHE_DIR"))
-        .or_else(|| {
-            from("XDG_CACHE_HOME")
-                .filter(|path| path.is_absolute())
-                .map(|path| path.join("dapper"))
-        })
-        .or_else(|| from("HOME").map(|path| path.join(".cache/dapper")))
+    chosen.or_else(|| default_root(&|name| std::env::var_os(name)))
 }
 
 /// A source file whose content and wanted probes are known.
 pub(crate) struct Source {
     path: PathBuf,
     hash: SourceHash,
-    probes: ProbeDigest,
-    every_line: bool,
+    probes: Probes,
     lines: Vec<u32>,
 }
 
@@ -75,17 +61,15 @@ impl Source {
             hash
         };
         let lines = wanted.lines();
-        let set = if wanted.every_line {
-            ProbeSet::EveryLine
+        let probes = if wanted.every_line {
+            Probes::EveryLine
         } else {
-            ProbeSet::Lines(&lines)
+            Probes::on(lines.iter().copied())
         };
-        let probes = ProbeDigest::of(set);
         Some(Self {
             path: path.to_owned(),
             hash,
             probes,
-            every_line: wanted.every_line,
             lines,
         })
     }
@@ -115,13 +99,22 @@ pub(crate) fn find(py: Python<'_>, source: &Source) -> Option<Stored> {
     let opened = open(py)?;
     let entry = opened
         .store
-        .get(&opened.keys.key(&source.hash, &source.probes))
+        .get(&opened.keys.key(&source.hash, &source.probes.digest()))
         .hit()?;
     let mut placement = Placement::decode(entry.sites())?;
-    if source.every_line {
+    if source.probes == Probes::EveryLine {
         placement.snap(&source.lines);
     }
     Some(Stored { entry, placement })
+}
+
+/// Looks up the code of a source without probes, from which a variant is made without compiling.
+pub(crate) fn find_plain(py: Python<'_>, source: &Source) -> Option<Entry> {
+    let opened = open(py)?;
+    opened
+        .store
+        .get(&opened.keys.key(&source.hash, &Probes::Plain.digest()))
+        .hit()
 }
 
 /// Stores a variant that was made from the code of a source.
@@ -132,20 +125,14 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
     if opened.store.access() == Access::ReadOnly || !source.is_unchanged() {
         return;
     }
-    let key = opened.keys.key(&source.hash, &source.probes);
+    let key = opened.keys.key(&source.hash, &source.probes.digest());
     let sites = variant.placement.encode();
-    let described = if source.every_line {
-        "every line".to_owned()
-    } else {
-        let lines: Vec<String> = source.lines.iter().map(u32::to_string).collect();
-        format!("lines {}", lines.join(", "))
-    };
     let origin = Origin {
         path: source.path.to_string_lossy().into_owned(),
         source: source.hash,
         engine: ENGINE.to_owned(),
         python: interpreter.name.clone(),
-        variant: described,
+        variant: source.probes.describe(),
     };
     let parts = Parts {
         code: &variant.code,
@@ -174,7 +161,7 @@ fn open(py: Python<'_>) -> Option<&'static Opened> {
 fn open_now(py: Python<'_>) -> Option<Opened> {
     let interpreter = interpreter::current(py).ok()?;
     let root = root()?;
-    let build = build(interpreter);
+    let target = target(interpreter);
     let frozen = py
         .import("sys")
         .and_then(|sys| sys.getattr("dont_write_bytecode")?.is_truthy());
@@ -183,7 +170,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
     } else {
         Access::ReadWrite
     };
-    match Store::open(&root, &build.tag(), access, ffi::map::map) {
+    match Store::open(&root, &target.build().tag(), access, ffi::map::map) {
         Ok(store) => {
             for refused in store.refused() {
                 hit::tell_once(&format!(
@@ -194,7 +181,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
             }
             Some(Opened {
                 store,
-                keys: KeyHasher::new(&build),
+                keys: target.keys(),
             })
         }
         Err(error) => {
@@ -207,12 +194,11 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
     }
 }
 
-fn build(interpreter: &Interpreter) -> Build<'_> {
-    Build {
-        engine: ENGINE,
-        magic: interpreter.version.magic(),
-        cache_tag: &interpreter.cache_tag,
-        abi_flags: &interpreter.abi_flags,
+fn target(interpreter: &Interpreter) -> Target {
+    Target {
+        version: interpreter.version,
+        cache_tag: interpreter.cache_tag.clone(),
+        abi_flags: interpreter.abi_flags.clone(),
         optimize: interpreter.optimize,
         debug_ranges: interpreter.debug_ranges,
     }

@@ -32,6 +32,7 @@ mod linetable;
 mod marshal;
 mod prove;
 pub mod pyc;
+pub mod source;
 mod spec;
 mod splice;
 mod stack;

@@ -1,0 +1,58 @@
+//! What a terminal gets and a file or a pipe does not: colour and a progress bar.
+//!
+//! Both go to standard error. Colour never carries meaning of its own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where the command runs: everything it may read beside its arguments and files.
+pub struct Environment<'a> {
+    /// The interpreter that runs the command, if one does.
+    pub python: Option<PathBuf>,
+    /// How the store's files become readable.
+    pub map: cache::Map,
+    /// Environment variables.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Whether standard output is a terminal.
+    pub out_is_terminal: bool,
+    /// Whether standard error is a terminal.
+    pub err_is_terminal: bool,
+}
+
+impl Environment<'_> {
+    /// An environment variable that is set and not empty.
+    #[must_use]
+    pub fn set(&self, name: &str) -> Option<OsString> {
+        (self.variable)(name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether text for a stream may be coloured (<https://no-color.org>).
+    #[must_use]
+    pub fn colours(&self, is_terminal: bool) -> bool {
+        let dumb = self.set("TERM").is_some_and(|term| term == "dumb");
+        is_terminal && !dumb && self.set("NO_COLOR").is_none()
+    }
+
+    /// A progress bar over `length` files, invisible without a terminal.
+    #[must_use]
+    pub fn progress(&self, length: usize) -> ProgressBar {
+        if !self.err_is_terminal {
+            return ProgressBar::hidden();
+        }
+        let colour = if self.colours(true) {
+            "{bar:30.cyan}"
+        } else {
+            "{bar:30}"
+        };
+        let template = format!("{colour} {{pos}}/{{len}} files, {{per_sec}}, {{eta}} left");
+        let style = ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let target = ProgressDrawTarget::stderr_with_hz(10);
+        let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_style(style);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}

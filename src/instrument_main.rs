@@ -1,0 +1,29 @@
+//! The command line as Python's console script calls it.
+//!
+//! The interpreter is let go of while the command runs: nothing in it is needed any more but
+//! its path, which names the interpreter that code is prepared for.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+use crate::cli::{self, Environment};
+use crate::ffi;
+
+/// Runs `dapper-instrument` with the arguments `argv`; returns the exit status.
+#[pyfunction]
+pub(crate) fn instrument_main(py: Python<'_>, argv: Vec<OsString>, executable: PathBuf) -> i32 {
+    py.detach(|| {
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        let environment = Environment {
+            python: Some(executable).filter(|path| !path.as_os_str().is_empty()),
+            map: ffi::map::map,
+            variable: &|name| std::env::var_os(name),
+            out_is_terminal: out.is_terminal(),
+            err_is_terminal: err.is_terminal(),
+        };
+        cli::main(argv, &environment, &mut out, &mut err)
+    })
+}
