@@ -40,7 +40,7 @@ pub fn linetable(data: &[u8]) {
     assert_eq!(units(&entries), units(&again), "a location moved");
 }
 
-fn entries(table: &[u8], first_line: i32) -> Option<Vec<(u32, Location)>> {
+pub(crate) fn entries(table: &[u8], first_line: i32) -> Option<Vec<(u32, Location)>> {
     let mut decoder = Decoder::new(table, first_line);
     let mut entries = Vec::new();
     while !decoder.is_done() {
@@ -49,7 +49,11 @@ fn entries(table: &[u8], first_line: i32) -> Option<Vec<(u32, Location)>> {
     Some(entries)
 }
 
-fn write_linetable(merges: bool, first_line: i32, entries: &[(u32, Location)]) -> Vec<u8> {
+pub(crate) fn write_linetable(
+    merges: bool,
+    first_line: i32,
+    entries: &[(u32, Location)],
+) -> Vec<u8> {
     let body = Body {
         locations: entries.iter().map(|&(_, location)| location).collect(),
         ..Body::default()
@@ -62,7 +66,7 @@ fn write_linetable(merges: bool, first_line: i32, entries: &[(u32, Location)]) -
 }
 
 /// The location of every single unit.
-fn units(entries: &[(u32, Location)]) -> Vec<Location> {
+pub(crate) fn units(entries: &[(u32, Location)]) -> Vec<Location> {
     let each = |&(units, location): &(u32, Location)| (0..units).map(move |_| location);
     entries.iter().flat_map(each).collect()
 }
@@ -119,7 +123,7 @@ pub fn decode_assemble(data: &[u8]) {
         assert_eq!(assembled.code, code);
         assert_eq!(assembled.linetable, linetable);
         assert_eq!(assembled.exceptiontable, exceptiontable);
-        let marshalled = marshalled(tables);
+        let marshalled = marshalled(tables, CONSTANTS);
         let report = verify(version, &marshalled).expect("the module can be read");
         // A handler that expects more than there is cannot be caught without a probe before it.
         let ours = |message: &str| message != "a probe is protected too deeply";
@@ -176,11 +180,11 @@ fn location(line: i32) -> Location {
     }
 }
 
-/// Constants of [`marshalled`].
+/// Constants of the generated modules.
 const CONSTANTS: u32 = 256;
 
-/// A module of one code object.
-fn marshalled(tables: Tables<'_>) -> Vec<u8> {
+/// A module of one code object whose constants are all `None`.
+pub(crate) fn marshalled(tables: Tables<'_>, constants: u32) -> Vec<u8> {
     let mut out = vec![b'c'];
     let bytes = |out: &mut Vec<u8>, bytes: &[u8]| {
         out.push(b's');
@@ -191,8 +195,9 @@ fn marshalled(tables: Tables<'_>) -> Vec<u8> {
         out.extend(number.to_le_bytes());
     }
     bytes(&mut out, tables.code);
-    out.extend(b"(\x00\x01\x00\x00");
-    out.extend([b'N'; CONSTANTS as usize]);
+    out.push(b'(');
+    out.extend(constants.to_le_bytes());
+    out.extend((0..constants).map(|_| b'N'));
     out.extend(b")\x00)\x00");
     bytes(&mut out, &[]);
     out.extend(b"z\x01fz\x01nz\x01q");
