@@ -1,5 +1,7 @@
 //! The compiled fixtures: `fixtures/pyc/3.N/*.pyc`, made of `fixtures/source/*.py`.
 
+#![expect(clippy::disallowed_methods, reason = "fixtures are files")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

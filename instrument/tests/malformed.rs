@@ -1,8 +1,12 @@
 //! Bytes that no interpreter wrote: an error or an honest answer, never a panic.
 
-use instrument::{Error, ErrorKind, PyVersion, Wanted, disassemble, instrument, line_map, verify};
+use instrument::{
+    Error, ErrorKind, PyVersion, Reason, Untouched, Wanted, disassemble, instrument, line_map,
+    verify,
+};
 
 use crate::fixtures;
+use crate::object::{self, Object};
 
 /// Everything that takes marshal data; a variant of it must be readable.
 fn try_all(version: PyVersion, marshalled: &[u8]) -> Result<(), Error> {
@@ -138,6 +142,66 @@ fn fields_of_the_wrong_type() {
     let mut code = with_constants(b")\0");
     code[21] = b'z';
     assert_ne!(try_all(PyVersion::V313, &code), Ok(()));
+}
+
+/// The code of one function becomes unknown; the rest is instrumented all the same.
+#[test]
+fn a_function_that_is_not_understood_is_left_alone() {
+    for version in PyVersion::ALL {
+        let fixture = fixtures::one(version, "closures");
+        let mut bytes = fixture.marshalled().to_vec();
+        let module = object::module(&bytes);
+        let code_of = |module: &object::Code| {
+            let recurse = module.consts().iter().find_map(|object| match &**object {
+                Object::Code(code) if code.qualname() == "recurse" => Some(code.code.clone()),
+                _ => None,
+            });
+            match &*recurse.expect("there is `recurse`") {
+                Object::Bytes(code) => code.clone(),
+                other => panic!("co_code is {other:?}"),
+            }
+        };
+        let code = code_of(&module);
+        let at = bytes.windows(code.len()).position(|window| *window == code);
+        bytes[at.expect("the code is there")] = 0;
+
+        let reason = Reason::UnknownOpcode(0);
+        let untouched = [Untouched {
+            qualname: "recurse".to_owned(),
+            first_line: 31,
+            reason: reason.clone(),
+        }];
+        let variant = instrument(version, &bytes, Wanted::EveryLine).expect("it can be read");
+        assert_eq!(variant.untouched, untouched, "{version}");
+        assert!(
+            variant.sites.iter().any(|site| &*site.qualname == "add"),
+            "{version}"
+        );
+        assert!(
+            variant
+                .sites
+                .iter()
+                .all(|site| &*site.qualname != "recurse"),
+            "{version}"
+        );
+        let kept = code_of(&object::module(&variant.code));
+        assert_eq!((kept[0], &kept[1..]), (0, &code[1..]), "{version}");
+
+        let wanted = Wanted::Lines(&[32, 43]);
+        let lines = instrument(version, &bytes, wanted)
+            .expect("it can be read")
+            .lines;
+        assert_eq!(lines[0].actual, Err(reason), "{version}");
+        assert_eq!(lines[1].actual, Ok(43), "{version}");
+        let report = verify(version, &bytes).expect("it can be read");
+        assert_eq!(report.untouched, untouched, "{version}");
+        assert_eq!(report.failures, [], "{version}");
+        let printed = disassemble(version, &bytes, Some("recurse")).expect("it prints");
+        assert!(
+            printed.ends_with("untouched: unknown opcode 0\n"),
+            "{printed}"
+        );
+    }
 }
 
 fn nested_tuples(depth: usize) -> Vec<u8> {

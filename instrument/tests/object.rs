@@ -14,6 +14,7 @@ pub(crate) enum Object {
     Other(u8, Vec<u8>, Vec<Rc<Object>>),
 }
 
+#[expect(clippy::struct_field_names, reason = "the names of CPython's fields")]
 /// A code object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Code {

@@ -44,6 +44,7 @@ fn variants_look_as_recorded() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "snapshots are files")]
 fn every_snapshot_belongs_to_a_test() {
     let expected: BTreeSet<String> = PyVersion::ALL
         .into_iter()
