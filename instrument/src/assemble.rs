@@ -151,3 +151,6 @@ pub(crate) fn prefixes_for(arg: u32) -> u8 {
         _ => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;

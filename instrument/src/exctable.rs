@@ -55,3 +55,6 @@ pub(crate) fn encode(handler: Handler, out: &mut Vec<u8>) {
     write_big(out, handler.target, false);
     write_big(out, handler.depth << 1 | u32::from(handler.lasti), false);
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ mod disasm;
 mod error;
 mod events;
 mod exctable;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod inject;

@@ -290,3 +290,6 @@ fn byte(value: i32) -> u8 {
 fn byte_of(value: u32) -> u8 {
     value as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,3 +86,6 @@ pub(crate) fn write_big(out: &mut Vec<u8>, value: u32, first: bool) {
 fn low_bits(value: u32) -> u8 {
     (value & u32::from(BITS)) as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -488,3 +488,6 @@ fn join(handlers: impl Iterator<Item = Handler>) -> impl Iterator<Item = Handler
         Some(joined)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //! for CPython 3.11 to 3.15 but for the types added in 3.14 (slice) and 3.15 (frozendict).
 
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use crate::error::{Error, ErrorKind};
