@@ -3,7 +3,8 @@
 Usage: python recorder.py EVENTS FILES (PROGRAM | -m MODULE) [ARGUMENT...]
 
 FILES are the absolute paths to watch, joined by `os.pathsep`.
-EVENTS gets one line for each event: index of the file in FILES, qualified name, line number.
+EVENTS gets one line for each event: index of the file in FILES, qualified name, line number, and
+whether the event is spurious.
 Events are written as they happen, so that an exit of any kind loses none.
 The program runs in a fresh `__main__`, and its traceback is shown without the recorder's frames.
 """
@@ -15,6 +16,13 @@ from collections.abc import Callable
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+# When a Python function that was called without a C call returns or raises, 3.12 takes the last
+# inline cache of the calling instruction for the previous instruction. It has no line, so that a
+# jump target right behind it (`a and f() or b`), or a handler of the same line, raises the event of
+# the line once more.
+SPURIOUS_BEHIND_CACHE = sys.version_info[:2] == (3, 12)
+CACHE = 0
+
 
 def watch(events: str, files: list[str]) -> None:
     """Trace every thread from now on."""
@@ -22,15 +30,30 @@ def watch(events: str, files: list[str]) -> None:
     index = {file: number for number, file in enumerate(files)}
     write = os.write
 
-    def local(frame: FrameType, event: str, _argument: Any) -> Any:
-        if event == "line":
-            code = frame.f_code
-            record = f"{index[code.co_filename]}\t{code.co_qualname}\t{frame.f_lineno}\n"
-            write(descriptor, record.encode())
-        return local
-
     def enter(frame: FrameType, _event: str, _argument: Any) -> Any:
-        return local if frame.f_code.co_filename in index else None
+        code = frame.f_code
+        if code.co_filename not in index:
+            return None
+        before = f"{index[code.co_filename]}\t{code.co_qualname}\t"
+        last = 0
+        raised_at_cache = False
+
+        def local(frame: FrameType, event: str, _argument: Any) -> Any:
+            nonlocal last, raised_at_cache
+            if event == "line":
+                again, last = last == frame.f_lineno, frame.f_lineno
+                spurious = (
+                    SPURIOUS_BEHIND_CACHE
+                    and again
+                    and (raised_at_cache or frame.f_code.co_code[frame.f_lasti - 2] == CACHE)
+                )
+                raised_at_cache = False
+                write(descriptor, f"{before}{last}\t{spurious:d}\n".encode())
+            elif event == "exception":
+                raised_at_cache = frame.f_code.co_code[frame.f_lasti] == CACHE
+            return local
+
+        return local
 
     threading.settrace(enter)
     sys.settrace(enter)
@@ -88,6 +111,7 @@ def main() -> None:
         traceback = error.__traceback__
         while traceback and traceback.tb_frame.f_code.co_filename == __file__:
             traceback = traceback.tb_next
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         sys.exit(1)
 

@@ -1,7 +1,7 @@
 """Every fixture program with a probe on every line: the same events and the same output.
 
 The expected events are those of `sys.settrace` in a run of its own.
-Nothing is compared loosely: where CPython contradicts itself, the case stands in `QUIRKS`.
+Nothing is compared loosely. Where CPython breaks its own rule, the recorder says how (3.12 only).
 """
 
 from __future__ import annotations
