@@ -22,6 +22,14 @@ from typing import Any
 # the line once more.
 SPURIOUS_BEHIND_CACHE = sys.version_info[:2] == (3, 12)
 CACHE = 0
+PUSH_EXC_INFO = 35
+
+
+def behind_cache(frame: FrameType, raised_at_cache: bool) -> bool:
+    """Tell whether control came to this instruction from an inline cache."""
+    code = frame.f_code.co_code
+    raised = raised_at_cache and code[frame.f_lasti] == PUSH_EXC_INFO
+    return raised or code[frame.f_lasti - 2] == CACHE
 
 
 def watch(events: str, files: list[str]) -> None:
@@ -42,11 +50,7 @@ def watch(events: str, files: list[str]) -> None:
             nonlocal last, raised_at_cache
             if event == "line":
                 again, last = last == frame.f_lineno, frame.f_lineno
-                spurious = (
-                    SPURIOUS_BEHIND_CACHE
-                    and again
-                    and (raised_at_cache or frame.f_code.co_code[frame.f_lasti - 2] == CACHE)
-                )
+                spurious = SPURIOUS_BEHIND_CACHE and again and behind_cache(frame, raised_at_cache)
                 raised_at_cache = False
                 write(descriptor, f"{before}{last}\t{spurious:d}\n".encode())
             elif event == "exception":
