@@ -67,6 +67,8 @@ def fresh_main() -> ModuleType:
     """Replace `__main__` by a module as the interpreter makes it."""
     module = ModuleType("__main__")
     module.__dict__["__builtins__"] = sys.modules["builtins"]
+    if sys.version_info < (3, 14):
+        module.__dict__.update(__annotations__={})
     sys.modules["__main__"] = module
     return module
 
@@ -78,8 +80,6 @@ def run_script(path: str) -> None:
     main.__dict__.update(__file__=path, __loader__=loader("__main__", path))
     if sys.version_info < (3, 15):
         main.__dict__.update(__cached__=None)
-    if sys.version_info < (3, 14):
-        main.__dict__.update(__annotations__={})
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib may be one of the watched modules
         source = file.read()
     code: CodeType = compile(source, path, "exec", dont_inherit=True)
