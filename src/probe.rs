@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::breakpoint::{Breakpoint, Kind, Tier};
 use crate::hit;
@@ -41,6 +42,12 @@ impl Probe {
             })?;
         }
         Ok(true)
+    }
+
+    /// A code object is pickled by value in some programs: what reads it has no probe, but the
+    /// `None` that stands for one in a variant.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, ()) {
+        (py.None().into_bound(py).get_type(), ())
     }
 
     fn __repr__(&self) -> String {

@@ -4,7 +4,7 @@
 //! process that it becomes and to that process's children (JSON in the environment).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{bind, events, hit, interpreter, main_script, registry, run, store};
+use crate::{bind, events, ffi, hit, interpreter, main_script, registry, run, store};
+
+/// The process that `dapper run` became, in it and in its children.
+static MAIN_PID: AtomicU32 = AtomicU32::new(0);
 
 /// Whether this process has told where its breakpoints ended up.
 static CONCLUDED: AtomicBool = AtomicBool::new(false);
@@ -45,9 +48,9 @@ pub(crate) struct Asked {
 
 /// Takes up the session that the environment describes.
 ///
-/// Returns whether stops have to prompt, and the process that `dapper run` became.
+/// Returns whether stops have to prompt. The session is concluded when the interpreter is gone.
 #[pyfunction]
-fn take_up(session: &str) -> PyResult<(bool, u32)> {
+fn take_up(session: &str) -> PyResult<bool> {
     let session = match session.strip_prefix('@') {
         Some(path) => &std::fs::read_to_string(path).map_err(|error| {
             PyOSError::new_err(format!("DAPPER_SESSION {path} cannot be read: {error}"))
@@ -83,7 +86,11 @@ fn take_up(session: &str) -> PyResult<(bool, u32)> {
     if let Some(path) = session.events {
         record_to(&path)?;
     }
-    Ok((prompts, session.main_pid))
+    MAIN_PID.store(session.main_pid, Ordering::Relaxed);
+    if !ffi::exit::after_the_interpreter(conclude) {
+        hit::tell("the interpreter takes no more exit functions: nothing is told at the end");
+    }
+    Ok(prompts)
 }
 
 /// Adds a breakpoint for the file at `path`.
@@ -210,11 +217,11 @@ fn refuse_all(reason: &str) {
 
 /// Tells where the breakpoints ended up, in the record or on standard error, and ends the record.
 #[pyfunction]
-fn conclude(main_pid: u32) {
+fn conclude() {
     if CONCLUDED.swap(true, Ordering::Relaxed) {
         return;
     }
-    let is_main = main_pid == std::process::id();
+    let is_main = MAIN_PID.load(Ordering::Relaxed) == std::process::id();
     for breakpoint in registry::all() {
         if is_main || breakpoint.hits() > 0 {
             conclude_one(&breakpoint);

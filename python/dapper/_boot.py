@@ -4,7 +4,6 @@ Importing this module is enough, and importing it twice does nothing more. It ru
 program, so it imports as little as it can, and no failure of it may keep the program from running.
 """
 
-import atexit
 import os
 import sys
 
@@ -14,8 +13,7 @@ __all__: list[str] = []
 def _take_up(session: str) -> None:
     from dapper import _engine, hooks  # noqa: PLC0415 - only a process that is asked pays for it
 
-    prompts, main_pid = _engine.take_up(session)
-    if prompts:
+    if _engine.take_up(session):
         _engine.set_stop_callback(_stop)
     reason = _engine.unsupported()
     if reason is not None:
@@ -26,11 +24,10 @@ def _take_up(session: str) -> None:
         hooks.install()
         script = sys.argv[0] if sys.argv else ""
         _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
-    atexit.register(_engine.conclude, main_pid)
     leave = os._exit
 
     def _exit(status: int) -> None:
-        _engine.conclude(main_pid)
+        _engine.conclude()
         leave(status)
 
     os._exit = _exit  # type: ignore[assignment]
