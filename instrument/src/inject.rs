@@ -82,7 +82,9 @@ impl Injection {
                 ordinal = self.lines.partition_point(|&other| other < line);
             }
             let behind = original.op(spec, position).role == Role::PushExcInfo;
-            let need = depths[position] + 1 + i32::from(behind);
+            let need = depths[position]
+                .checked_add(1 + i32::from(behind))
+                .ok_or(Reason::StackDepth)?;
             self.depth = self.depth.max(need);
             self.placements.push(Placement {
                 position: index(position),

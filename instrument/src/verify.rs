@@ -42,6 +42,7 @@ pub(crate) struct Verifier {
 struct Found {
     unit: u32,
     ordinal: u32,
+    line: i32,
     /// The original instruction it belongs to.
     owner: u32,
     /// Behind the PUSH_EXC_INFO it belongs to, where the stack is one higher.
@@ -67,6 +68,9 @@ impl Verifier {
         variant: &Assembled,
         claim: &Claim<'_>,
     ) -> Result<(), Reason> {
+        if !variant.code.len().is_multiple_of(2) {
+            return Err(Reason::OddLength);
+        }
         self.instructions(spec, original, variant, claim)?;
         self.ranges(original, &variant.exceptiontable)?;
         self.probes(claim)?;
@@ -214,6 +218,7 @@ impl Verifier {
         let ordinal = load.arg.checked_sub(reader.first_constant);
         self.probes.push(Found {
             unit,
+            line: location.line,
             ordinal: ordinal.ok_or(Reason::Verification("a probe has no constant"))?,
             owner,
             behind,
@@ -257,10 +262,16 @@ impl Verifier {
     fn probes(&self, claim: &Claim<'_>) -> Result<(), Reason> {
         let mut seen = vec![false; claim.lines.len()];
         for probe in &self.probes {
-            match seen.get_mut(probe.ordinal as usize) {
-                Some(seen) => *seen = true,
-                None => return Err(Reason::Verification("a probe has no constant")),
+            let ordinal = probe.ordinal as usize;
+            let Some(&line) = claim.lines.get(ordinal) else {
+                return Err(Reason::Verification("a probe has no constant"));
+            };
+            if u32::try_from(probe.line) != Ok(line) {
+                return Err(Reason::Verification(
+                    "a probe has the constant of another line",
+                ));
             }
+            seen[ordinal] = true;
         }
         if seen.contains(&false) {
             return Err(Reason::Verification("a probe is missing"));

@@ -6,15 +6,14 @@ use std::path::Path;
 use super::{Claim, Verifier};
 use crate::PyVersion;
 use crate::assemble::{Assembled, assemble};
-use crate::decode::index;
+use crate::decode::{decode, index};
 use crate::error::Reason;
 use crate::exctable::Handler;
-use crate::inject::PROBE_LENGTH;
 use crate::instr::{Body, Instr};
 use crate::linetable::Location;
 use crate::marshal::Module;
 use crate::pyc;
-use crate::spec::{Role, Spec, Target, spec};
+use crate::spec::{Spec, Target, spec};
 use crate::variant::Engine;
 
 /// Everything that a proof is about.
@@ -22,7 +21,7 @@ struct Case {
     spec: &'static Spec,
     original: Body,
     depths: Vec<i32>,
-    /// The variant before assembly.
+    /// The variant, decoded.
     variant: Body,
     first_line: i32,
     first_constant: u32,
@@ -52,12 +51,16 @@ impl Case {
             .expect("the tables are there")
             .expect("it is understood")
             .expect("it has lines");
+        let first_line = module.codes[code].firstlineno;
+        let mut variant = Body::default();
+        let tables = edited.tables.tables(first_line);
+        decode(spec, tables, &mut variant, &mut Vec::new()).expect("it can be decoded");
         Self {
             spec,
             original: engine.analysis.body,
             depths: engine.analysis.depths,
-            variant: engine.injection.body,
-            first_line: module.codes[code].firstlineno,
+            variant,
+            first_line,
             first_constant: edited.first_constant,
             lines: edited.lines,
             stacksize: edited.stacksize,
@@ -92,11 +95,7 @@ impl Case {
     /// The first instruction of the variant that was copied and holds for `accepts`.
     fn copied(&self, accepts: impl Fn(&Instr, Target) -> bool) -> usize {
         let probes = self.probes();
-        let in_probe = |at: usize| {
-            probes
-                .iter()
-                .any(|&probe| (probe..probe + PROBE_LENGTH).contains(&at))
-        };
+        let in_probe = |at: usize| probes.iter().any(|&probe| (probe..probe + 3).contains(&at));
         let instrs = self.variant.instrs.iter().enumerate();
         let mut found = instrs.filter(|&(at, instr)| {
             let target = self.spec.ops[usize::from(instr.op)].target;
@@ -139,50 +138,27 @@ fn nothing_broken_passes() {
 
 #[test]
 fn half_an_instruction() {
-    broken_bytes(|_| Reason::OddLength, |_, bytes| bytes.code.truncate(1));
+    broken_bytes(|_| Reason::OddLength, |_, bytes| bytes.code.push(0));
 }
 
 #[test]
-fn an_opcode_that_is_none() {
-    let unknown = |case: &Case| {
-        let found = (1..=u8::MAX).find(|&op| case.spec.ops[usize::from(op)].role == Role::Unknown);
-        found.expect("not every number is an opcode")
-    };
+fn another_opcode() {
     broken_bytes(
-        |case| Reason::UnknownOpcode(unknown(case)),
-        |case, bytes| bytes.code[0] = unknown(case),
-    );
-}
-
-#[test]
-fn the_end_is_missing() {
-    broken_bytes(
-        |_| Reason::TruncatedInstruction,
-        |case, bytes| bytes.code.extend([case.spec.extended_arg, 0]),
+        |_| Reason::Verification("an instruction changed"),
+        |case, bytes| bytes.code[0] = case.spec.pop_top,
     );
 }
 
 #[test]
 fn a_cache_that_is_filled() {
     broken_bytes(
-        |_| Reason::FilledCache,
+        |_| Reason::Verification("the code is cut short"),
         |case, bytes| {
-            let mut at = 0;
-            while case.spec.ops[usize::from(bytes.code[at])].caches == 0 {
-                at += 2;
-            }
-            bytes.code[at + 3] = 1;
-        },
-    );
-}
-
-#[test]
-fn a_jump_out_of_the_code() {
-    broken_bytes(
-        |_| Reason::BadJump,
-        |case, bytes| {
-            let last = case.assembled().code.len() - 2;
-            bytes.code[last] = case.spec.jump_forward;
+            let last = (0..case.variant.instrs.len())
+                .rfind(|&at| case.variant.op(case.spec, at).caches > 0)
+                .expect("there is a cache");
+            let cache = case.variant.units[last + 1] as usize - 1;
+            bytes.code[2 * cache] = 1;
         },
     );
 }
@@ -195,7 +171,7 @@ fn a_line_table_that_ends_early() {
 #[test]
 fn a_line_table_that_goes_on() {
     broken_bytes(
-        |_| Reason::BadLineTable,
+        |_| Reason::Verification("something follows the code"),
         |_, bytes| bytes.linetable.push(0xf8),
     );
 }
@@ -211,14 +187,14 @@ fn an_exception_table_that_ends_early() {
 #[test]
 fn a_protected_range_beyond_the_code() {
     broken_bytes(
-        |_| Reason::BadExceptionTable,
+        |_| Reason::Verification("a protected range is cut wrongly"),
         |_, bytes| bytes.exceptiontable.extend([0xff, 0x7f, 0x3f, 1, 0, 0]),
     );
 }
 
 #[test]
 fn an_instruction_more() {
-    broken_as(Some("instructions were lost or gained"), |case| {
+    broken_as(Some("something follows the code"), |case| {
         let last = *case.variant.instrs.last().expect("instructions");
         case.variant.instrs.push(last);
     });
@@ -226,7 +202,7 @@ fn an_instruction_more() {
 
 #[test]
 fn an_instruction_less() {
-    broken_as(Some("instructions were lost or gained"), |case| {
+    broken_as(Some("the code is cut short"), |case| {
         let end = index(case.variant.instrs.len()) - 1;
         case.variant.instrs.pop();
         for handler in &mut case.variant.handlers {
@@ -237,7 +213,7 @@ fn an_instruction_less() {
 
 #[test]
 fn another_argument() {
-    broken_as(Some("an instruction changed"), |case| {
+    broken_as(Some("an argument changed"), |case| {
         let at = case.copied(|instr, target| target == Target::None && instr.arg < 9);
         case.variant.instrs[at].arg += 1;
     });
@@ -245,7 +221,7 @@ fn another_argument() {
 
 #[test]
 fn another_target() {
-    broken_as(Some("an instruction changed"), |case| {
+    broken_as(Some("a jump leads elsewhere"), |case| {
         let at = case.copied(|_, target| target == Target::Forward);
         case.variant.instrs[at].arg = index(case.variant.instrs.len()) - 1;
     });
@@ -296,10 +272,18 @@ fn a_probe_without_a_constant() {
 
 #[test]
 fn probes_that_are_exchanged() {
-    broken_as(Some("a probe is on the wrong line"), |case| {
+    broken_as(Some("a probe has the constant of another line"), |case| {
         let first = case.probes()[0];
         let ordinal = case.variant.instrs[first].arg - case.first_constant;
         case.variant.instrs[first].arg = case.first_constant + u32::from(ordinal == 0);
+    });
+}
+
+#[test]
+fn a_probe_that_does_something_else() {
+    broken_as(Some("a probe is broken"), |case| {
+        let first = case.probes()[0];
+        case.variant.instrs[first + 2].op = case.spec.to_bool;
     });
 }
 
@@ -308,7 +292,8 @@ fn a_probe_half_on_another_line() {
     broken_as(Some("a probe is on the wrong line"), |case| {
         let first = case.probes()[0];
         let other = case.copied(|instr, _| {
-            case.variant.locations[instr.location as usize].line != case.variant.line(first)
+            case.variant.locations[instr.location as usize]
+                != case.variant.locations[case.variant.instrs[first].location as usize]
         });
         case.variant.instrs[first + 2].location = case.variant.instrs[other].location;
     });
