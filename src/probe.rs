@@ -46,6 +46,7 @@ impl Probe {
 
     /// A code object is pickled by value in some programs: what reads it has no probe, but the
     /// `None` that stands for one in a variant.
+    #[expect(clippy::unused_self, reason = "the protocol's signature")]
     fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, ()) {
         (py.None().into_bound(py).get_type(), ())
     }
