@@ -125,7 +125,8 @@ def test_standard_input_is_the_programs(app):
 
 
 def test_interpreter_options_are_passed_on(app):
-    write(app, flags="import sys\nprint(sys.flags, sys._xoptions, sys.warnoptions, sys.stdout.write_through)\n")
+    shown = "sys.flags, sys._xoptions, sys.warnoptions, sys.stdout.write_through"
+    write(app, flags=f"import sys\nprint({shown})\n")
     flags = ["-O", "-u", "-X", "utf8", "-W", "error"]
     plain = python(*flags, "flags.py", cwd=app)
     run = python(*flags, "-m", "dapper", "run", "--count", "flags.py:2", "flags.py", cwd=app)
