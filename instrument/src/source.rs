@@ -107,7 +107,9 @@ impl Walk {
             Stmt::With(ast::StmtWith { body, .. })
             | Stmt::AsyncWith(ast::StmtAsyncWith { body, .. }) => self.block(body, prefix),
             Stmt::Match(ast::StmtMatch { cases, .. }) => {
-                cases.iter().for_each(|case| self.block(&case.body, prefix));
+                for case in cases {
+                    self.block(&case.body, prefix);
+                }
             }
             Stmt::Try(ast::StmtTry {
                 body,
