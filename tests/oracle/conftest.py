@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.oracle.runs import Tally
+
+TALLY = pytest.StashKey[Tally]()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    tally = config.stash.get(TALLY, None)
+    if tally is not None and tally.programs:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        terminalreporter.write_line(f"oracle {version}: {tally}")
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +27,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
-    """Counts what the tests compared, and says it at the end of the session."""
-    tally = Tally()
-    yield tally
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        reporter.write_line(f"oracle {version}: {tally}")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    """Counts what the tests compared; the closing lines say it."""
+    return request.config.stash.setdefault(TALLY, Tally())

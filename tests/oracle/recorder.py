@@ -51,9 +51,9 @@ def watch(events: str, files: list[str]) -> None:
             if event == "line":
                 again, last = last == frame.f_lineno, frame.f_lineno
                 spurious = SPURIOUS_BEHIND_CACHE and again and behind_cache(frame, raised_at_cache)
-                raised_at_cache = False
                 write(descriptor, f"{before}{last}\t{spurious:d}\n".encode())
             elif event == "exception":
+                # Kept until the next one: RERAISE goes back to where the exception came from.
                 raised_at_cache = frame.f_code.co_code[frame.f_lasti] == CACHE
             return local
 
