@@ -4,6 +4,7 @@ use super::{Wanted, instrument};
 use crate::PyVersion;
 use crate::assemble::assemble;
 use crate::decode::{Tables, index};
+use crate::exctable::Handler;
 use crate::fuzzing::marshalled;
 use crate::instr::{Body, Instr};
 use crate::linetable::Location;
@@ -46,7 +47,11 @@ fn conditional(version: PyVersion, inside: usize, constants: u32) -> Vec<u8> {
             .to_vec(),
         ..Body::default()
     };
-    let assembled = assemble(spec, &body, 1, &mut Vec::new()).expect("it assembles");
+    module(spec, &body, constants)
+}
+
+fn module(spec: &Spec, body: &Body, constants: u32) -> Vec<u8> {
+    let assembled = assemble(spec, body, 1, &mut Vec::new()).expect("it assembles");
     let tables = Tables {
         code: &assembled.code,
         linetable: &assembled.linetable,
@@ -116,6 +121,49 @@ fn constants_outgrow_one_and_two_bytes() {
             );
             let report = verify(version, &module).expect("it can be read");
             assert_eq!(report.failures, [], "{version}, {constants}");
+        }
+    }
+}
+
+/// A handler whose depth no stack has: nothing overflows, the code is left alone.
+#[test]
+fn depth_beyond_any_stack() {
+    for version in PyVersion::ALL {
+        let spec = spec(version);
+        let instr = |name, location| Instr {
+            op: number(spec, &[name]),
+            prefixes: 0,
+            arg: 0,
+            location,
+        };
+        let line = |line| Location {
+            line,
+            end_line: line,
+            column: -1,
+            end_column: -1,
+        };
+        for depth in [i32::MAX - 3, i32::MAX - 2, i32::MAX - 1, i32::MAX] {
+            let body = Body {
+                instrs: vec![
+                    instr("RESUME", 0),
+                    instr("LOAD_CONST", 1),
+                    instr("RETURN_VALUE", 1),
+                    instr("PUSH_EXC_INFO", 2),
+                    instr("RERAISE", 3),
+                ],
+                locations: vec![line(1), line(2), line(3), line(4)],
+                handlers: vec![Handler {
+                    start: 1,
+                    end: 3,
+                    target: 3,
+                    depth: depth.unsigned_abs(),
+                    lasti: false,
+                }],
+                ..Body::default()
+            };
+            let module = module(spec, &body, 1);
+            let variant = instrument(version, &module, Wanted::EveryLine).expect("it can be read");
+            assert_eq!(variant.untouched.len(), 1, "{version}, {depth}");
         }
     }
 }
