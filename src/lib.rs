@@ -1,7 +1,8 @@
 //! The edge between `CPython` and dapper's engine.
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
-//! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are what runs at a hit, `events` records it.
+//! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are
+//! what runs at a hit, `events` records it.
 //! `variant` and `store` make and keep variants. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
