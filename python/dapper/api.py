@@ -1,10 +1,12 @@
 """The public functions: a session, and the breakpoints in it."""
 
 import os
-from typing import TYPE_CHECKING
 
 from dapper import _engine, hooks
 
+# Type checkers know this name; importing it from `typing` would take longer than all the rest of
+# the start of a session.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
