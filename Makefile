@@ -10,7 +10,7 @@ CARGO_BIN := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 export PYO3_PYTHON := $(CURDIR)/$(TOOLS)/python
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help pythons venvs engine wheel lint test test-rust test-python bench demo fuzz clean
+.PHONY: suites help pythons venvs engine wheel lint test test-rust test-python bench demo fuzz clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,9 @@ test-python: engine ## pytest on every interpreter; ARGS="-k name" narrows, ONLY
 bench: engine ## measure; SCENARIOS="calls import" narrows; writes docs/performance.md
 	$(PYTHON) .ci/venvs requirements-bench.txt
 	$(TOOLS)/python benches/run.py $(SCENARIOS)
+
+suites: engine ## other projects' test suites with a probe on every line; SUITES="attrs click" narrows
+	$(TOOLS)/python tests/suites/run.py $(SUITES)
 
 demo: engine ## precompile a real source tree, then run a real program with breakpoints
 	$(TOOLS)/python fixtures/demo/demo.py

@@ -76,8 +76,9 @@ impl GetCode {
             {
                 return Ok(code);
             }
+            let keep = source.as_ref().filter(|source| source.loads_true(py));
             let code = self.original.bind(py).call1((loader, fullname))?;
-            return Ok(instrumented(&code, &wanted, Tier::Import, source.as_ref()).unwrap_or(code));
+            return Ok(instrumented(&code, &wanted, Tier::Import, keep).unwrap_or(code));
         }
         self.original.bind(py).call1((loader, fullname))
     }

@@ -3,7 +3,7 @@
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it.
-//! `variant` and `store` make and keep variants. `run` is the launcher, `cli` the command
+//! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
 
@@ -19,6 +19,7 @@ mod events;
     reason = "the one folder that touches interpreter internals"
 )]
 pub mod ffi;
+mod freshness;
 mod hit;
 mod importer;
 mod instrument_main;

@@ -3,8 +3,9 @@
 //! Owns the module `dapper._engine` and the form in which `dapper run` hands a session to the
 //! process that it becomes and to that process's children (JSON in the environment).
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -16,6 +17,9 @@ use crate::{bind, events, ffi, hit, interpreter, main_script, registry, run, sto
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
+
+/// The file that holds the session, in the process that `dapper run` became.
+static SESSION_FILE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Whether this process has told where its breakpoints ended up.
 static CONCLUDED: AtomicBool = AtomicBool::new(false);
@@ -51,7 +55,8 @@ pub(crate) struct Asked {
 /// Returns whether stops have to prompt. The session is concluded when the interpreter is gone.
 #[pyfunction]
 fn take_up(session: &str) -> PyResult<bool> {
-    let session = match session.strip_prefix('@') {
+    let kept_in = session.strip_prefix('@');
+    let session = match kept_in {
         Some(path) => &std::fs::read_to_string(path).map_err(|error| {
             PyOSError::new_err(format!("DAPPER_SESSION {path} cannot be read: {error}"))
         })?,
@@ -87,6 +92,12 @@ fn take_up(session: &str) -> PyResult<bool> {
         record_to(&path)?;
     }
     MAIN_PID.store(session.main_pid, Ordering::Relaxed);
+    if let Some(path) = kept_in
+        && session.main_pid == std::process::id()
+    {
+        // The environment names it once a process.
+        let _ = SESSION_FILE.set(path.into());
+    }
     if !ffi::exit::after_the_interpreter(conclude) {
         hit::tell("the interpreter takes no more exit functions: nothing is told at the end");
     }
@@ -228,6 +239,10 @@ fn conclude() {
         }
     }
     close_record();
+    if is_main && let Some(path) = SESSION_FILE.get() {
+        // Somebody else may have tidied up the temporary directory.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn conclude_one(breakpoint: &Arc<Breakpoint>) {

@@ -4,12 +4,14 @@
 //! A key names the content of a source and the probes wanted in it; the state of the file is
 //! only a memo that saves reading it. Whatever goes wrong here is a miss.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cache::{Access, Entry, KeyHasher, Origin, Parts, SourceHash, Stamp, Store};
 use pyo3::prelude::*;
 
+use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
 use crate::variant::{ENGINE, Placement, Variant};
@@ -72,6 +74,32 @@ impl Source {
             probes,
             lines,
         })
+    }
+
+    /// Whether the code that the stock loader is about to give is the code of this content.
+    ///
+    /// Importing accepts a `.pyc` of an edit within the same second, and an unchecked one always.
+    /// The program has to run what it would run without us; the store must not keep that code as
+    /// the code of this source.
+    pub(crate) fn loads_true(&self, py: Python<'_>) -> bool {
+        // As text: a `Path` would import `pathlib`, which may be what is being imported.
+        let path = self.path.as_os_str();
+        let cached = py
+            .import("_frozen_importlib_external")
+            .and_then(|loaders| loaders.call_method1("cache_from_source", (path,)))
+            .and_then(|cached| cached.extract::<OsString>());
+        let (Ok(cached), Ok(interpreter)) = (cached, interpreter::current(py)) else {
+            return false;
+        };
+        let (Ok(metadata), Ok(content)) = (self.path.metadata(), std::fs::read(&self.path)) else {
+            return false;
+        };
+        SourceHash::of(&content) == self.hash
+            && match fresh_code(Path::new(&cached), interpreter.version, &content, &metadata) {
+                // What is not there, or not of this version, is compiled anew.
+                Ok(_) | Err(Stale::Absent | Stale::Foreign) => true,
+                Err(Stale::Untrusted | Stale::Outdated) => false,
+            }
     }
 
     /// Whether the file still has the content that was read.

@@ -106,7 +106,8 @@ def test_an_idle_session_finishes_plainly(folder):
 
 def test_start_up_files_are_ignored_without_an_environment(folder):
     start = ROOT / "data" / "platlib"
-    code = f"import sys; sys.path.insert(0, {str(start)!r}); import dapper_startup;"
+    code = "import sys; sys.dont_write_bytecode = True;"
+    code += f"sys.path.insert(0, {str(start)!r}); import dapper_startup;"
     code += "dapper_startup.start(); print('dapper' in sys.modules)"
     assert python("-c", code, cwd=folder).out == "False\n"
     changes = {"DAPPER": "run", "DAPPER_SESSION": "{}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
 
@@ -62,6 +63,22 @@ def test_an_edited_source_is_instrumented_anew(package):
     (package / "pack" / "mod.py").write_text("X = 1\n" + MODULE)
     run = dapper_run("--count", "pack/mod.py:3", "look.py", cwd=package)
     assert "mod.py:3 was hit 2 times" in run.err
+
+
+def test_stale_code_is_run_but_not_kept(package):
+    """An edit of the same size within a second: importing runs the old code, and so do we."""
+    module, look = package / "pack" / "mod.py", "import pack.mod as m\nprint(m.g(1), m.X)\n"
+    write(package, look=look)
+    module.write_text(MODULE + "X = 1\n")
+    assert python("look.py", cwd=package).out == "2 1\n"
+    times = module.stat()
+    module.write_text(MODULE + "X = 2\n")
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))
+    run = dapper_run("--count", "pack/mod.py:2", "look.py", cwd=package)
+    assert (run.out, run.err.count("was hit 1 times")) == (python("look.py", cwd=package).out, 1)
+    os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns + 5_000_000_000))
+    run = dapper_run("--count", "pack/mod.py:2", "look.py", cwd=package)
+    assert (run.out, run.err.count("was hit 1 times")) == ("2 2\n", 1)
 
 
 def test_a_moved_tree_shows_its_new_path(package):

@@ -7,7 +7,6 @@
 mod arguments;
 mod code;
 mod dis;
-mod freshness;
 mod interpreter;
 mod lines;
 mod precompile;

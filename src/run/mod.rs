@@ -9,6 +9,7 @@ mod options;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -113,9 +114,17 @@ fn hand_over(session: &Session) -> Result<String, String> {
     if json.len() <= ENVIRONMENT_LIMIT {
         return Ok(json);
     }
-    let path = std::env::temp_dir().join(format!("dapper-session-{}.json", session.main_pid));
-    std::fs::write(&path, json)
-        .map_err(|error| format!("cannot write the session to {}: {error}", path.display()))?;
+    // A new file that only this user can read; the program deletes it at its end.
+    let kept = tempfile::Builder::new()
+        .prefix("dapper-session-")
+        .suffix(".json")
+        .tempfile()
+        .and_then(|mut file| file.write_all(json.as_bytes()).map(|()| file))
+        .and_then(|file| file.keep().map_err(|kept| kept.error));
+    let (_, path) = kept.map_err(|error| {
+        let folder = std::env::temp_dir();
+        format!("cannot write the session to {}: {error}", folder.display())
+    })?;
     Ok(format!("@{}", absolute(&path)?))
 }
 

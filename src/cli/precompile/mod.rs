@@ -23,13 +23,13 @@ use serde::Serialize;
 
 use super::Failure;
 use super::arguments::{self, Selection};
-use super::freshness::fresh_code;
 use super::interpreter::Interpreter;
 use super::report::{self, Refusal, counted};
 use super::terminal::Environment;
 use super::walk::{Found, Kinds, walk};
 use super::workers::{self, Task, compile_all};
 use crate::breakpoint_file;
+use crate::freshness::fresh_code;
 use crate::variant::ENGINE;
 use crate::variant_key::{Probes, default_root, make};
 use sink::{Sink, Stored};

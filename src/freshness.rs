@@ -18,7 +18,7 @@ const YOUNGER_BY: Duration = Duration::from_millis(200);
 
 /// Why there is no use in the `.pyc`; all of them mean that the source is compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stale {
+pub(crate) enum Stale {
     /// There is none, or it cannot be read.
     Absent,
     /// Other users can write it.
@@ -31,7 +31,7 @@ pub(super) enum Stale {
 
 /// The marshal bytes in the file at `path`, if they are the code of `source` (whose `metadata`
 /// was read before its bytes).
-pub(super) fn fresh_code(
+pub(crate) fn fresh_code(
     path: &Path,
     version: PyVersion,
     source: &[u8],
