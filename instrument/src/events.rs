@@ -62,12 +62,11 @@ impl Events {
                     && spec.untraced_resume != Some(instr.arg & 7)
             })
             .ok_or(Reason::NoStart)?;
-        match spec.line_rule {
-            LineRule::Dynamic => self.mark_all(spec, body),
-            LineRule::Marked => self.mark(spec, body),
-        }
         self.jumps(spec, body, depths);
-        self.falls(spec, body, depths);
+        match spec.line_rule {
+            LineRule::Dynamic => self.walk::<true>(spec, body, depths),
+            LineRule::Marked => self.walk::<false>(spec, body, depths),
+        }
         for handler in &body.handlers {
             let covered = handler.start as usize..handler.end as usize;
             let target = handler.target as usize;
@@ -161,47 +160,57 @@ impl Events {
         }
     }
 
-    /// 3.11: every instruction with a line but RESUME, which is the `call` event.
-    fn mark_all(&mut self, spec: &Spec, body: &Body) {
-        for index in self.first + 1..body.instrs.len() {
-            if body.op(spec, index).role != Role::Resume && self.line(index) >= 0 {
-                self.flags[index] |= MARKED;
-            }
-        }
-    }
-
-    /// 3.12: `initialize_lines`.
-    fn mark(&mut self, spec: &Spec, body: &Body) {
+    /// Goes down the code once: marks the instructions that may raise an event, and finds those
+    /// that raise one when control falls in from before.
+    ///
+    /// 3.11 (`DYNAMIC`) asks at every instruction with a line but RESUME, which is the `call`
+    /// event; `initialize_lines` of 3.12 marks a change of line.
+    fn walk<const DYNAMIC: bool>(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
         let mut current = -1;
-        for index in self.first..body.instrs.len() {
-            let role = body.op(spec, index).role;
-            if matches!(
-                role,
+        let mut line_before = -1;
+        let mut falls = false;
+        let mut resumed = true;
+        let instrs = body.instrs.iter().zip(&self.lines).zip(depths).enumerate();
+        for (index, (((instr, &line), &depth), flags)) in instrs
+            .skip(self.first)
+            .zip(&mut self.flags[self.first..])
+            .map(|((index, rest), flags)| (index, (rest, flags)))
+        {
+            let op = spec.ops[usize::from(instr.op)];
+            let silent = matches!(
+                op.role,
                 Role::Resume | Role::Silent | Role::EndAsyncFor | Role::PopIter
-            ) {
-                continue;
+            );
+            if DYNAMIC {
+                if op.role != Role::Resume && line >= 0 {
+                    *flags |= MARKED;
+                }
+            } else if !silent {
+                if line != current && line >= 0 {
+                    *flags |= MARKED;
+                }
+                current = line;
             }
-            let line = self.line(index);
-            if line != current && line >= 0 {
-                self.flags[index] |= MARKED;
+            if falls && *flags & LANDING == 0 {
+                *flags |= FALLS;
+                if resumed || line != line_before {
+                    *flags |= FALL_FIRES | FIRES;
+                }
             }
-            current = line;
-        }
-        for index in self.first..body.instrs.len() {
-            let op = body.op(spec, index);
-            if op.target == Target::None || op.flow == Flow::Next {
-                continue;
-            }
-            let shift = usize::from(matches!(op.role, Role::ForIter | Role::Send));
-            self.mark_target(spec, body, body.instrs[index].arg as usize + shift);
-        }
-        for handler in &body.handlers {
-            self.mark_target(spec, body, handler.target as usize);
+            falls = depth != UNREACHED && matches!(op.flow, Flow::Next | Flow::Branch);
+            line_before = line;
+            resumed = if DYNAMIC {
+                index <= self.first
+            } else {
+                op.role == Role::Resume
+            };
         }
     }
 
+    /// 3.12: what is jumped to may raise an event. (3.11 marks everything anyway.)
     fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
-        if target < body.instrs.len()
+        if spec.line_rule == LineRule::Marked
+            && target < body.instrs.len()
             && self.line(target) >= 0
             && !matches!(
                 body.op(spec, target).role,
@@ -212,10 +221,22 @@ impl Events {
         }
     }
 
+    /// Marks what is led to, and finds the jumps that raise an event.
     fn jumps(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
-        for (index, &depth) in depths.iter().enumerate() {
+        for handler in &body.handlers {
+            self.mark_target(spec, body, handler.target as usize);
+        }
+        for &jump in &body.jumps {
+            let index = jump as usize;
             let op = body.op(spec, index);
-            if depth == UNREACHED || op.target == Target::None || op.flow == Flow::Next {
+            if op.flow == Flow::Next {
+                continue;
+            }
+            if index >= self.first {
+                let shift = usize::from(matches!(op.role, Role::ForIter | Role::Send));
+                self.mark_target(spec, body, body.instrs[index].arg as usize + shift);
+            }
+            if depths[index] == UNREACHED {
                 continue;
             }
             let target = body.instrs[index].arg as usize;
@@ -240,23 +261,6 @@ impl Events {
             if backward || self.differs(spec, body, index, target) {
                 self.flags[index] |= JUMP_FIRES;
                 self.flags[target] |= FIRES;
-            }
-        }
-    }
-
-    fn falls(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
-        for index in 1..body.instrs.len() {
-            let before = index - 1;
-            let flow = body.op(spec, before).flow;
-            if self.flags[index] & LANDING != 0
-                || depths[before] == UNREACHED
-                || !matches!(flow, Flow::Next | Flow::Branch)
-            {
-                continue;
-            }
-            self.flags[index] |= FALLS;
-            if self.differs(spec, body, before, index) {
-                self.flags[index] |= FALL_FIRES | FIRES;
             }
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Injection {
     pub(crate) lines: Vec<u32>,
     /// Stack depth that the probes need.
     pub(crate) depth: i32,
+    /// Instructions with their lines; scratch space.
+    sites: Vec<(usize, u32)>,
 }
 
 impl Injection {
@@ -65,8 +67,10 @@ impl Injection {
         self.placements.clear();
         self.lines.clear();
         self.depth = 0;
-        let sites = || events.sites().filter(|&(_, line)| wanted(line));
-        self.lines.extend(sites().map(|(_, line)| line));
+        self.sites.clear();
+        self.sites
+            .extend(events.sites().filter(|&(_, line)| wanted(line)));
+        self.lines.extend(self.sites.iter().map(|&(_, line)| line));
         self.lines.sort_unstable();
         self.lines.dedup();
         if self.lines.is_empty() {
@@ -77,7 +81,7 @@ impl Injection {
         let doubled = doubled_entries(spec, original, events);
         // Lines mostly ascend: the next one is the first guess.
         let mut ordinal = 0;
-        for (position, line) in sites() {
+        for &(position, line) in &self.sites {
             if self.lines.get(ordinal) != Some(&line) {
                 ordinal = self.lines.partition_point(|&other| other < line);
             }

@@ -207,6 +207,7 @@ impl Engine {
             .write(spec, tables, body, events, &injection.placements)?;
         let stacksize = stacksize.max(injection.depth);
         let claim = Claim {
+            code: tables.code,
             first_line: tables.first_line,
             first_constant,
             lines: &injection.lines,

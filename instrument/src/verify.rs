@@ -16,6 +16,8 @@
 
 mod reader;
 
+use std::ops::Range;
+
 use self::reader::Reader;
 use crate::assemble::Assembled;
 use crate::decode::{decode, index};
@@ -29,9 +31,6 @@ use crate::stack::UNREACHED;
 /// Scratch space of a proof.
 #[derive(Default)]
 pub(crate) struct Verifier {
-    /// For each original instruction (and the end) the unit where the pieces in front of it
-    /// begin, that is the end of the instruction before.
-    gaps: Vec<u32>,
     /// The unit of each original instruction (and the end) in the variant.
     at: Vec<u32>,
     /// Units at which an added piece begins, ascending.
@@ -54,6 +53,8 @@ struct Found {
 
 /// What the variant is claimed to be.
 pub(crate) struct Claim<'a> {
+    /// The bytes that the original was decoded from.
+    pub(crate) code: &'a [u8],
     pub(crate) first_line: i32,
     pub(crate) first_constant: u32,
     /// Probe lines in the order of their constants.
@@ -87,18 +88,18 @@ impl Verifier {
         variant: &Assembled,
         claim: &Claim<'_>,
     ) -> Result<(), Reason> {
-        self.gaps.clear();
         self.at.clear();
         self.pieces.clear();
         self.probes.clear();
         let mut reader = Reader::new(spec, variant, claim);
         let mut jumps = Vec::with_capacity(original.jumps.len());
         let mut before = None;
-        for (position, instr) in (0u32..).zip(&original.instrs) {
-            self.gaps.push(reader.unit);
+        let mut next_jumps = original.jumps.iter().copied().peekable();
+        let mut position = 0;
+        while let Some(instr) = original.instrs.get(position) {
             let location = original.locations[instr.location as usize];
             if reader.may_be_added() {
-                self.gap(&mut reader, position, instr, location, before)?;
+                self.gap(&mut reader, index(position), instr, location, before)?;
             }
             self.at.push(reader.unit);
             let read = reader.instruction()?;
@@ -115,9 +116,18 @@ impl Verifier {
             if read.location != location {
                 return Err(Reason::Verification("a location changed"));
             }
-            before = Some((position, instr.op, location));
+            position += 1;
+            while next_jumps
+                .next_if(|&jump| (jump as usize) < position)
+                .is_some()
+            {}
+            let jump = next_jumps.peek().map(|&jump| jump as usize);
+            let end = jump.unwrap_or(original.instrs.len());
+            position = self.same_run(&mut reader, original, claim, position..end)?;
+            let last = original.instrs[position - 1];
+            let location = original.locations[last.location as usize];
+            before = Some((index(position - 1), last.op, location));
         }
-        self.gaps.push(reader.unit);
         self.gap_behind(&mut reader, before)?;
         self.at.push(reader.unit);
         reader.finish()?;
@@ -127,6 +137,47 @@ impl Verifier {
             }
         }
         Ok(())
+    }
+
+    /// Reads instructions without targets for as long as the bytes are the original ones, and
+    /// returns where that ends. No piece starts with the bytes of the instruction it stands in
+    /// front of, but the second copy of a PUSH_EXC_INFO, which is left to the careful way.
+    fn same_run(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        claim: &Claim<'_>,
+        range: Range<usize>,
+    ) -> Result<usize, Reason> {
+        let units = &original.units[range.start..=range.end];
+        let theirs: &[[u8; 2]] = claim.code.as_chunks().0;
+        let theirs = &theirs[units[0] as usize..units[units.len() - 1] as usize];
+        let same = reader.common(theirs);
+        let mut count = units.partition_point(|&unit| unit <= units[0] + same) - 1;
+        let follows = units[count] - units[0];
+        let doubles =
+            |last: &Instr| reader.spec.ops[usize::from(last.op)].role == Role::PushExcInfo;
+        if count > 0
+            && reader.op_at(reader.unit + follows) == reader.spec.jump_forward
+            && doubles(&original.instrs[range.start + count - 1])
+        {
+            count -= 1;
+        }
+        let start = reader.unit;
+        self.at
+            .extend(units[..count].iter().map(|unit| unit - units[0] + start));
+        let mut unit = units[0];
+        let mut run = original
+            .instrs
+            .get(range.start)
+            .map_or(0, |instr| instr.location as usize);
+        while unit < units[count] {
+            let end = original.runs[run + 1].unit.min(units[count]);
+            reader.advance(end - unit, original.locations[run])?;
+            unit = end;
+            run += 1;
+        }
+        Ok(range.start + count)
     }
 
     /// Reads the pieces between the instruction `before` and the one at `position`.
@@ -234,8 +285,7 @@ impl Verifier {
     fn boundary(&self, unit: u32) -> Option<u32> {
         let position = self.at.partition_point(|&at| at < unit);
         let exact = *self.at.get(position)? == unit;
-        let piece = || self.gaps[position] <= unit && self.pieces.binary_search(&unit).is_ok();
-        (exact || piece()).then(|| index(position))
+        (exact || self.pieces.binary_search(&unit).is_ok()).then(|| index(position))
     }
 
     /// Where a range begins or ends: a unit between two original instructions.

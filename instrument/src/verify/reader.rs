@@ -47,7 +47,7 @@ impl<'a> Reader<'a> {
 
     /// The opcode at the next unit; 0 (CACHE) at the end.
     pub(super) fn op(&self) -> u8 {
-        self.units.get(self.unit as usize).map_or(0, |unit| unit[0])
+        self.op_at(self.unit)
     }
 
     #[inline]
@@ -84,6 +84,36 @@ impl<'a> Reader<'a> {
             arg,
             location: self.location,
         })
+    }
+
+    /// How many units from here on are these.
+    pub(super) fn common(&self, units: &[[u8; 2]]) -> u32 {
+        let ours = self.units.iter().skip(self.unit as usize);
+        index(ours.zip(units).take_while(|(a, b)| a == b).count())
+    }
+
+    /// Goes on by `units` that were compared, all of which must have this location.
+    pub(super) fn advance(&mut self, units: u32, location: Location) -> Result<(), Reason> {
+        const MOVED: Reason = Reason::Verification("a location changed");
+        self.unit += units;
+        if units > 0 && self.left > 0 && self.location != location {
+            return Err(MOVED);
+        }
+        let mut needed = units;
+        while needed > self.left {
+            needed -= self.left;
+            (self.left, self.location) = self.locations.entry()?;
+            if self.location != location {
+                return Err(MOVED);
+            }
+        }
+        self.left -= needed;
+        Ok(())
+    }
+
+    /// The opcode at a unit; 0 (CACHE) at the end.
+    pub(super) fn op_at(&self, unit: u32) -> u8 {
+        self.units.get(unit as usize).map_or(0, |unit| unit[0])
     }
 
     /// The location of the next unit.

@@ -73,7 +73,10 @@ impl Case {
     }
 
     fn check(&self, variant: &Assembled) -> Result<(), Reason> {
+        let original = assemble(self.spec, &self.original, self.first_line, &mut Vec::new());
+        let original = original.expect("it can be assembled");
         let claim = Claim {
+            code: &original.code,
             first_line: self.first_line,
             first_constant: self.first_constant,
             lines: &self.lines,
