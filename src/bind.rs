@@ -9,6 +9,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use cache::SourceHash;
 use instrument::Wanted;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
@@ -41,12 +42,16 @@ fn loaded<T>(read: impl FnOnce(&mut Loaded) -> T) -> T {
     read(&mut LOADED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Remembers the source that an instrumented module was loaded from.
-pub(crate) fn remember_source(file: &Arc<str>) {
-    let Ok(content) = std::fs::read(&**file) else {
-        return;
+/// Remembers the source that an instrumented module was loaded from; `known` is its content, if
+/// it has been read already.
+pub(crate) fn remember_source(file: &Arc<str>, known: Option<&SourceHash>) {
+    let digest = match known {
+        Some(hash) => *hash.as_bytes(),
+        None => match std::fs::read(&**file) {
+            Ok(content) => *SourceHash::of(&content).as_bytes(),
+            Err(_) => return,
+        },
     };
-    let digest = *blake3::hash(&content).as_bytes();
     loaded(|loaded| loaded.sources.insert(Arc::clone(file), digest));
 }
 
@@ -308,7 +313,7 @@ impl<'py> LoadedFile<'py> {
             Ok(content) => content,
             Err(error) => return Ok(Err(format!("its source cannot be read: {error}"))),
         };
-        let digest = *blake3::hash(&content).as_bytes();
+        let digest = *SourceHash::of(&content).as_bytes();
         let known = loaded(|loaded| loaded.sources.get(&self.file).copied());
         if known.is_some_and(|known| known != digest) {
             return Ok(Err("its file changed after it was loaded".to_owned()));

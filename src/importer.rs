@@ -8,7 +8,7 @@
 use instrument::{PyVersion, Wanted};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
@@ -26,16 +26,19 @@ pub(crate) struct GetCode {
     #[pyo3(get, name = "__wrapped__")]
     original: Py<PyAny>,
     loader_type: Py<PyType>,
+    /// `types.MethodType`, which binds this to a loader at every import.
+    method_type: Py<PyAny>,
 }
 
 #[pymethods]
 impl GetCode {
     #[new]
-    fn new(loader_type: Py<PyType>, original: Py<PyAny>) -> Self {
-        Self {
+    fn new(py: Python<'_>, loader_type: Py<PyType>, original: Py<PyAny>) -> PyResult<Self> {
+        Ok(Self {
             original,
             loader_type,
-        }
+            method_type: py.import("types")?.getattr("MethodType")?.unbind(),
+        })
     }
 
     fn __get__<'py>(
@@ -45,11 +48,10 @@ impl GetCode {
     ) -> PyResult<Bound<'py, PyAny>> {
         match instance {
             None => Ok(slf.clone().into_any()),
-            Some(instance) => slf
-                .py()
-                .import("types")?
-                .getattr("MethodType")?
-                .call1((slf, instance)),
+            Some(instance) => {
+                let method_type = slf.get().method_type.bind(slf.py());
+                method_type.call1((slf, instance))
+            }
         }
     }
 
@@ -90,7 +92,8 @@ fn wanted_by(
     fullname: &Bound<'_, PyAny>,
 ) -> Option<(String, WantedFile)> {
     let py = loader.py();
-    if fullname.eq(PYTEST_REWRITER).unwrap_or(false) {
+    let name = text(fullname)?;
+    if name.to_str().is_ok_and(|name| name == PYTEST_REWRITER) {
         // The module is in `sys.modules` already, and its body has not run yet.
         if let Err(error) = stand_in_for_exec(py, PYTEST_REWRITER) {
             hit::tell_once(&format!(
@@ -98,13 +101,14 @@ fn wanted_by(
             ));
         }
     }
-    let path: String = loader
-        .getattr(pyo3::intern!(py, "path"))
-        .ok()?
-        .extract()
-        .ok()?;
-    let wanted = registry::wanted(&path)?;
-    Some((path, wanted))
+    let path = text(&loader.getattr(pyo3::intern!(py, "path")).ok()?)?;
+    let path = path.to_str().ok()?;
+    let wanted = registry::wanted(path)?;
+    Some((path.to_owned(), wanted))
+}
+
+fn text<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    object.cast::<PyString>().ok().cloned()
 }
 
 /// The one function object of [`exec`], which is recognised when the hooks come off.
@@ -157,7 +161,7 @@ fn load_stored<'py>(
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     let stored = store::find(py, source)?;
-    load(py, stored.code(), &stored.placement, path, wanted)
+    load(py, source, stored.code(), &stored.placement, path, wanted)
 }
 
 /// Makes the variant from stored code without probes; what is wrong with that is found out by
@@ -171,17 +175,18 @@ fn from_plain<'py>(
     let plain = store::find_plain(py, source)?;
     let variant = instrument(interpreter::current(py).ok()?.version, plain.code(), wanted).ok()?;
     store::put(py, source, &variant);
-    load(py, &variant.code, &variant.placement, path, wanted)
+    load(py, source, &variant.code, &variant.placement, path, wanted)
 }
 
 fn load<'py>(
     py: Python<'py>,
+    source: &Source,
     code: &[u8],
     placement: &Placement,
     path: &str,
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
-    bind::remember_source(&wanted.file);
+    bind::remember_source(&wanted.file, Some(&source.hash));
     let code = told(
         wanted,
         link::load(py, code, placement, wanted, Tier::Import),
@@ -205,7 +210,7 @@ fn instrumented<'py>(
     if let Some(source) = source {
         store::put(py, source, &variant);
     }
-    bind::remember_source(&wanted.file);
+    bind::remember_source(&wanted.file, source.map(|source| &source.hash));
     told(
         wanted,
         link::load(py, &variant.code, &variant.placement, wanted, tier),

@@ -20,6 +20,8 @@ pub(crate) const NOT_LOADED: &str = "no module was loaded from this file";
 struct Registry {
     last_id: u64,
     breakpoints: BTreeMap<u64, Arc<Breakpoint>>,
+    /// The same, by the file they name.
+    by_file: HashMap<Arc<str>, Vec<Arc<Breakpoint>>>,
     /// The breakpoints that a pattern of `every_line` stands for, made when a file is met.
     lines: HashMap<(Arc<str>, u32), Arc<Breakpoint>>,
     every_line: GlobSet,
@@ -94,22 +96,22 @@ fn last_part(path: &str) -> &str {
 
 /// What the file at `path` wants, if it wants anything.
 pub(crate) fn wanted(path: &str) -> Option<WantedFile> {
-    {
+    let known = {
         let registry = lock();
         if registry.every_line.is_empty() && !registry.names.contains(last_part(path)) {
             return None;
         }
-    }
-    let file = file_name(path);
+        // Names of files have their links resolved: one that is known needs no second look.
+        registry
+            .by_file
+            .get_key_value(path)
+            .map(|(file, _)| Arc::clone(file))
+    };
+    let file = known.unwrap_or_else(|| file_name(path));
     let registry = lock();
     let every_line =
         !registry.every_line.is_empty() && registry.every_line.is_match(Path::new(&*file));
-    let breakpoints: Vec<_> = registry
-        .breakpoints
-        .values()
-        .filter(|b| b.request.file == file)
-        .cloned()
-        .collect();
+    let breakpoints = registry.by_file.get(&file).cloned().unwrap_or_default();
     (every_line || !breakpoints.is_empty()).then_some(WantedFile {
         file,
         every_line,
@@ -127,13 +129,29 @@ pub(crate) fn add(path: &str, request: Request) -> Arc<Breakpoint> {
     registry
         .breakpoints
         .insert(breakpoint.id, Arc::clone(&breakpoint));
+    registry
+        .by_file
+        .entry(Arc::clone(&breakpoint.request.file))
+        .or_default()
+        .push(Arc::clone(&breakpoint));
     breakpoint
 }
 
 /// Takes a breakpoint out and disarms it; false when it was not there.
 pub(crate) fn remove(id: u64) -> bool {
-    let removed = lock().breakpoints.remove(&id);
-    removed.inspect(|breakpoint| breakpoint.disarm()).is_some()
+    let mut registry = lock();
+    let Some(breakpoint) = registry.breakpoints.remove(&id) else {
+        return false;
+    };
+    let file = &breakpoint.request.file;
+    if let Some(beside) = registry.by_file.get_mut(file) {
+        beside.retain(|other| other.id != id);
+        if beside.is_empty() {
+            registry.by_file.remove(file);
+        }
+    }
+    breakpoint.disarm();
+    true
 }
 
 /// Takes everything out and disarms it.

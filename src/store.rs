@@ -43,7 +43,8 @@ pub(crate) fn root() -> Option<PathBuf> {
 /// A source file whose content and wanted probes are known.
 pub(crate) struct Source {
     path: PathBuf,
-    hash: SourceHash,
+    /// Of its content.
+    pub(crate) hash: SourceHash,
     probes: Probes,
     lines: Vec<u32>,
 }

@@ -83,6 +83,8 @@ pub fn instrument(
     let mut engine = Engine::default();
     let mut lines = Vec::new();
     let mut actual = Vec::new();
+    // For each code object in the order of the walk: whether there is nothing to do.
+    let mut idle: Vec<bool> = Vec::new();
     if let Wanted::Lines(requested) = wanted {
         let map = LineMap::of(version, &source, &mut engine.analysis)?;
         for &requested in requested {
@@ -94,6 +96,12 @@ pub fn instrument(
             });
         }
         actual.sort_unstable();
+        let wants = |line: &u32| actual.binary_search(line).is_ok();
+        idle.extend(
+            map.functions
+                .iter()
+                .map(|function| function.untouched.is_none() && !function.lines.iter().any(wants)),
+        );
     }
     let accepts = |line: u32| match wanted {
         Wanted::EveryLine => true,
@@ -105,6 +113,9 @@ pub fn instrument(
     let mut code_objects = 0;
     source.walk(&mut |code, path| {
         code_objects += 1;
+        if idle.get(code_objects - 1) == Some(&true) {
+            return Ok(());
+        }
         match engine.edit(spec, &source, code, &accepts)? {
             Ok(None) => {}
             Ok(Some(edited)) => {
@@ -129,7 +140,7 @@ pub fn instrument(
         sites,
         lines,
         untouched,
-        code_objects,
+        code_objects: index(code_objects),
     })
 }
 
