@@ -152,7 +152,7 @@ def library(version: str) -> Path:
 def sources(version: str, *, tests: bool) -> Path:
     """Copy the standard library's sources, without any .pyc, to where they may be worked on."""
     tree = SCRATCH / f"tree-{version}{'-tests' if tests else ''}"
-    left_out = ["__pycache__", "site-packages", "lib2to3", "*.so", "*.pyc"]
+    left_out = ["__pycache__", "site-packages", "*lib2to3", "*.so", "*.pyc"]
     left_out += [] if tests else ["test", "tests", "idle_test"]
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(library(version), tree, ignore=shutil.ignore_patterns(*left_out))
