@@ -14,7 +14,7 @@ use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
 use crate::store::{self, Source};
 use crate::variant::{self, Placement, Variant};
-use crate::{bind, hit, interpreter, link};
+use crate::{hit, interpreter, link, loaded};
 
 /// The module whose `exec` runs pytest's rewritten test modules.
 const PYTEST_REWRITER: &str = "_pytest.assertion.rewrite";
@@ -186,7 +186,7 @@ fn load<'py>(
     path: &str,
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
-    bind::remember_source(&wanted.file, Some(&source.hash));
+    loaded::remember_source(&wanted.file, Some(&source.hash));
     let code = told(
         wanted,
         link::load(py, code, placement, wanted, Tier::Import),
@@ -210,7 +210,7 @@ fn instrumented<'py>(
     if let Some(source) = source {
         store::put(py, source, &variant);
     }
-    bind::remember_source(&wanted.file, source.map(|source| &source.hash));
+    loaded::remember_source(&wanted.file, source.map(|source| &source.hash));
     told(
         wanted,
         link::load(py, &variant.code, &variant.placement, wanted, tier),

@@ -33,6 +33,15 @@ pub(crate) fn current(py: Python<'_>) -> Result<&'static Interpreter, &'static s
         .map_err(String::as_str)
 }
 
+/// Whether a JIT compiles code here: it takes for granted what the extension changes.
+pub(crate) fn jit_enabled(py: Python<'_>) -> bool {
+    let enabled = || -> PyResult<bool> {
+        let jit = py.import("sys")?.getattr("_jit")?;
+        jit.call_method0("is_enabled")?.is_truthy()
+    };
+    enabled().unwrap_or(false)
+}
+
 fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
     let sys = py.import("sys")?;
     let implementation = sys.getattr("implementation")?;

@@ -1,7 +1,7 @@
 //! The edge between `CPython` and dapper's engine.
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
-//! `bind` does so for code that is loaded, `link` puts probes into them, `probe` and `hit` are
+//! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
@@ -9,10 +9,10 @@
 
 #![deny(unsafe_code)]
 
-mod bind;
 pub mod breakpoint;
 pub mod breakpoint_file;
 pub mod cli;
+mod counters;
 mod events;
 #[allow(
     unsafe_code,
@@ -25,6 +25,7 @@ mod importer;
 mod instrument_main;
 mod interpreter;
 mod link;
+mod loaded;
 mod main_script;
 mod probe;
 mod registry;

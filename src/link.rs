@@ -44,6 +44,51 @@ pub(crate) fn load<'py>(
     Ok(Ok(module))
 }
 
+/// The path of a code object with its variant, or why it cannot have one.
+pub(crate) type Part<'py> = (Arc<[u32]>, Result<Bound<'py, PyAny>, String>);
+
+/// Loads a variant and takes single code objects out of it: those at the paths of `originals`.
+///
+/// Each of them shares its constants with the original of its path, the code inside it included,
+/// so that the program cannot tell by the identity of a constant which of the two has run.
+pub(crate) fn load_parts<'py>(
+    py: Python<'py>,
+    code: &[u8],
+    placement: &Placement,
+    targets: &mut Targets<'_>,
+    tier: Tier,
+    originals: &HashMap<Arc<[u32]>, Bound<'py, PyAny>>,
+) -> PyResult<Vec<Part<'py>>> {
+    let bytes = PyBytes::new(py, code);
+    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
+    let mut parts = Vec::new();
+    for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
+        if originals.contains_key(&sites[0].path) {
+            parts.push((sites, descend(&module, &sites[0].path)?));
+        }
+    }
+    drop(module);
+    let mut linked = Vec::new();
+    for (sites, part) in parts {
+        let path = &sites[0].path;
+        let own = originals[path].getattr(pyo3::intern!(py, "co_consts"))?;
+        let mut constants = Vec::new();
+        for (index, constant) in own.cast_into::<PyTuple>()?.iter().enumerate() {
+            constants.push((index, constant.unbind()));
+        }
+        for site in sites {
+            constants.push(targets.probe(py, site, tier)?);
+        }
+        let part = if ffi::consts::replace(&part, &constants)? {
+            Ok(part)
+        } else {
+            Err(format!("the constants of {} are shared", sites[0].qualname))
+        };
+        linked.push((Arc::clone(path), part));
+    }
+    Ok(linked)
+}
+
 /// The code object at the end of a path of indices into successive `co_consts`.
 pub(crate) fn descend<'py>(code: &Bound<'py, PyAny>, path: &[u32]) -> PyResult<Bound<'py, PyAny>> {
     let mut code = code.clone();
@@ -71,14 +116,14 @@ pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Which breakpoints stand on which line of a file.
-struct Targets<'a> {
+pub(crate) struct Targets<'a> {
     wanted: &'a WantedFile,
     lines: HashMap<u32, Vec<Arc<Breakpoint>>>,
     placed: HashMap<u32, bool>,
 }
 
 impl<'a> Targets<'a> {
-    fn new(wanted: &'a WantedFile, placement: &Placement) -> Self {
+    pub(crate) fn new(wanted: &'a WantedFile, placement: &Placement) -> Self {
         let actual: HashMap<u32, u32> = placement
             .lines
             .iter()
@@ -97,18 +142,38 @@ impl<'a> Targets<'a> {
         }
     }
 
-    fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<(usize, Py<PyAny>)> {
-        let mut breakpoints = self.lines.get(&site.line).cloned().unwrap_or_default();
+    /// The breakpoints that stand on a line.
+    fn breakpoints_at(&self, line: u32) -> Vec<Arc<Breakpoint>> {
+        let mut breakpoints = self.lines.get(&line).cloned().unwrap_or_default();
         if self.wanted.every_line {
-            breakpoints.push(registry::line_breakpoint(&self.wanted.file, site.line));
+            breakpoints.push(registry::line_breakpoint(&self.wanted.file, line));
         }
+        breakpoints
+    }
+
+    /// The lines of `sites` with the breakpoints on each, sorted.
+    pub(crate) fn key(&self, sites: &[Site]) -> Vec<(u32, Vec<u64>)> {
+        let mut key: Vec<_> = sites
+            .iter()
+            .map(|site| {
+                let breakpoints = self.breakpoints_at(site.line);
+                let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
+                (site.line, ids.collect())
+            })
+            .collect();
+        key.sort_unstable();
+        key.dedup();
+        key
+    }
+
+    fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<(usize, Py<PyAny>)> {
         self.placed.insert(site.line, true);
-        let breakpoints = breakpoints.into_boxed_slice();
         let probe = Probe {
-            breakpoints,
+            breakpoints: self.breakpoints_at(site.line).into_boxed_slice(),
             function: Arc::clone(&site.qualname),
             line: site.line,
             tier,
+            path: Arc::clone(&site.path),
         };
         Ok((site.constant as usize, Py::new(py, probe)?.into_any()))
     }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::breakpoint::Tier;
-use crate::ffi::eval_frame::{self, Choice, Decision};
+use crate::ffi::hook::{self, Choice, Decision};
 use crate::importer;
 use crate::interpreter;
 use crate::registry::{self, WantedFile};
@@ -33,7 +33,7 @@ pub(crate) fn await_main(py: Python<'_>, path: &str) -> PyResult<Option<String>>
         .map_err(str::to_owned)
         .and_then(|interpreter| {
             let decision = Decision { choose, replaced };
-            eval_frame::await_frame(&globals, interpreter.version.minor(), decision)
+            hook::await_frame(&globals, interpreter.version.minor(), decision)
         });
     if let Err(reason) = awaited {
         wanted.refuse(&reason);
@@ -45,7 +45,7 @@ pub(crate) fn await_main(py: Python<'_>, path: &str) -> PyResult<Option<String>>
 
 /// Stops waiting for the main script.
 pub(crate) fn cancel(py: Python<'_>) {
-    eval_frame::cancel(py);
+    hook::cancel(py);
     remember(None);
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn awaits_main() -> bool {
 /// Whether an eval-frame function other than the interpreter's own is installed.
 #[pyfunction]
 pub(crate) fn eval_frame_hooked(py: Python<'_>) -> bool {
-    eval_frame::is_hooked(py)
+    hook::is_hooked(py)
 }
 
 fn remember(wanted: Option<WantedFile>) -> Option<WantedFile> {

@@ -22,6 +22,8 @@ pub(crate) struct Probe {
     pub(crate) function: Arc<str>,
     pub(crate) line: u32,
     pub(crate) tier: Tier,
+    /// Where the code object is in that of its module: indices into successive `co_consts`.
+    pub(crate) path: Arc<[u32]>,
 }
 
 #[pymethods]

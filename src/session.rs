@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{bind, events, ffi, hit, interpreter, main_script, registry, run, store};
+use crate::{counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, store};
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
@@ -303,8 +303,14 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(conclude, module)?)?;
     module.add_function(wrap_pyfunction!(unsupported, module)?)?;
     module.add_function(wrap_pyfunction!(cancel_main, module)?)?;
-    module.add_function(wrap_pyfunction!(bind::bind, module)?)?;
-    module.add_function(wrap_pyfunction!(bind::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::bind, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::restore, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::set_promotion, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::eval_frame_refusal, module)?)?;
+    module.add_function(wrap_pyfunction!(counters::counters, module)?)?;
+    module.add_function(wrap_pyfunction!(counters::reset_counters, module)?)?;
+    module.add_function(wrap_pyfunction!(counters::entry_hook_installed, module)?)?;
+    module.add_function(wrap_pyfunction!(counters::inside_frame_eval, module)?)?;
     module.add_function(wrap_pyfunction!(close_record, module)?)?;
     module.add_function(wrap_pyfunction!(
         crate::instrument_main::instrument_main,

@@ -1,13 +1,18 @@
-//! Puts objects into the constants of a code object that nobody runs yet.
+//! Changes the constants of code objects: of one that nobody runs yet, and nested code in any.
 //!
 //! A variant comes out of `marshal.loads` with `None` where its probes belong. Until it is first
 //! executed or hashed, and while its constants tuple belongs to it alone, storing into that tuple
 //! cannot be observed: no instruction has been specialised on the old constant (3.14+), no
 //! borrowed reference to it is on a stack (3.15), and no hash of the tuple is cached (3.14+).
+//! Nested code is what `MAKE_FUNCTION` takes right after it was loaded, without another
+//! instruction between: replacing it decides which code the functions made from now on get.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+
+use super::layout::Layout;
+use super::swap::{word, write_word};
 
 /// The references to a constants tuple just read from its code object: the code's and ours.
 const UNSHARED: u32 = 2;
@@ -22,7 +27,7 @@ pub(crate) fn replace(code: &Bound<'_, PyAny>, constants: &[(usize, Py<PyAny>)])
         .getattr(pyo3::intern!(py, "co_consts"))?
         .cast_into::<PyTuple>()?;
     let n_constants = tuple.len();
-    if reference_count(&tuple) != UNSHARED
+    if reference_count(tuple.as_any()) != UNSHARED
         || constants.iter().any(|(index, _)| *index >= n_constants)
     {
         return Ok(false);
@@ -45,8 +50,35 @@ pub(crate) fn replace(code: &Bound<'_, PyAny>, constants: &[(usize, Py<PyAny>)])
     stored
 }
 
+/// Has the functions that `code` makes from now on run `nested`, which takes the place of the
+/// nested code object at `index` of its constants.
+///
+/// The caller keeps what stood there alive: another thread may be between loading it and making
+/// its function.
+pub(crate) fn relink(
+    code: &Bound<'_, PyAny>,
+    index: usize,
+    nested: &Bound<'_, PyAny>,
+    layout: &Layout,
+) -> PyResult<()> {
+    let tuple = code
+        .getattr(pyo3::intern!(code.py(), "co_consts"))?
+        .cast_into::<PyTuple>()?;
+    // Finds out whether there is such an item.
+    tuple.get_item(index)?;
+    let slot = layout.tuple_items + index * size_of::<usize>();
+    // SAFETY: `tuple` is a live tuple with an item at `index`.
+    let old = unsafe { word(tuple.as_ptr(), slot) };
+    let nested = nested.clone().into_ptr() as usize;
+    // SAFETY: as above; the tuple owns the reference given up here.
+    unsafe { write_word(tuple.as_ptr(), slot, nested) };
+    // SAFETY: the tuple owned this reference, and no longer does.
+    unsafe { ffi::Py_DecRef(old as *mut ffi::PyObject) };
+    Ok(())
+}
+
 /// The reference count of a mortal object: 3.12+ keep it in the low 32 bits of the word.
-fn reference_count(object: &Bound<'_, PyTuple>) -> u32 {
+pub(crate) fn reference_count(object: &Bound<'_, PyAny>) -> u32 {
     let pointer = object.as_ptr().cast::<u32>();
     // SAFETY: `object` is alive, and every object of the GIL builds of 3.11 to 3.15 starts with
     // its reference count, little-endian.

@@ -2,7 +2,7 @@
 //!
 //! One [`Layout`] a minor version; no offset changed between the patch releases of a minor version.
 //! The numbers come from `offsetof` in the interpreters' own headers, and nothing may rely on
-//! them before the self-check in `eval_frame` has proved them in the running process.
+//! them before the self-check in `prove` has proved them in the running process.
 //! Thread-state offsets differ on Windows, where the thread ids are 32 bits wide.
 
 /// How the word that names a frame's code (and function) is to be read.
@@ -94,6 +94,10 @@ pub(crate) struct Layout {
     pub(crate) function: FunctionLayout,
     /// Generators, coroutines and asynchronous generators.
     pub(crate) generator: GeneratorLayout,
+    /// The first item of a tuple.
+    pub(crate) tuple_items: usize,
+    /// Whether a specialised call of a class enters `__init__` without asking the eval-frame hook.
+    pub(crate) init_enters_unhooked: bool,
 }
 
 const CODE_312: CodeLayout = CodeLayout {
@@ -166,6 +170,8 @@ const V311: Layout = Layout {
         state: 75,
         created: -2,
     },
+    tuple_items: 24,
+    init_enters_unhooked: false,
 };
 
 const V312: Layout = Layout {
@@ -174,6 +180,8 @@ const V312: Layout = Layout {
     thread: THREAD_312,
     function: FUNCTION,
     generator: GENERATOR_312,
+    tuple_items: 24,
+    init_enters_unhooked: false,
 };
 
 const V313: Layout = Layout {
@@ -189,6 +197,8 @@ const V313: Layout = Layout {
     thread: THREAD_312,
     function: FUNCTION,
     generator: GENERATOR_313,
+    tuple_items: 24,
+    init_enters_unhooked: true,
 };
 
 const V314: Layout = Layout {
@@ -207,6 +217,9 @@ const V314: Layout = Layout {
     thread: THREAD_312,
     function: FUNCTION,
     generator: GENERATOR_313,
+    // Tuples keep their hash since this version.
+    tuple_items: 32,
+    init_enters_unhooked: false,
 };
 
 const V315: Layout = Layout {

@@ -11,8 +11,9 @@ use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::eval_frame::{Choice, Decision, cancel, frame_words, install, int, word};
+use super::hook::{Choice, Decision, await_in, cancel};
 use super::layout::{Layout, of_minor};
+use super::swap::{frame_words, int, word};
 
 static PROVED: OnceLock<Result<&'static Layout, String>> = OnceLock::new();
 
@@ -21,7 +22,7 @@ static TRIAL_CODE: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
 static TRIAL_REPLACEMENT: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The layout of this interpreter, once it is proved.
-pub(super) fn prove(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {
+pub(crate) fn prove(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {
     PROVED.get_or_init(|| prove_now(py, minor)).clone()
 }
 
@@ -64,6 +65,7 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), Problem> {
     let function = get("f")?;
     let code = function.getattr("__code__")?;
     compare_code(&code, layout)?;
+    compare_constants(&code, layout)?;
     compare_holders(&function, &get("g")?, layout)?;
 
     let compile =
@@ -80,7 +82,7 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), Problem> {
         choose: choose_trial,
         replaced: |_, _| (),
     };
-    install(&globals, layout, decision).map_err(Problem)?;
+    await_in(&globals, layout, decision).map_err(Problem)?;
     let ran = builtins.call_method1("exec", (&original, &globals));
     cancel(py);
     ran?;
@@ -131,6 +133,19 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem>
         || frame_words(pointer, layout) != words
     {
         return Err("the sizes of a code object are not where they should be".into());
+    }
+    Ok(())
+}
+
+/// Compares the place of the items of a tuple.
+fn compare_constants(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem> {
+    let constants = code.getattr("co_consts")?;
+    let last = constants.len()? - 1;
+    let slot = layout.tuple_items + last * size_of::<usize>();
+    // SAFETY: `constants` is a live tuple with an item at `last`.
+    let item = unsafe { word(constants.as_ptr(), slot) };
+    if item != constants.get_item(last)?.as_ptr() as usize {
+        return Err("the items of a tuple are not where they should be".into());
     }
     Ok(())
 }

@@ -1,0 +1,121 @@
+//! Code that nothing was found to hold: the eval-frame hook looks for it by its file.
+//!
+//! Owns the list of breakpoints on lines of functions that no function object, frame or enclosing
+//! code holds: code in the hands of somebody who will execute it, or make a function of it. The
+//! hook asks about each code object once; what is met is bound, and the hook is gone when nothing
+//! is left to meet. Lines of module and class bodies are not looked for: they have run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use instrument::Wanted;
+use pyo3::prelude::*;
+
+use super::figures::FRAMES_PROMOTED;
+use super::find::Holders;
+use super::setting::Setting;
+use super::source::Module;
+use super::{TURN, count, files, follow_file, hook_as_needed};
+use crate::breakpoint::Breakpoint;
+use crate::ffi::{heap, hook};
+use crate::{hit, interpreter, link, registry};
+
+/// `CO_OPTIMIZED`: the flag of code that belongs to a function.
+const OPTIMIZED: u32 = 1;
+
+static UNMET: LazyLock<Mutex<HashMap<Arc<str>, usize>>> = LazyLock::new(Mutex::default);
+
+fn unmet() -> MutexGuard<'static, HashMap<Arc<str>, usize>> {
+    UNMET.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks for nothing of `file` any more.
+pub(super) fn expect_nothing(file: &str) {
+    unmet().remove(file);
+}
+
+/// Looks for those of `lines` that belong to functions, and tells the others that they have run.
+pub(super) fn expect(
+    py: Python<'_>,
+    setting: &Setting,
+    file: &Arc<str>,
+    module: &Module,
+    lines: Vec<(Arc<Breakpoint>, u32)>,
+) -> PyResult<()> {
+    for (breakpoint, line) in lines {
+        if setting.layout.is_some() && in_function(py, module, line)? {
+            *unmet().entry(Arc::clone(file)).or_default() += 1;
+            breakpoint.refuse(&format!(
+                "no function that is loaded holds line {line}: it is looked for at frame entry"
+            ));
+        } else {
+            breakpoint.refuse(&format!(
+                "the code at line {line} has run, and no function that is loaded holds it"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn in_function(py: Python<'_>, module: &Module, line: u32) -> PyResult<bool> {
+    let Ok(interpreter) = interpreter::current(py) else {
+        return Ok(false);
+    };
+    let lines = Wanted::Lines(&[line]);
+    let Ok(made) = instrument::instrument(interpreter.version, &module.marshalled, lines) else {
+        return Ok(false);
+    };
+    for site in &made.sites {
+        let code = link::descend(module.code.bind(py), &site.path)?;
+        if code.getattr("co_flags")?.extract::<u32>()? & OPTIMIZED != 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Has the hook ask about code that enters a frame, while something is left to meet.
+pub(super) fn look_out(py: Python<'_>, setting: &Setting) -> Result<(), String> {
+    let meet = (!unmet().is_empty()).then_some(meet as hook::Meet);
+    hook::meet_code(py, setting.minor, meet)
+}
+
+/// Takes up a function whose frame is being entered; the variant that the frame is to run.
+fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+    let py = code.py();
+    let name = code.getattr(pyo3::intern!(py, "co_filename")).ok()?;
+    let file = registry::file_name(name.extract().ok()?);
+    if !unmet().contains_key(&file) {
+        return None;
+    }
+    // Code that runs while other code is being changed is asked about again afterwards.
+    let _turn = TURN.try_lock().ok()?;
+    let _pause = heap::pause_collector(py);
+    match bind_met(&file, code, function) {
+        Ok(variant) => variant,
+        Err(error) => {
+            hit::tell_once(&format!("{file} runs without some breakpoints: {error}"));
+            None
+        }
+    }
+}
+
+fn bind_met(
+    file: &Arc<str>,
+    code: &Bound<'_, PyAny>,
+    function: &Bound<'_, PyAny>,
+) -> PyResult<Option<Py<PyAny>>> {
+    let py = code.py();
+    let setting = Setting::new(py).map_err(super::unavailable)?;
+    let holders = Holders {
+        functions: vec![function.clone()],
+        frames: Vec::new(),
+    };
+    follow_file(py, &setting, file, holders)?;
+    hook_as_needed(py, &setting)?;
+    let variant = files(|files| files.get(file)?.current_of(py, code));
+    if variant.is_some() {
+        count(&FRAMES_PROMOTED);
+    }
+    Ok(variant)
+}

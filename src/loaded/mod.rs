@@ -1,0 +1,189 @@
+//! Code that is loaded already: brings it in line with the breakpoints, and the original back.
+//!
+//! [`find`] searches the process for what holds code of the wanted files, [`file`] decides for each
+//! code object which variant is to run and puts it in place, as [`setting`] allows; [`source`] knows
+//! what the file said, [`tree`] what code objects hold, and [`meet`] has the eval-frame hook look for
+//! code that nothing was found to hold. Owns the state of every such file.
+//! All of it happens with the GIL held, the collector paused and without running bytecode, so that
+//! the program sees either the code before or the code after.
+
+pub(crate) mod figures;
+mod file;
+mod find;
+mod meet;
+mod setting;
+mod source;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+
+use self::file::{Demand, FileState, LoadedFile};
+use self::find::Holders;
+pub(crate) use self::setting::eval_frame_refusal;
+use self::setting::{Setting, unavailable};
+pub(crate) use self::source::remember_source;
+use crate::breakpoint::{Breakpoint, Tier};
+use crate::ffi::{heap, hook};
+use crate::registry::{self, WantedFile};
+use crate::variant::SnappedLine;
+
+static FILES: LazyLock<Mutex<HashMap<Arc<str>, FileState>>> = LazyLock::new(Mutex::default);
+/// Held while code is found and changed.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn files<T>(read: impl FnOnce(&mut HashMap<Arc<str>, FileState>) -> T) -> T {
+    read(&mut FILES.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Brings the loaded code of one file in line with the breakpoints that exist now.
+#[pyfunction]
+pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
+    follow(py, &HashSet::from([Arc::from(file)]))
+}
+
+/// Gives all code its original back that no breakpoint wants any more.
+#[pyfunction]
+pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {
+    follow(py, &touched())
+}
+
+/// Chooses whether functions come to hold the variants (`True`, as at the start), or keep their
+/// original code for ever and run the variant at each entry.
+#[pyfunction]
+pub(crate) fn set_promotion(py: Python<'_>, on: bool) -> PyResult<()> {
+    if setting::promote(on) {
+        follow(py, &touched())?;
+    }
+    Ok(())
+}
+
+fn touched() -> HashSet<Arc<str>> {
+    let mut touched: HashSet<Arc<str>> = files(|files| files.keys().cloned().collect());
+    touched.extend(source::instrumented_files());
+    touched
+}
+
+fn follow(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let _turn = TURN
+        .lock_py_attached(py)
+        .unwrap_or_else(PoisonError::into_inner);
+    let setting = match Setting::new(py) {
+        Ok(setting) => setting,
+        Err(reason) => {
+            refuse(wanted, &reason);
+            return Ok(());
+        }
+    };
+    let _pause = heap::pause_collector(py);
+    let mut holders = find::find(py, wanted)?;
+    for file in wanted {
+        let holders = holders.remove(file).unwrap_or_default();
+        follow_file(py, &setting, file, holders)?;
+    }
+    hook_as_needed(py, &setting)
+}
+
+/// Installs the eval-frame hook when something can only be reached by it, and else takes it away.
+fn hook_as_needed(py: Python<'_>, setting: &Setting) -> PyResult<()> {
+    let swapping = files(|files| files.values().any(|state| !state.swapped.is_empty()));
+    hook::swap_variants(py, setting.minor, swapping).map_err(unavailable)?;
+    meet::look_out(py, setting).map_err(unavailable)
+}
+
+fn refuse(files: &HashSet<Arc<str>>, reason: &str) {
+    for wanted in files.iter().filter_map(|file| registry::wanted(file)) {
+        wanted.refuse(reason);
+    }
+}
+
+fn follow_file(
+    py: Python<'_>,
+    setting: &Setting,
+    name: &Arc<str>,
+    holders: Holders<'_>,
+) -> PyResult<()> {
+    let wanted = registry::wanted(name);
+    let state = files(|files| files.remove(name)).unwrap_or_default();
+    let mut file = LoadedFile {
+        py,
+        setting,
+        holders,
+        state,
+        module: source::module(py, name)?,
+    };
+    meet::expect_nothing(name);
+    let result = match &wanted {
+        None => file.give_back(),
+        Some(wanted) => follow_wanted(&mut file, wanted),
+    };
+    let state = file.state;
+    // Variants that something still holds outlive their breakpoints: a running frame, and the
+    // functions that it makes.
+    if !state.is_empty() {
+        files(|files| files.insert(Arc::clone(name), state));
+    }
+    if wanted.is_none() {
+        source::forget(name);
+    }
+    result
+}
+
+fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult<()> {
+    let unknown = file.holders.is_empty() && file.state.is_empty();
+    if unknown && !find::is_module(file.py, &wanted.file)? {
+        return Ok(());
+    }
+    let module = match &file.module {
+        Ok(module) => module.clone(),
+        Err(reason) => {
+            wanted.refuse(reason);
+            return Ok(());
+        }
+    };
+    let snapped = wanted.lines().into_iter().map(|requested| SnappedLine {
+        requested,
+        actual: module.map.snap(requested).map_err(|why| why.to_string()),
+    });
+    let demand = Demand {
+        wanted,
+        snapped: snapped.collect(),
+    };
+    if let Err(reason) = file.follow(&demand)? {
+        wanted.refuse(&reason);
+        return Ok(());
+    }
+    let placed = file.placed()?;
+    let mut unmet = Vec::new();
+    for (breakpoint, line) in wanted.breakpoints.iter().zip(&demand.snapped) {
+        if let Some(line) = report(breakpoint, line, &placed) {
+            unmet.push((Arc::clone(breakpoint), line));
+        }
+    }
+    meet::expect(file.py, file.setting, &wanted.file, &module, unmet)
+}
+
+/// Tells a breakpoint where it is now, or why it is nowhere; its line when no code holds it.
+fn report(breakpoint: &Breakpoint, line: &SnappedLine, placed: &HashMap<u32, Tier>) -> Option<u32> {
+    match &line.actual {
+        Ok(line) => {
+            let Some(tier) = placed.get(line) else {
+                return breakpoint.whereabouts().tier.is_none().then_some(*line);
+            };
+            breakpoint.place(*line, *tier);
+        }
+        Err(reason) => breakpoint.refuse(reason),
+    }
+    None
+}

@@ -1,0 +1,60 @@
+//! Code objects inside code objects, and which probes one of them holds.
+
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::probe::Probe;
+
+/// The lines of a code object that hold probes and the breakpoints on each, sorted: code objects
+/// with the same original and the same key are interchangeable.
+pub(super) type Key = Vec<(u32, Vec<u64>)>;
+
+/// The constants of a code object.
+pub(super) fn constants<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+    Ok(code
+        .getattr(pyo3::intern!(code.py(), "co_consts"))?
+        .cast_into::<PyTuple>()?)
+}
+
+/// The code objects among the constants of a code object, with their indices.
+pub(super) fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Vec<(usize, Bound<'py, PyAny>)>> {
+    let kind = code.get_type();
+    let constants = constants(code)?.into_iter().enumerate();
+    Ok(constants
+        .filter(|(_, constant)| constant.get_type().is(&kind))
+        .collect())
+}
+
+/// The first probe that this very code object holds.
+pub(super) fn own_probe<'py>(code: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Probe>>> {
+    let mut constants = constants(code)?.into_iter();
+    Ok(constants.find_map(|constant| constant.cast_into::<Probe>().ok()))
+}
+
+/// The key of a code object.
+pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
+    let mut key = Key::new();
+    for constant in constants(code)? {
+        if let Ok(probe) = constant.cast::<Probe>() {
+            let probe = probe.get();
+            let ids = probe.breakpoints.iter().map(|breakpoint| breakpoint.id);
+            key.push((probe.line, ids.collect()));
+        }
+    }
+    key.sort_unstable();
+    key.dedup();
+    Ok(key)
+}
+
+/// What `marshal` writes for a code object.
+pub(super) fn dumps(code: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    code.py()
+        .import("marshal")?
+        .call_method1("dumps", (code,))?
+        .extract()
+}
+
+/// The address of an object, which identifies it while it is held.
+pub(super) fn address(object: &Bound<'_, PyAny>) -> usize {
+    object.as_ptr() as usize
+}
