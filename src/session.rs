@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{bind, events, ffi, hit, interpreter, main_script, registry, run, store};
+use crate::{bind, events, ffi, hit, interpreter, main_script, registry, run, scoped, store};
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
@@ -316,5 +316,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
+    scoped::register(module)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The only unsafe code of the project: interpreter internals behind safe functions.
 //!
 //! Owns the private struct layouts of `CPython` 3.11 to 3.15 ([`layout`]), the PEP 523 eval-frame
-//! hook ([`eval_frame`]), the replacement of constants in a code object that nobody runs yet
+//! hook ([`eval_frame`]), the trace functions of threads ([`tracing`]), the replacement of constants in a code object that nobody runs yet
 //! ([`consts`]) and the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]) and what runs after the interpreter ([`exit`]) are here for the
 //! same reason.
@@ -15,3 +15,4 @@ pub(crate) mod layout;
 pub mod map;
 mod prove;
 pub(crate) mod symbols;
+pub(crate) mod tracing;
