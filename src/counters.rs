@@ -9,13 +9,14 @@ use crate::ffi::hook;
 use crate::loaded::figures as loaded;
 
 /// Every figure with its name.
-fn all() -> [(&'static str, &'static AtomicU64); 6] {
+fn all() -> [(&'static str, &'static AtomicU64); 7] {
     [
         ("frames_inspected", &hook::INSPECTED),
         ("frames_swapped", &hook::SWAPPED),
         ("frames_promoted", &loaded::FRAMES_PROMOTED),
         ("functions_bound", &loaded::FUNCTIONS_BOUND),
         ("constants_relinked", &loaded::CONSTANTS_RELINKED),
+        ("frames_watched", &loaded::FRAMES_WATCHED),
         ("variants_made", &loaded::VARIANTS_MADE),
     ]
 }

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
+use crate::scoped::Backend;
 use crate::store::{self, Source};
 use crate::variant::{self, Placement, Variant};
 use crate::{hit, interpreter, link, loaded};
@@ -65,6 +66,11 @@ impl GetCode {
         if loader.get_type().is(&self.loader_type)
             && let Some((path, wanted)) = wanted_by(loader, fullname)
         {
+            if loaded::backend() != Backend::EvalFrame {
+                let code = self.original.bind(py).call1((loader, fullname))?;
+                told(&wanted, loaded::watch_module(&code, &wanted).map(Ok));
+                return Ok(code);
+            }
             let source = Source::read(py, &path, &wanted);
             if let Some(code) = source
                 .as_ref()
@@ -148,7 +154,9 @@ pub(crate) fn exec<'py>(
 pub(crate) fn variant_of<'py>(code: &Bound<'py, PyAny>, tier: Tier) -> Option<Bound<'py, PyAny>> {
     let path: String = code.getattr("co_filename").ok()?.extract().ok()?;
     let wanted = registry::wanted(&path)?;
-    if link::carries_probe(code).unwrap_or(true) {
+    if link::carries_probe(code).unwrap_or(true)
+        || told(&wanted, loaded::watch_module(code, &wanted).map(Ok)).unwrap_or(true)
+    {
         return None;
     }
     instrumented(code, &wanted, tier, None)

@@ -30,7 +30,10 @@ pub(crate) fn load<'py>(
     for group in placement.sites.chunk_by(|a, b| a.path == b.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
-            .map(|site| targets.probe(py, site, tier))
+            .map(|site| {
+                let probe = targets.probe(py, site, tier)?;
+                Ok((site.constant as usize, probe.into_any()))
+            })
             .collect::<PyResult<_>>()?;
         let code = descend(&module, &group[0].path)?;
         if !ffi::consts::replace(&code, &probes)? {
@@ -77,7 +80,8 @@ pub(crate) fn load_parts<'py>(
             constants.push((index, constant.unbind()));
         }
         for site in sites {
-            constants.push(targets.probe(py, site, tier)?);
+            let probe = targets.probe(py, site, tier)?;
+            constants.push((site.constant as usize, probe.into_any()));
         }
         let part = if ffi::consts::replace(&part, &constants)? {
             Ok(part)
@@ -166,7 +170,8 @@ impl<'a> Targets<'a> {
         key
     }
 
-    fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<(usize, Py<PyAny>)> {
+    /// The probe of one site.
+    pub(crate) fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<Py<Probe>> {
         self.placed.insert(site.line, true);
         let probe = Probe {
             breakpoints: self.breakpoints_at(site.line).into_boxed_slice(),
@@ -175,7 +180,7 @@ impl<'a> Targets<'a> {
             tier,
             path: Arc::clone(&site.path),
         };
-        Ok((site.constant as usize, Py::new(py, probe)?.into_any()))
+        Py::new(py, probe)
     }
 
     /// Tells every breakpoint of the file where it is now.

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, store};
+use crate::{
+    counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, scoped, store,
+};
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
@@ -306,6 +308,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(loaded::bind, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::restore, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_promotion, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::set_backend, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::backend_name, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::eval_frame_refusal, module)?)?;
     module.add_function(wrap_pyfunction!(counters::counters, module)?)?;
     module.add_function(wrap_pyfunction!(counters::reset_counters, module)?)?;
@@ -322,5 +326,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
+    scoped::register(module)?;
     Ok(())
 }

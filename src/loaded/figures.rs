@@ -10,3 +10,5 @@ pub(crate) static CONSTANTS_RELINKED: AtomicU64 = AtomicU64::new(0);
 pub(crate) static VARIANTS_MADE: AtomicU64 = AtomicU64::new(0);
 /// Functions that were bound when one of their frames was met.
 pub(crate) static FRAMES_PROMOTED: AtomicU64 = AtomicU64::new(0);
+/// Frames that were running or suspended when they were given lines to watch.
+pub(crate) static FRAMES_WATCHED: AtomicU64 = AtomicU64::new(0);

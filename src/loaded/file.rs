@@ -18,41 +18,43 @@ use super::count;
 use super::figures::{CONSTANTS_RELINKED, FUNCTIONS_BOUND, VARIANTS_MADE};
 use super::find::Holders;
 use super::setting::{Setting, unavailable};
-use super::source::{self, Module};
-use super::tree::{Key, address, constants, dumps, key, nested, own_probe};
-use crate::breakpoint::Tier;
+use super::source::Module;
+use super::tree::{Key, address, constants, nested};
 use crate::ffi::{self, extra};
 use crate::interpreter;
 use crate::link::{self, Targets};
 use crate::registry::WantedFile;
+use crate::scoped::Backend;
 use crate::variant::{self, Placement, SnappedLine};
 
 /// A code object with probes, and what it stands in for.
-struct Variant {
-    code: Py<PyAny>,
-    original: Py<PyAny>,
-    key: Key,
+pub(super) struct Variant {
+    pub(super) code: Py<PyAny>,
+    pub(super) original: Py<PyAny>,
+    pub(super) key: Key,
 }
 
 /// An original that is in no other known original.
-struct Root {
-    code: Py<PyAny>,
-    marshalled: Arc<[u8]>,
-    breakable: Arc<[u32]>,
+pub(super) struct Root {
+    pub(super) code: Py<PyAny>,
+    pub(super) marshalled: Arc<[u8]>,
+    pub(super) breakable: Arc<[u32]>,
     /// The source that it was compared with.
-    digest: Option<[u8; 32]>,
+    pub(super) digest: Option<[u8; 32]>,
 }
 
 /// What is remembered about a file between two changes of its breakpoints.
 #[derive(Default)]
 pub(super) struct FileState {
     /// Every variant that may still be somewhere, by its address.
-    variants: HashMap<usize, Variant>,
+    pub(super) variants: HashMap<usize, Variant>,
     /// The variant to run, by the address of its original.
     pub(super) current: HashMap<usize, usize>,
-    roots: HashMap<usize, Root>,
+    pub(super) roots: HashMap<usize, Root>,
     /// Originals whose extra slot names a variant.
     pub(super) swapped: HashMap<usize, Py<PyAny>>,
+    /// Code whose lines are watched, by its address, with the watched lines.
+    pub(super) watched: HashMap<usize, (Py<PyAny>, Key)>,
 }
 
 impl FileState {
@@ -67,9 +69,15 @@ impl FileState {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.variants.is_empty() && self.roots.is_empty() && self.swapped.is_empty()
+        self.variants.is_empty()
+            && self.roots.is_empty()
+            && self.swapped.is_empty()
+            && self.watched.is_empty()
     }
 }
+
+/// The marshal bytes of an instrumented root, and where its probes are.
+type Instrumented = (Vec<u8>, Placement);
 
 /// What the breakpoints of a file ask of its loaded code.
 pub(super) struct Demand<'a> {
@@ -96,6 +104,8 @@ impl<'py> LoadedFile<'_, 'py> {
         self.relink(&roots)?;
         self.bind_functions()?;
         self.mark_swapped()?;
+        let watched = std::mem::take(&mut self.state.watched);
+        self.unwatch(watched)?;
         self.state.roots.clear();
         self.forget_unused();
         Ok(())
@@ -115,6 +125,7 @@ impl<'py> LoadedFile<'_, 'py> {
             }
         }
         self.state.current.clear();
+        let watched_before = std::mem::take(&mut self.state.watched);
         let mut result = Ok(());
         for root in &roots {
             result = result.and(self.demand_of_root(root, demand)?);
@@ -122,128 +133,72 @@ impl<'py> LoadedFile<'_, 'py> {
         self.relink(&roots)?;
         self.bind_functions()?;
         self.mark_swapped()?;
+        if self.setting.backend == Backend::EvalFrame {
+            result = result.and(self.watch_frames(&watched_before)?);
+        }
+        self.unwatch(watched_before)?;
         self.forget_unused();
         Ok(result)
     }
 
-    /// The originals that hold all other known ones; a reason when code has no known original.
-    fn roots(&mut self) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
-        let mut originals = Vec::new();
-        for code in self.held_codes()? {
-            match self.original_of(&code)? {
-                Ok(original) => originals.push(original),
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        let mut inner = HashSet::new();
-        let mut seen = HashSet::new();
-        originals.retain(|code| seen.insert(address(code)));
-        for original in &originals {
-            self.visit(original, &mut |_, code, path| {
-                if !path.is_empty() {
-                    inner.insert(address(code));
-                }
-                Ok(())
-            })?;
-        }
-        originals.retain(|code| !inner.contains(&address(code)));
-        Ok(Ok(originals))
-    }
-
-    fn held_codes(&self) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let mut codes = Vec::new();
-        for function in &self.holders.functions {
-            codes.push(function.getattr(pyo3::intern!(self.py, "__code__"))?);
-        }
-        codes.extend(self.holders.frames.iter().map(|live| live.code.clone()));
-        let known = self.state.roots.values();
-        codes.extend(known.map(|root| root.code.bind(self.py).clone()));
-        Ok(codes)
-    }
-
-    /// What a code object stands in for: itself, unless it holds probes.
-    pub(super) fn original_of(
-        &mut self,
-        code: &Bound<'py, PyAny>,
-    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
-        if let Some(variant) = self.state.variants.get(&address(code)) {
-            return Ok(Ok(variant.original.bind(self.py).clone()));
-        }
-        match own_probe(code)? {
-            None => Ok(Ok(code.clone())),
-            Some(probe) => self.adopt(code, &probe.get().path),
-        }
-    }
-
-    /// Finds the original of code that was born with probes, in the module compiled anew. The
-    /// code inside it becomes that which the program has.
-    fn adopt(
-        &mut self,
-        code: &Bound<'py, PyAny>,
-        path: &[u32],
-    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
-        let module = match &self.module {
-            Ok(module) => module.code.bind(self.py).clone(),
-            Err(reason) => return Ok(Err(reason.clone())),
-        };
-        let original = link::descend(&module, path)?;
-        let mut inner = Vec::new();
-        for (index, nested) in nested(code)? {
-            match self.original_of(&nested)? {
-                Ok(nested) => inner.push((index, nested.unbind())),
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        // Where the constants are shared, functions made later run code of their own: as good,
-        // but not the same.
-        ffi::consts::replace(&original, &inner)?;
-        self.remember(code, &original)?;
-        Ok(Ok(original))
-    }
-
-    fn remember(&mut self, code: &Bound<'py, PyAny>, original: &Bound<'py, PyAny>) -> PyResult<()> {
-        let variant = Variant {
-            code: code.clone().unbind(),
-            original: original.clone().unbind(),
-            key: key(code)?,
-        };
-        self.state.variants.insert(address(code), variant);
-        Ok(())
-    }
-
-    /// Visits an original and the originals inside it, with the path to each.
-    pub(super) fn visit(
-        &mut self,
-        root: &Bound<'py, PyAny>,
-        visit: &mut Visit<'_, Self, Bound<'py, PyAny>>,
-    ) -> PyResult<()> {
-        self.visit_from(root, &mut Vec::new(), visit)
-    }
-
-    fn visit_from(
-        &mut self,
-        code: &Bound<'py, PyAny>,
-        path: &mut Vec<u32>,
-        visit: &mut Visit<'_, Self, Bound<'py, PyAny>>,
-    ) -> PyResult<()> {
-        visit(self, code, path)?;
-        for (index, inner) in nested(code)? {
-            // Code without a known original is left as it is.
-            if let Ok(inner) = self.original_of(&inner)? {
-                path.push(u32::try_from(index).unwrap_or(u32::MAX));
-                self.visit_from(&inner, path, visit)?;
-                path.pop();
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes or finds the variants that `demand` asks of one root.
+    /// Makes or finds the variants that `demand` asks of one root, or has the lines watched where
+    /// no code is to be changed.
     fn demand_of_root(
         &mut self,
         root: &Bound<'py, PyAny>,
         demand: &Demand<'_>,
     ) -> PyResult<Result<(), String>> {
+        let (code, placement) = match self.ask(root, demand)? {
+            Ok(Some(made)) => made,
+            Ok(None) => return Ok(Ok(())),
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut targets = Targets::new(demand.wanted, &placement);
+        let mut missing = HashMap::new();
+        for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
+            let path = &sites[0].path;
+            let original = match self.original_at(root, path)? {
+                Ok(original) => original,
+                Err(reason) => return Ok(Err(reason)),
+            };
+            let wanted = targets.key(sites);
+            if self.setting.backend != Backend::EvalFrame {
+                let watched = self.watch_all(&original, sites, &mut targets, wanted)?;
+                if watched.is_err() {
+                    return Ok(watched);
+                }
+            } else if let Some(variant) = self.variant_with(&original, &wanted) {
+                self.state.current.insert(address(&original), variant);
+            } else {
+                missing.insert(Arc::clone(path), original);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Ok(()));
+        }
+        let tier = self.setting.tier();
+        let parts = link::load_parts(self.py, &code, &placement, &mut targets, tier, &missing)?;
+        for (path, part) in parts {
+            let original = &missing[&path];
+            match part {
+                Ok(code) => {
+                    count(&VARIANTS_MADE);
+                    self.remember(&code, original)?;
+                    let of = address(original);
+                    self.state.current.insert(of, address(&code));
+                }
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Instruments a root; nothing when `demand` asks nothing of it.
+    fn ask(
+        &mut self,
+        root: &Bound<'py, PyAny>,
+        demand: &Demand<'_>,
+    ) -> PyResult<Result<Option<Instrumented>, String>> {
         let version = match interpreter::current(self.py) {
             Ok(interpreter) => interpreter.version,
             Err(reason) => return Ok(Err(reason.to_owned())),
@@ -259,77 +214,23 @@ impl<'py> LoadedFile<'_, 'py> {
             .filter_map(|line| line.actual.clone().ok())
             .filter(|line| breakable.binary_search(line).is_ok())
             .collect();
-        let every_line = demand.wanted.every_line;
-        if lines.is_empty() && !every_line {
-            return Ok(Ok(()));
-        }
-        let probes = if every_line {
+        let probes = if demand.wanted.every_line {
             Wanted::EveryLine
+        } else if lines.is_empty() {
+            return Ok(Ok(None));
         } else {
             Wanted::Lines(&lines)
         };
-        let made = match variant::make(version, &marshalled, probes) {
-            Ok(made) => made,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let placement = Placement {
-            lines: demand.snapped.clone(),
-            ..made.placement
-        };
-        let mut targets = Targets::new(demand.wanted, &placement);
-        let mut missing = HashMap::new();
-        for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
-            let path = &sites[0].path;
-            let original = match self.original_at(root, path)? {
-                Ok(original) => original,
-                Err(reason) => return Ok(Err(reason)),
-            };
-            let wanted = targets.key(sites);
-            if let Some(variant) = self.variant_with(&original, &wanted) {
-                self.state.current.insert(address(&original), variant);
-            } else {
-                missing.insert(Arc::clone(path), original);
+        Ok(match variant::make(version, &marshalled, probes) {
+            Ok(made) => {
+                let placement = Placement {
+                    lines: demand.snapped.clone(),
+                    ..made.placement
+                };
+                Ok(Some((made.code, placement)))
             }
-        }
-        if !missing.is_empty() {
-            let tier = self.setting.tier();
-            let parts = link::load_parts(
-                self.py,
-                &made.code,
-                &placement,
-                &mut targets,
-                tier,
-                &missing,
-            )?;
-            for (path, part) in parts {
-                let original = &missing[&path];
-                match part {
-                    Ok(code) => {
-                        count(&VARIANTS_MADE);
-                        self.remember(&code, original)?;
-                        self.state.current.insert(address(original), address(&code));
-                    }
-                    Err(reason) => return Ok(Err(reason)),
-                }
-            }
-        }
-        Ok(Ok(()))
-    }
-
-    fn original_at(
-        &mut self,
-        root: &Bound<'py, PyAny>,
-        path: &[u32],
-    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
-        let mut code = root.clone();
-        for index in path {
-            let inner = constants(&code)?.get_item(*index as usize)?;
-            match self.original_of(&inner)? {
-                Ok(inner) => code = inner,
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-        Ok(Ok(code))
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     fn variant_with(&self, original: &Bound<'_, PyAny>, wanted: &Key) -> Option<usize> {
@@ -338,55 +239,6 @@ impl<'py> LoadedFile<'_, 'py> {
         known
             .find(fits)
             .map(|variant| variant.code.as_ptr() as usize)
-    }
-
-    /// The marshalled form of a root and the lines that it can hold, once it is known to be what
-    /// its source says.
-    fn pristine(&mut self, root: &Bound<'py, PyAny>) -> PyResult<Result<Pristine, String>> {
-        let digest = self.module.as_ref().ok().map(|module| module.digest);
-        if let Some(known) = self.state.roots.get(&address(root))
-            && known.digest == digest
-        {
-            return Ok(Ok((known.marshalled.clone(), known.breakable.clone())));
-        }
-        let mut undo = Vec::new();
-        self.visit(root, &mut |file, code, _| {
-            for (index, inner) in nested(code)? {
-                if let Ok(original) = file.original_of(&inner)?
-                    && !original.is(&inner)
-                {
-                    undo.push((code.clone(), index, original));
-                }
-            }
-            Ok(())
-        })?;
-        for (code, index, original) in undo {
-            self.setting.relink(&code, index, &original)?;
-        }
-        if let Ok(module) = &self.module
-            && !holds(module.code.bind(self.py), root)?
-        {
-            return Ok(Err(source::CHANGED.to_owned()));
-        }
-        let marshalled: Arc<[u8]> = dumps(root)?.into();
-        let version = match interpreter::current(self.py) {
-            Ok(interpreter) => interpreter.version,
-            Err(reason) => return Ok(Err(reason.to_owned())),
-        };
-        let mut breakable = match instrument::line_map(version, &marshalled) {
-            Ok(map) => map.breakable(),
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        breakable.sort_unstable();
-        let breakable: Arc<[u32]> = breakable.into();
-        let known = Root {
-            code: root.clone().unbind(),
-            marshalled: marshalled.clone(),
-            breakable: breakable.clone(),
-            digest,
-        };
-        self.state.roots.insert(address(root), known);
-        Ok(Ok((marshalled, breakable)))
     }
 
     /// Has all code of `roots`, and all variants of it, make functions of the code that
@@ -436,20 +288,6 @@ impl<'py> LoadedFile<'_, 'py> {
         Some(variant.into_bound(self.py))
     }
 
-    /// The lines that hold probes now, and how the probes got there.
-    pub(super) fn placed(&self) -> PyResult<HashMap<u32, Tier>> {
-        let mut placed = HashMap::new();
-        for variant in self.state.current.values() {
-            let Some(variant) = self.state.variants.get(variant) else {
-                continue;
-            };
-            let probe = own_probe(variant.code.bind(self.py))?;
-            let tier = probe.map_or(self.setting.tier(), |probe| probe.get().tier);
-            placed.extend(variant.key.iter().map(|(line, _)| (*line, tier)));
-        }
-        Ok(placed)
-    }
-
     fn bind_functions(&mut self) -> PyResult<()> {
         for function in std::mem::take(&mut self.holders.functions) {
             let code = function.getattr(pyo3::intern!(self.py, "__code__"))?;
@@ -495,26 +333,4 @@ impl<'py> LoadedFile<'_, 'py> {
             current.contains(address) || ffi::consts::reference_count(variant.code.bind(py)) > 1
         });
     }
-}
-
-type Pristine = (Arc<[u8]>, Arc<[u32]>);
-type Visit<'a, F, C> = dyn FnMut(&mut F, &C, &[u32]) -> PyResult<()> + 'a;
-
-/// Whether the code of a module holds this code, or code equal to it.
-fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
-    if module.is(code) {
-        return Ok(true);
-    }
-    let same_place = module
-        .getattr("co_firstlineno")?
-        .eq(code.getattr("co_firstlineno")?)?;
-    if same_place && module.eq(code)? {
-        return Ok(true);
-    }
-    for (_, inner) in nested(module)? {
-        if holds(&inner, code)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

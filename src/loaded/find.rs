@@ -10,12 +10,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyModule, PyType};
 
 use crate::ffi::heap;
 use crate::registry;
 
-/// A frame that is running or suspended, and the code object that it runs.
+/// More objects than an interpreter hides by itself while it starts (3.12 does), and fewer than any
+/// program has that calls `gc.freeze`.
+const FROZEN_AT_START: usize = 1000;
+
+/// A frame that is running, or a generator that is suspended, and the code object that it runs.
 pub(super) struct Live<'py> {
     pub(super) frame: Bound<'py, PyAny>,
     pub(super) code: Bound<'py, PyAny>,
@@ -26,11 +30,13 @@ pub(super) struct Live<'py> {
 pub(super) struct Holders<'py> {
     pub(super) functions: Vec<Bound<'py, PyAny>>,
     pub(super) frames: Vec<Live<'py>>,
+    /// Code that is about to be executed.
+    pub(super) codes: Vec<Bound<'py, PyAny>>,
 }
 
 impl Holders<'_> {
     pub(super) fn is_empty(&self) -> bool {
-        self.functions.is_empty() && self.frames.is_empty()
+        self.functions.is_empty() && self.frames.is_empty() && self.codes.is_empty()
     }
 }
 
@@ -54,7 +60,7 @@ pub(super) fn find<'py>(
         .import("gc")?
         .call_method0("get_freeze_count")?
         .extract::<usize>()?
-        > 0
+        > FROZEN_AT_START
     {
         search.look_from_modules(py, &types)?;
     }
@@ -165,10 +171,13 @@ impl<'py> Search<'_, 'py> {
         ];
         for (code, frame) in names {
             if let Ok(code) = object.getattr(code) {
-                if self.file_of(&code)?.is_some() {
+                if let Some(file) = self.file_of(&code)? {
                     let frame = object.getattr(frame)?;
-                    if !frame.is_none() {
-                        self.see_frame(&frame)?;
+                    if !frame.is_none() && self.frames_seen.insert(frame.as_ptr() as usize) {
+                        let code = frame.getattr(pyo3::intern!(py, "f_code"))?;
+                        let frame = object.clone();
+                        let holders = self.found.entry(file).or_default();
+                        holders.frames.push(Live { frame, code });
                     }
                 }
                 break;
@@ -224,6 +233,11 @@ impl<'py> Search<'_, 'py> {
         let found: HashSet<usize> = functions.map(|f| f.as_ptr() as usize).collect();
         let mut waiting = vec![py.import("sys")?.getattr("modules")?];
         while let Some(object) = waiting.pop() {
+            // What a module's own memory refers to may be no object in use: only its names count.
+            let object = match object.cast::<PyModule>() {
+                Ok(module) => module.dict().into_any(),
+                Err(_) => object,
+            };
             for referent in get_referents.call1((&object,))?.cast_into::<PyList>()? {
                 let address = referent.as_ptr() as usize;
                 if !known.insert(address) {

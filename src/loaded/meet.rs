@@ -109,7 +109,7 @@ fn bind_met(
     let setting = Setting::new(py).map_err(super::unavailable)?;
     let holders = Holders {
         functions: vec![function.clone()],
-        frames: Vec::new(),
+        ..Holders::default()
     };
     follow_file(py, &setting, file, holders)?;
     hook_as_needed(py, &setting)?;

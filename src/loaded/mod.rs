@@ -11,9 +11,11 @@ pub(crate) mod figures;
 mod file;
 mod find;
 mod meet;
+mod originals;
 mod setting;
 mod source;
 mod tree;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,12 +26,13 @@ use pyo3::sync::MutexExt;
 
 use self::file::{Demand, FileState, LoadedFile};
 use self::find::Holders;
-pub(crate) use self::setting::eval_frame_refusal;
 use self::setting::{Setting, unavailable};
+pub(crate) use self::setting::{backend, eval_frame_refusal};
 pub(crate) use self::source::remember_source;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
 use crate::registry::{self, WantedFile};
+use crate::scoped::Backend;
 use crate::variant::SnappedLine;
 
 static FILES: LazyLock<Mutex<HashMap<Arc<str>, FileState>>> = LazyLock::new(Mutex::default);
@@ -64,6 +67,52 @@ pub(crate) fn set_promotion(py: Python<'_>, on: bool) -> PyResult<()> {
         follow(py, &touched())?;
     }
     Ok(())
+}
+
+/// Chooses how breakpoints reach code from now on; those that exist are reached anew.
+#[pyfunction]
+pub(crate) fn set_backend(py: Python<'_>, name: &str) -> PyResult<()> {
+    if setting::choose(Backend::from_name(name)?) {
+        let mut wanted = touched();
+        wanted.extend(
+            registry::all()
+                .iter()
+                .map(|point| Arc::clone(&point.request.file)),
+        );
+        follow(py, &wanted)?;
+    }
+    Ok(())
+}
+
+/// How breakpoints reach code.
+#[pyfunction]
+#[pyo3(name = "backend")]
+pub(crate) fn backend_name() -> &'static str {
+    setting::backend().as_str()
+}
+
+/// Watches the code of a module that is about to run, where the backend changes no code; false
+/// where it does.
+pub(crate) fn watch_module(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<bool> {
+    let py = code.py();
+    if setting::backend() == Backend::EvalFrame {
+        return Ok(false);
+    }
+    let _turn = TURN
+        .lock_py_attached(py)
+        .unwrap_or_else(PoisonError::into_inner);
+    match Setting::new(py) {
+        Ok(setting) => {
+            let _pause = heap::pause_collector(py);
+            let holders = Holders {
+                codes: vec![code.clone()],
+                ..Holders::default()
+            };
+            follow_file(py, &setting, &wanted.file, holders)?;
+        }
+        Err(reason) => wanted.refuse(&reason),
+    }
+    Ok(true)
 }
 
 fn touched() -> HashSet<Arc<str>> {

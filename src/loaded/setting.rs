@@ -4,6 +4,7 @@
 //! an enabled JIT counts as that, because it takes for granted what would be changed behind it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -12,8 +13,21 @@ use crate::breakpoint::Tier;
 use crate::ffi::layout::Layout;
 use crate::ffi::{self, extra, function, prove, swap};
 use crate::interpreter;
+use crate::scoped::Backend;
 
 static PROMOTION: AtomicBool = AtomicBool::new(true);
+static BACKEND: Mutex<Backend> = Mutex::new(Backend::EvalFrame);
+
+/// How breakpoints reach code.
+pub(crate) fn backend() -> Backend {
+    *BACKEND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Chooses how breakpoints reach code; true when that is a change.
+pub(super) fn choose(backend: Backend) -> bool {
+    let mut chosen = BACKEND.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::replace(&mut *chosen, backend) != backend
+}
 
 /// Chooses whether functions come to hold variants; true when that is a change.
 pub(super) fn promote(on: bool) -> bool {
@@ -39,6 +53,7 @@ pub(super) struct Setting {
     pub(super) layout: Option<&'static Layout>,
     pub(super) minor: u8,
     pub(super) promotion: bool,
+    pub(super) backend: Backend,
 }
 
 impl Setting {
@@ -46,18 +61,25 @@ impl Setting {
         let minor = interpreter::current(py)?.version.minor();
         let layout = prove::prove(py, minor);
         let promotion = PROMOTION.load(Ordering::Relaxed);
-        if !promotion && let Some(reason) = eval_frame_refusal(py) {
+        let backend = backend();
+        if backend == Backend::EvalFrame
+            && !promotion
+            && let Some(reason) = eval_frame_refusal(py)
+        {
             return Err(reason);
         }
         Ok(Self {
             layout: layout.ok().filter(|_| !interpreter::jit_enabled(py)),
             minor,
             promotion,
+            backend,
         })
     }
 
     pub(super) fn tier(&self) -> Tier {
-        if self.promotion {
+        if self.backend != Backend::EvalFrame {
+            Tier::Tracing
+        } else if self.promotion {
             Tier::Bound
         } else {
             Tier::Entry

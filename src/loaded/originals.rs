@@ -1,0 +1,225 @@
+//! Which code is original: the trees of code objects as the compiler made them.
+//!
+//! Every code object without a probe of its own is an original. For a variant made here the
+//! original is remembered; for code that was born with probes, at import, it is found at the same
+//! place of the module compiled anew, and takes in the code that the program has inside it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+
+use super::file::{LoadedFile, Root, Variant};
+use super::source;
+use super::tree::{address, constants, dumps, key, nested, own_probe};
+use crate::{ffi, interpreter, link};
+
+/// The marshalled form of a root, and the lines that it can hold probes on, sorted.
+pub(super) type Pristine = (Arc<[u8]>, Arc<[u32]>);
+type Visit<'a, F, C> = dyn FnMut(&mut F, &C, &[u32]) -> PyResult<()> + 'a;
+
+impl<'py> LoadedFile<'_, 'py> {
+    /// The originals that hold all other known ones; a reason when code has no known original.
+    pub(super) fn roots(&mut self) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
+        let mut originals = Vec::new();
+        for code in self.held_codes()? {
+            match self.original_of(&code)? {
+                Ok(original) => originals.push(original),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        let mut inner = HashSet::new();
+        let mut seen = HashSet::new();
+        originals.retain(|code| seen.insert(address(code)));
+        for original in &originals {
+            self.visit(original, &mut |_, code, path| {
+                if !path.is_empty() {
+                    inner.insert(address(code));
+                }
+                Ok(())
+            })?;
+        }
+        originals.retain(|code| !inner.contains(&address(code)));
+        Ok(Ok(originals))
+    }
+
+    fn held_codes(&self) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut codes = Vec::new();
+        for function in &self.holders.functions {
+            codes.push(function.getattr(pyo3::intern!(self.py, "__code__"))?);
+        }
+        codes.extend(self.holders.frames.iter().map(|live| live.code.clone()));
+        codes.extend(self.holders.codes.iter().cloned());
+        let known = self.state.roots.values();
+        codes.extend(known.map(|root| root.code.bind(self.py).clone()));
+        Ok(codes)
+    }
+
+    /// What a code object stands in for: itself, unless it holds probes.
+    pub(super) fn original_of(
+        &mut self,
+        code: &Bound<'py, PyAny>,
+    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
+        if let Some(variant) = self.state.variants.get(&address(code)) {
+            return Ok(Ok(variant.original.bind(self.py).clone()));
+        }
+        match own_probe(code)? {
+            None => Ok(Ok(code.clone())),
+            Some(probe) => self.adopt(code, &probe.get().path),
+        }
+    }
+
+    /// Finds the original of code that was born with probes, in the module compiled anew. The
+    /// code inside it becomes that which the program has.
+    fn adopt(
+        &mut self,
+        code: &Bound<'py, PyAny>,
+        path: &[u32],
+    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
+        let module = match &self.module {
+            Ok(module) => module.code.bind(self.py).clone(),
+            Err(reason) => return Ok(Err(reason.clone())),
+        };
+        let original = link::descend(&module, path)?;
+        let mut inner = Vec::new();
+        for (index, nested) in nested(code)? {
+            match self.original_of(&nested)? {
+                Ok(nested) => inner.push((index, nested.unbind())),
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        // Where the constants are shared, functions made later run code of their own: as good,
+        // but not the same.
+        ffi::consts::replace(&original, &inner)?;
+        self.remember(code, &original)?;
+        Ok(Ok(original))
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        code: &Bound<'py, PyAny>,
+        original: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        let variant = Variant {
+            code: code.clone().unbind(),
+            original: original.clone().unbind(),
+            key: key(code)?,
+        };
+        self.state.variants.insert(address(code), variant);
+        Ok(())
+    }
+
+    /// Visits an original and the originals inside it, with the path to each.
+    pub(super) fn visit(
+        &mut self,
+        root: &Bound<'py, PyAny>,
+        visit: &mut Visit<'_, Self, Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        self.visit_from(root, &mut Vec::new(), visit)
+    }
+
+    fn visit_from(
+        &mut self,
+        code: &Bound<'py, PyAny>,
+        path: &mut Vec<u32>,
+        visit: &mut Visit<'_, Self, Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        visit(self, code, path)?;
+        for (index, inner) in nested(code)? {
+            // Code without a known original is left as it is.
+            if let Ok(inner) = self.original_of(&inner)? {
+                path.push(u32::try_from(index).unwrap_or(u32::MAX));
+                self.visit_from(&inner, path, visit)?;
+                path.pop();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn original_at(
+        &mut self,
+        root: &Bound<'py, PyAny>,
+        path: &[u32],
+    ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
+        let mut code = root.clone();
+        for index in path {
+            let inner = constants(&code)?.get_item(*index as usize)?;
+            match self.original_of(&inner)? {
+                Ok(inner) => code = inner,
+                Err(reason) => return Ok(Err(reason)),
+            }
+        }
+        Ok(Ok(code))
+    }
+
+    /// The marshalled form of a root and the lines that it can hold, once it is known to be what
+    /// its source says.
+    pub(super) fn pristine(
+        &mut self,
+        root: &Bound<'py, PyAny>,
+    ) -> PyResult<Result<Pristine, String>> {
+        let digest = self.module.as_ref().ok().map(|module| module.digest);
+        if let Some(known) = self.state.roots.get(&address(root))
+            && known.digest == digest
+        {
+            return Ok(Ok((known.marshalled.clone(), known.breakable.clone())));
+        }
+        let mut undo = Vec::new();
+        self.visit(root, &mut |file, code, _| {
+            for (index, inner) in nested(code)? {
+                if let Ok(original) = file.original_of(&inner)?
+                    && !original.is(&inner)
+                {
+                    undo.push((code.clone(), index, original));
+                }
+            }
+            Ok(())
+        })?;
+        for (code, index, original) in undo {
+            self.setting.relink(&code, index, &original)?;
+        }
+        if let Ok(module) = &self.module
+            && !holds(module.code.bind(self.py), root)?
+        {
+            return Ok(Err(source::CHANGED.to_owned()));
+        }
+        let marshalled: Arc<[u8]> = dumps(root)?.into();
+        let version = match interpreter::current(self.py) {
+            Ok(interpreter) => interpreter.version,
+            Err(reason) => return Ok(Err(reason.to_owned())),
+        };
+        let mut breakable = match instrument::line_map(version, &marshalled) {
+            Ok(map) => map.breakable(),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        breakable.sort_unstable();
+        let breakable: Arc<[u32]> = breakable.into();
+        let known = Root {
+            code: root.clone().unbind(),
+            marshalled: marshalled.clone(),
+            breakable: breakable.clone(),
+            digest,
+        };
+        self.state.roots.insert(address(root), known);
+        Ok(Ok((marshalled, breakable)))
+    }
+}
+
+/// Whether the code of a module holds this code, or code equal to it.
+fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+    if module.is(code) {
+        return Ok(true);
+    }
+    let same_place = module
+        .getattr("co_firstlineno")?
+        .eq(code.getattr("co_firstlineno")?)?;
+    if same_place && module.eq(code)? {
+        return Ok(true);
+    }
+    for (_, inner) in nested(module)? {
+        if holds(&inner, code)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
