@@ -64,7 +64,7 @@ pub struct Whereabouts {
     pub line: Option<u32>,
     /// How the probe got into the program; a breakpoint with a tier is verified.
     pub tier: Option<Tier>,
-    /// Why there is no probe, or why there is none yet.
+    /// Why there is no probe, why there is none yet, or what the probe does not reach.
     pub reason: Option<String>,
 }
 
@@ -153,6 +153,14 @@ impl Breakpoint {
     pub fn refuse(&self, reason: &str) {
         let mut whereabouts = self.lock();
         if whereabouts.tier.is_none() {
+            whereabouts.reason = Some(reason.to_owned());
+        }
+    }
+
+    /// Records what has to be said about the probe that there is.
+    pub fn remark(&self, reason: &str) {
+        let mut whereabouts = self.lock();
+        if whereabouts.tier.is_some() {
             whereabouts.reason = Some(reason.to_owned());
         }
     }

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dapper._engine import Breakpoint, Hit
 
+    Backend = Literal["eval_frame", "sys_monitoring", "settrace"]
     Kind = Literal["stop", "log", "count"]
     Path = str | os.PathLike[str]
 
@@ -36,9 +37,12 @@ class Config:
     when the store is first used: a later session in the same process keeps that store.
     `events` is a file that gets every hit as a JSON line; `"-"` is standard output.
     `every_line` holds patterns of files that get a counting probe on every line.
+    `backend` is how breakpoints reach code: `"eval_frame"` compiles them in, `"sys_monitoring"`
+    and `"settrace"` change no code and watch its lines instead. With `promotion` off functions
+    keep their `__code__`, and the eval-frame hook has each call run the instrumented code.
     """
 
-    __slots__ = ("cache_dir", "events", "every_line")
+    __slots__ = ("backend", "cache_dir", "events", "every_line", "promotion")
 
     def __init__(
         self,
@@ -46,7 +50,11 @@ class Config:
         cache_dir: "Path | None" = None,
         events: "Path | None" = None,
         every_line: "Sequence[str]" = (),
+        backend: "Backend" = "eval_frame",
+        promotion: bool = True,
     ) -> None:
+        self.backend = backend
+        self.promotion = promotion
         self.cache_dir = cache_dir
         self.events = events
         self.every_line = tuple(every_line)
@@ -82,6 +90,8 @@ def start(config: Config | None = None) -> None:
     config = config or Config()
     if _Session.active:
         raise RuntimeError("a session is active: call stop() first")
+    _engine.set_backend(config.backend)
+    _engine.set_promotion(config.promotion)
     _engine.set_every_line(list(config.every_line))
     if config.cache_dir is not None:
         _engine.set_cache_dir(os.fspath(config.cache_dir))
@@ -97,6 +107,8 @@ def stop() -> None:
         _engine.remove(breakpoint_)
     _engine.clear()
     _engine.restore()
+    _engine.set_backend("eval_frame")
+    _engine.set_promotion(True)
     _engine.close_record()
     _Session.active = False
     _follow()
@@ -119,8 +131,9 @@ def add_breakpoint(
 
     A breakpoint with `on_hit` calls it at each hit, from the frame that was hit; one with
     `log_message` writes that text to standard error; one of kind `"count"` only counts; any other
-    prompts with pdb. Code that is loaded is bound at once; a file that is not loaded yet is
-    instrumented when it is imported. `Breakpoint.verified` and `Breakpoint.reason` tell.
+    prompts with pdb. Code that is loaded is bound at once, frames that run it already included; a
+    file that is not loaded yet is instrumented when it is imported. `Breakpoint.verified`,
+    `Breakpoint.tier` and `Breakpoint.reason` tell.
     """
     if not _Session.active:
         raise RuntimeError("no session is active: call start() first")

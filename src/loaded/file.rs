@@ -112,7 +112,11 @@ impl<'py> LoadedFile<'_, 'py> {
     }
 
     /// Brings functions and constants in line with `demand`; a reason when that cannot be done.
-    pub(super) fn follow(&mut self, demand: &Demand<'_>) -> PyResult<Result<(), String>> {
+    /// What comes back from success is why frames that run already are not reached, if so.
+    pub(super) fn follow(
+        &mut self,
+        demand: &Demand<'_>,
+    ) -> PyResult<Result<Option<String>, String>> {
         let roots = match self.roots()? {
             Ok(roots) => roots,
             Err(reason) => return Ok(Err(reason)),
@@ -133,12 +137,13 @@ impl<'py> LoadedFile<'_, 'py> {
         self.relink(&roots)?;
         self.bind_functions()?;
         self.mark_swapped()?;
+        let mut unreached = None;
         if self.setting.backend == Backend::EvalFrame {
-            result = result.and(self.watch_frames(&watched_before)?);
+            unreached = self.watch_frames(&watched_before)?.err();
         }
         self.unwatch(watched_before)?;
         self.forget_unused();
-        Ok(result)
+        Ok(result.map(|()| unreached))
     }
 
     /// Makes or finds the variants that `demand` asks of one root, or has the lines watched where

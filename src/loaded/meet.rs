@@ -39,11 +39,15 @@ pub(super) fn expect(
     py: Python<'_>,
     setting: &Setting,
     file: &Arc<str>,
-    module: &Module,
+    module: Option<&Module>,
     lines: Vec<(Arc<Breakpoint>, u32)>,
 ) -> PyResult<()> {
     for (breakpoint, line) in lines {
-        if setting.layout.is_some() && in_function(py, module, line)? {
+        let in_function = match module {
+            Some(module) => in_function(py, module, line)?,
+            None => false,
+        };
+        if setting.layout.is_some() && in_function {
             *unmet().entry(Arc::clone(file)).or_default() += 1;
             breakpoint.refuse(&format!(
                 "no function that is loaded holds line {line}: it is looked for at frame entry"

@@ -194,33 +194,39 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
     if unknown && !find::is_module(file.py, &wanted.file)? {
         return Ok(());
     }
-    let module = match &file.module {
-        Ok(module) => module.clone(),
+    let snapped = match file.snap(&wanted.lines())? {
+        Ok(snapped) => snapped,
         Err(reason) => {
-            wanted.refuse(reason);
+            wanted.refuse(&reason);
             return Ok(());
         }
     };
-    let snapped = wanted.lines().into_iter().map(|requested| SnappedLine {
-        requested,
-        actual: module.map.snap(requested).map_err(|why| why.to_string()),
-    });
-    let demand = Demand {
-        wanted,
-        snapped: snapped.collect(),
+    let demand = Demand { wanted, snapped };
+    let unreached = match file.follow(&demand)? {
+        Ok(unreached) => unreached,
+        Err(reason) => {
+            wanted.refuse(&reason);
+            return Ok(());
+        }
     };
-    if let Err(reason) = file.follow(&demand)? {
-        wanted.refuse(&reason);
-        return Ok(());
-    }
     let placed = file.placed()?;
     let mut unmet = Vec::new();
     for (breakpoint, line) in wanted.breakpoints.iter().zip(&demand.snapped) {
         if let Some(line) = report(breakpoint, line, &placed) {
             unmet.push((Arc::clone(breakpoint), line));
+        } else if let Some(reason) = &unreached {
+            breakpoint.remark(&format!(
+                "frames that run it already are not reached: {reason}"
+            ));
         }
     }
-    meet::expect(file.py, file.setting, &wanted.file, &module, unmet)
+    meet::expect(
+        file.py,
+        file.setting,
+        &wanted.file,
+        file.module.as_ref().ok(),
+        unmet,
+    )
 }
 
 /// Tells a breakpoint where it is now, or why it is nowhere; its line when no code holds it.

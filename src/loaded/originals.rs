@@ -7,11 +7,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use instrument::LineMap;
 use pyo3::prelude::*;
 
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
 use super::tree::{address, constants, dumps, key, nested, own_probe};
+use crate::variant::SnappedLine;
 use crate::{ffi, interpreter, link};
 
 /// The marshalled form of a root, and the lines that it can hold probes on, sorted.
@@ -41,6 +43,51 @@ impl<'py> LoadedFile<'_, 'py> {
         }
         originals.retain(|code| !inner.contains(&address(code)));
         Ok(Ok(originals))
+    }
+
+    /// The lines that requested ones become, by the source of the module, or, where that cannot
+    /// be had (a module out of an archive, code without a file), by the code that is loaded.
+    pub(super) fn snap(&mut self, lines: &[u32]) -> PyResult<Result<Vec<SnappedLine>, String>> {
+        let maps = match &self.module {
+            Ok(module) => vec![Arc::clone(&module.map)],
+            Err(reason) if reason == source::CHANGED => return Ok(Err(reason.clone())),
+            Err(reason) => {
+                let reason = reason.clone();
+                let maps = self.maps_of_roots()?;
+                if maps.is_empty() {
+                    return Ok(Err(reason));
+                }
+                maps
+            }
+        };
+        let snapped = lines.iter().map(|requested| {
+            let tried = maps.iter().map(|map| map.snap(*requested));
+            let best = tried.min_by_key(|line| line.as_ref().copied().unwrap_or(u32::MAX));
+            let actual = match best {
+                Some(line) => line.map_err(|why| why.to_string()),
+                None => Err(format!("no code at or after line {requested}")),
+            };
+            SnappedLine {
+                requested: *requested,
+                actual,
+            }
+        });
+        Ok(Ok(snapped.collect()))
+    }
+
+    fn maps_of_roots(&mut self) -> PyResult<Vec<Arc<LineMap>>> {
+        let Ok(interpreter) = interpreter::current(self.py) else {
+            return Ok(Vec::new());
+        };
+        let mut maps = Vec::new();
+        for root in self.roots()?.unwrap_or_default() {
+            if let Ok((marshalled, _)) = self.pristine(&root)?
+                && let Ok(map) = instrument::line_map(interpreter.version, &marshalled)
+            {
+                maps.push(Arc::new(map));
+            }
+        }
+        Ok(maps)
     }
 
     fn held_codes(&self) -> PyResult<Vec<Bound<'py, PyAny>>> {
