@@ -40,6 +40,8 @@ pub enum Tier {
     Bound,
     /// Swapped in when a frame was entered.
     Entry,
+    /// Watched from outside, without a change to the code.
+    Tracing,
 }
 
 impl Tier {
@@ -50,6 +52,7 @@ impl Tier {
             Self::Import => "import",
             Self::Bound => "bound",
             Self::Entry => "entry",
+            Self::Tracing => "tracing",
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::breakpoint::{Breakpoint, Handle, Kind};
 use crate::events;
 use crate::ffi;
 use crate::probe::Probe;
+use crate::scoped::tracer;
 
 /// Whether counts have to come here too: hits are recorded, or a callback is running.
 pub(crate) static ATTENTIVE: AtomicBool = AtomicBool::new(false);
@@ -130,7 +131,11 @@ impl Callback {
     /// Calls it without tracing: a tracer is not to see what runs for a breakpoint.
     fn call(&self, py: Python<'_>, hit: Hit) -> PyResult<()> {
         let sys = py.import("sys")?;
-        let trace = sys.call_method0("gettrace")?;
+        let mut trace = sys.call_method0("gettrace")?;
+        // Ours sees nothing of what runs for a breakpoint.
+        if tracer::is_own(&trace) {
+            trace = py.None().into_bound(py);
+        }
         if !trace.is_none() {
             sys.call_method1("settrace", (py.None(),))?;
         }
@@ -144,6 +149,7 @@ impl Callback {
         if !(trace.is_none() && next.is_none()) {
             sys.call_method1("settrace", (next,))?;
         }
+        tracer::restore(py)?;
         result.map(|_| ())
     }
 }

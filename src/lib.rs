@@ -3,6 +3,7 @@
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it.
+//! `scoped` watches lines where no probe can stand.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
@@ -30,6 +31,7 @@ mod main_script;
 mod probe;
 mod registry;
 mod run;
+mod scoped;
 mod session;
 mod store;
 pub mod variant;

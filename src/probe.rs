@@ -29,6 +29,25 @@ pub(crate) struct Probe {
 #[pymethods]
 impl Probe {
     fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
+        self.fire(py)?;
+        Ok(true)
+    }
+
+    /// A code object is pickled by value in some programs: what reads it has no probe, but the
+    /// `None` that stands for one in a variant.
+    #[expect(clippy::unused_self, reason = "the protocol's signature")]
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, ()) {
+        (py.None().into_bound(py).get_type(), ())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<dapper probe at line {} of {}>", self.line, self.function)
+    }
+}
+
+impl Probe {
+    /// One hit of each armed breakpoint of the line, in the frame that runs.
+    pub(crate) fn fire(&self, py: Python<'_>) -> PyResult<()> {
         for breakpoint in &self.breakpoints {
             if !breakpoint.is_armed() {
                 continue;
@@ -43,17 +62,6 @@ impl Probe {
                 Ok(())
             })?;
         }
-        Ok(true)
-    }
-
-    /// A code object is pickled by value in some programs: what reads it has no probe, but the
-    /// `None` that stands for one in a variant.
-    #[expect(clippy::unused_self, reason = "the protocol's signature")]
-    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyType>, ()) {
-        (py.None().into_bound(py).get_type(), ())
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<dapper probe at line {} of {}>", self.line, self.function)
+        Ok(())
     }
 }

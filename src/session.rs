@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
-use crate::{counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, store};
+use crate::{
+    counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, scoped, store,
+};
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
@@ -322,5 +324,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
+    scoped::register(module)?;
     Ok(())
 }

@@ -61,6 +61,10 @@ pub(crate) struct ThreadLayout {
     pub(crate) stack_top: usize,
     /// End of the current chunk of the data stack.
     pub(crate) stack_limit: usize,
+    /// The C function that traces the thread (`c_tracefunc`).
+    pub(crate) trace_function: usize,
+    /// What `threading.get_ident` says (`thread_id`).
+    pub(crate) ident: usize,
 }
 
 /// `PyFunctionObject`.
@@ -124,6 +128,13 @@ const FRAME_312: FrameLayout = FrameLayout {
 const THREAD_312: ThreadLayout = ThreadLayout {
     stack_top: 240,
     stack_limit: 248,
+    trace_function: 72,
+    ident: 136,
+};
+const THREAD_313: ThreadLayout = ThreadLayout {
+    trace_function: 88,
+    ident: 152,
+    ..THREAD_312
 };
 const FUNCTION: FunctionLayout = FunctionLayout { code: 48 };
 const GENERATOR_312: GeneratorLayout = GeneratorLayout {
@@ -163,6 +174,8 @@ const V311: Layout = Layout {
     thread: ThreadLayout {
         stack_top: 304,
         stack_limit: 312,
+        trace_function: 72,
+        ident: 152,
     },
     function: FUNCTION,
     generator: GeneratorLayout {
@@ -194,7 +207,7 @@ const V313: Layout = Layout {
         adaptive: 200,
         ..CODE_312
     },
-    thread: THREAD_312,
+    thread: THREAD_313,
     function: FUNCTION,
     generator: GENERATOR_313,
     tuple_items: 24,
@@ -214,7 +227,7 @@ const V314: Layout = Layout {
         adaptive: 208,
         ..CODE_312
     },
-    thread: THREAD_312,
+    thread: THREAD_313,
     function: FUNCTION,
     generator: GENERATOR_313,
     // Tuples keep their hash since this version.
@@ -226,6 +239,8 @@ const V315: Layout = Layout {
     thread: ThreadLayout {
         stack_top: 264,
         stack_limit: 272,
+        trace_function: 112,
+        ident: 176,
     },
     generator: GENERATOR_315,
     ..V314

@@ -54,7 +54,7 @@ pub(super) fn address(name: &'static CStr) -> Result<*mut c_void, &'static str> 
     // SAFETY: `name` is a C string, and RTLD_DEFAULT searches the objects already loaded.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
     if found.is_null() {
-        return Err(name.to_str().unwrap_or("an eval-frame function"));
+        return Err(name.to_str().unwrap_or("a function of the interpreter"));
     }
     Ok(found)
 }

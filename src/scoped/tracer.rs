@@ -1,0 +1,260 @@
+//! The trace function of threads, for interpreters and backends without monitoring.
+//!
+//! Owns the decision which threads are traced: the one that a watched frame runs in, or all of
+//! them, present (`PyEval_SetTrace`) and future (`threading.settrace`). A thread that another tool
+//! traces is never taken over: then there is a reason. What is not needed any more is taken away
+//! at once where the interpreter can do that for one thread, and else at the thread's next event.
+//! Relies on `ffi::tracing`, whose native function looks the lines up without touching a frame.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString};
+
+use super::watches;
+use crate::ffi::tracing::{self, Event, Thread, Tracer};
+use crate::interpreter;
+
+/// What `sys.gettrace` shows while we trace; as good as the native function when it is called.
+#[pyclass(frozen, module = "dapper._engine")]
+struct LineTrace;
+
+#[pymethods]
+impl LineTrace {
+    /// Called in a thread that got it from `threading.settrace` or `sys.settrace`: there the
+    /// native function takes over.
+    fn __call__(
+        slf: &Bound<'_, Self>,
+        frame: &Bound<'_, PyAny>,
+        event: &str,
+        argument: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        if !WANTED.load(Ordering::Relaxed) {
+            return tracing::trace_this_thread(None).map_err(refused);
+        }
+        tracing::trace_this_thread(Some(slf.as_any())).map_err(refused)?;
+        if event == "call" {
+            return told(frame, Event::Call, Some(argument));
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "the protocol's signature")]
+    fn __repr__(&self) -> &'static str {
+        "<dapper trace function>"
+    }
+}
+
+/// Whether anything is to be traced; a thread that is traced in vain stops it itself.
+static WANTED: AtomicBool = AtomicBool::new(false);
+static OBJECT: PyOnceLock<Py<LineTrace>> = PyOnceLock::new();
+
+fn object(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    tracing::set_sink(told);
+    let object = OBJECT.get_or_try_init(py, || Py::new(py, LineTrace))?;
+    Ok(object.bind(py).clone().into_any())
+}
+
+fn refused(reason: String) -> PyErr {
+    pyo3::exceptions::PyRuntimeError::new_err(reason)
+}
+
+/// Which threads have to be traced.
+enum Need {
+    Nothing,
+    All,
+    Threads(HashSet<u64>),
+}
+
+impl Need {
+    fn now(py: Python<'_>) -> PyResult<Self> {
+        match watches::traced_frames() {
+            None => Ok(Self::Nothing),
+            Some(None) => Ok(Self::All),
+            Some(Some(frames)) if tracing::can_trace_one_thread() => {
+                running(py, &frames).map(Self::Threads)
+            }
+            Some(Some(_)) => Ok(Self::All),
+        }
+    }
+
+    fn includes(&self, thread: &Thread) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Threads(idents) => idents.contains(&thread.ident),
+        }
+    }
+}
+
+/// The threads that run these frames.
+fn running(py: Python<'_>, frames: &[usize]) -> PyResult<HashSet<u64>> {
+    let tops = py.import("sys")?.call_method0("_current_frames")?;
+    let mut idents = HashSet::new();
+    for (ident, top) in tops.cast_into::<PyDict>()? {
+        let mut frame = top;
+        while !frame.is_none() {
+            if frames.contains(&(frame.as_ptr() as usize)) {
+                idents.insert(ident.extract()?);
+                break;
+            }
+            frame = frame.getattr("f_back")?;
+        }
+    }
+    Ok(idents)
+}
+
+/// Has every thread traced that needs it; the inner error is the reason why one cannot be.
+pub(super) fn require(py: Python<'_>) -> PyResult<Result<(), String>> {
+    let need = Need::now(py)?;
+    WANTED.store(!matches!(need, Need::Nothing), Ordering::Relaxed);
+    let object = object(py)?;
+    let threads = match threads(py) {
+        Ok(threads) => threads,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let concerned = || threads.iter().filter(|thread| need.includes(thread));
+    if let Some(taken) = concerned().find(|thread| thread.tracer == Tracer::Other) {
+        let ident = taken.ident;
+        return Ok(Err(format!(
+            "another tool traces thread {ident} by sys.settrace"
+        )));
+    }
+    let done = if tracing::can_trace_one_thread() {
+        threads.iter().try_for_each(|thread| match thread.tracer {
+            Tracer::Nobody if need.includes(thread) => tracing::trace_thread(thread, Some(&object)),
+            Tracer::Own if !need.includes(thread) => tracing::trace_thread(thread, None),
+            _ => Ok(()),
+        })
+    } else if concerned().any(|thread| thread.tracer == Tracer::Nobody) {
+        tracing::trace_all_threads(Some(&object))
+    } else {
+        Ok(())
+    };
+    drop(threads);
+    if matches!(need, Need::All) {
+        trace_new_threads(py, Some(&object))?;
+    }
+    Ok(done)
+}
+
+/// Stops tracing what needs it no more.
+pub(super) fn refresh(py: Python<'_>) -> PyResult<()> {
+    let need = Need::now(py)?;
+    WANTED.store(!matches!(need, Need::Nothing), Ordering::Relaxed);
+    let Ok(threads) = threads(py) else {
+        return Ok(());
+    };
+    if !threads.iter().any(|thread| thread.tracer == Tracer::Own) {
+        return Ok(());
+    }
+    let done = if tracing::can_trace_one_thread() {
+        threads
+            .iter()
+            .filter(|thread| thread.tracer == Tracer::Own && !need.includes(thread))
+            .try_for_each(|thread| tracing::trace_thread(thread, None))
+    } else if !matches!(need, Need::Nothing) {
+        Ok(())
+    } else if threads.iter().any(|thread| thread.tracer == Tracer::Other) {
+        stop_in_vain(py)
+    } else {
+        tracing::trace_all_threads(None)
+    };
+    drop(threads);
+    if !matches!(need, Need::All) {
+        trace_new_threads(py, None)?;
+    }
+    done.map_err(refused)
+}
+
+fn threads(py: Python<'_>) -> Result<Vec<Thread>, String> {
+    let minor = interpreter::current(py)?.version.minor();
+    tracing::threads(py, minor)
+}
+
+/// Takes our trace function from this thread, if it is there.
+fn stop_in_vain(py: Python<'_>) -> Result<(), String> {
+    let shown = py
+        .import("sys")
+        .and_then(|sys| sys.call_method0("gettrace"));
+    match shown {
+        Ok(shown) if is_own(&shown) => tracing::trace_this_thread(None),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this is the trace function that we show.
+pub(crate) fn is_own(shown: &Bound<'_, PyAny>) -> bool {
+    shown.is_instance_of::<LineTrace>()
+}
+
+/// Has this thread traced again after another tool had it for a while.
+pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {
+    if WANTED.load(Ordering::Relaxed) {
+        // A tool that goes on tracing keeps the thread.
+        require(py)?.ok();
+    }
+    Ok(())
+}
+
+/// Gives or takes the trace function of threads that start, unless it is another tool's.
+fn trace_new_threads(py: Python<'_>, object: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    let threading = py.import("threading")?;
+    let shown = threading.call_method0("gettrace")?;
+    let own = shown.is_instance_of::<LineTrace>();
+    match object {
+        Some(object) if shown.is_none() => threading.call_method1("settrace", (object,))?,
+        None if own => threading.call_method1("settrace", (py.None(),))?,
+        _ => return Ok(()),
+    };
+    Ok(())
+}
+
+/// What the native trace function is told.
+fn told(
+    frame: &Bound<'_, PyAny>,
+    event: Event,
+    argument: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    if !WANTED.load(Ordering::Relaxed) {
+        return stop_in_vain(frame.py()).map_err(refused);
+    }
+    match event {
+        Event::Line => {
+            let code = tracing::code_of(frame);
+            watches::line(&code, tracing::line_of(frame))?;
+        }
+        Event::Return => {
+            let code = tracing::code_of(frame);
+            if watches::is_watched_in_frames(&code) && !is_yield(frame, &code, argument)? {
+                watches::left(&code)?;
+            }
+        }
+        Event::Call | Event::Exception => {}
+    }
+    Ok(())
+}
+
+/// Whether a return event is a generator that will go on.
+fn is_yield(
+    frame: &Bound<'_, PyAny>,
+    code: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    static YIELD: PyOnceLock<u8> = PyOnceLock::new();
+    if value.is_none() {
+        return Ok(false);
+    }
+    let py = frame.py();
+    let opcode = YIELD.get_or_try_init(py, || {
+        let numbers = py.import("opcode")?.getattr("opmap")?;
+        numbers
+            .get_item(PyString::new(py, "YIELD_VALUE"))?
+            .extract::<u8>()
+    })?;
+    let at = frame.getattr("f_lasti")?;
+    let byte: u8 = code.getattr("co_code")?.get_item(at)?.extract()?;
+    Ok(byte == *opcode)
+}

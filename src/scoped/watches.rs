@@ -1,0 +1,287 @@
+//! Which lines of which code objects are watched, and in which frames.
+//!
+//! Owns the table that the events of both ways (monitoring, trace functions) look up, keyed by the
+//! address of the code object, which the entry keeps alive.
+//! Frames are remembered by the address of the frame object, which the running frame keeps alive
+//! until it leaves, so that watching prolongs nobody's life. A generator may vanish without an
+//! event: a weak reference tells.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
+
+use super::callbacks::Interest;
+use super::tool::{self, Events, Owner};
+use super::tracer;
+use crate::ffi::tracing;
+use crate::probe::Probe;
+
+/// By which events a code object is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Means {
+    /// Local events of the monitoring tool.
+    Monitoring,
+    /// The trace function of threads.
+    Tracing,
+}
+
+/// The watched lines of one code object.
+pub(super) struct Watch {
+    code: Py<PyAny>,
+    /// Ordered by line.
+    probes: Vec<(u32, Py<Probe>)>,
+    /// The only frames that matter, while any of them lives.
+    frames: Option<Mutex<Vec<Live>>>,
+    pub(super) means: Means,
+}
+
+/// A frame that has not left yet.
+struct Live {
+    frame: usize,
+    /// Keeps the callback alive that tells of the end of its generator.
+    generator: Option<Py<PyWeakrefReference>>,
+}
+
+static WATCHES: LazyLock<Mutex<HashMap<usize, Arc<Watch>>>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, HashMap<usize, Arc<Watch>>> {
+    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    /// A watch of `code`; `None` when none of the frames is left.
+    pub(super) fn new(
+        code: &Bound<'_, PyAny>,
+        mut probes: Vec<(u32, Py<Probe>)>,
+        frames: Option<Vec<Py<PyAny>>>,
+        means: Means,
+    ) -> PyResult<Option<Self>> {
+        probes.sort_by_key(|(line, _)| *line);
+        let frames = match frames {
+            None => None,
+            Some(frames) => {
+                let mut live = Vec::new();
+                for frame in frames {
+                    live.extend(Live::new(code, frame.bind(code.py()))?);
+                }
+                if live.is_empty() {
+                    return Ok(None);
+                }
+                Some(Mutex::new(live))
+            }
+        };
+        Ok(Some(Self {
+            code: code.clone().unbind(),
+            probes,
+            frames,
+            means,
+        }))
+    }
+
+    /// The local events that show the lines, and the leaving of the frames that matter.
+    fn events(&self, py: Python<'_>) -> PyResult<Events> {
+        let first: u32 = self.code.bind(py).getattr("co_firstlineno")?.extract()?;
+        let mut events = Events::LINE.with(Events::JUMP);
+        if self.probes_of(first).next().is_some() {
+            events = events.with(Events::START);
+        }
+        if self.frames.is_some() {
+            events = events.with(Events::RETURN).with(Events::UNWIND);
+        }
+        Ok(events)
+    }
+
+    fn probes_of(&self, line: u32) -> impl Iterator<Item = &Py<Probe>> {
+        let from = self.probes.partition_point(|(at, _)| *at < line);
+        self.probes[from..]
+            .iter()
+            .take_while(move |(at, _)| *at == line)
+            .map(|(_, probe)| probe)
+    }
+
+    fn concerns(&self, frame: Option<&Bound<'_, PyAny>>) -> bool {
+        let Some(frames) = &self.frames else {
+            return true;
+        };
+        let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = frame.map(|frame| frame.as_ptr() as usize);
+        frames.iter().any(|live| Some(live.frame) == address)
+    }
+
+    /// Forgets a frame; whether it was the last that mattered.
+    fn forget(&self, frame: usize) -> bool {
+        let Some(frames) = &self.frames else {
+            return false;
+        };
+        let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = frames.len();
+        let gone = frames.extract_if(.., |live| live.frame == frame);
+        let gone: Vec<Live> = gone.collect();
+        let last = frames.is_empty() && before > 0;
+        drop(frames);
+        drop(gone);
+        last
+    }
+}
+
+impl Live {
+    /// The frame itself, or that of a generator, coroutine or asynchronous generator.
+    fn new(code: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let py = code.py();
+        for name in ["gi_frame", "cr_frame", "ag_frame"] {
+            let Ok(frame) = object.getattr(name) else {
+                continue;
+            };
+            if frame.is_none() {
+                return Ok(None);
+            }
+            let frame = frame.as_ptr() as usize;
+            let vanished = Vanished {
+                code: code.as_ptr() as usize,
+                frame,
+            };
+            let generator = PyWeakrefReference::new_with(object, Bound::new(py, vanished)?)?;
+            return Ok(Some(Self {
+                frame,
+                generator: Some(generator.unbind()),
+            }));
+        }
+        Ok(Some(Self {
+            frame: object.as_ptr() as usize,
+            generator: None,
+        }))
+    }
+}
+
+/// Called when a generator is gone whose frame was watched.
+#[pyclass(frozen, module = "dapper._engine")]
+struct Vanished {
+    code: usize,
+    frame: usize,
+}
+
+#[pymethods]
+impl Vanished {
+    fn __call__(&self, reference: &Bound<'_, PyAny>) -> PyResult<()> {
+        forget(reference.py(), self.code, self.frame)
+    }
+}
+
+/// Puts a watch in place of what watched its code before.
+pub(super) fn put(py: Python<'_>, watch: Watch) -> PyResult<Result<(), String>> {
+    let watch = Arc::new(watch);
+    let code = watch.code.bind(py).clone();
+    let before = lock().insert(code.as_ptr() as usize, Arc::clone(&watch));
+    let done = match watch.means {
+        Means::Monitoring => {
+            if before.is_some_and(|before| before.means == Means::Tracing) {
+                tracer::refresh(py)?;
+            }
+            tool::demand(Owner::Watch, &code, watch.events(py)?)?
+        }
+        Means::Tracing => {
+            if before.is_some_and(|before| before.means == Means::Monitoring) {
+                tool::demand(Owner::Watch, &code, Events::NONE)?.ok();
+            }
+            tracer::require(py)?
+        }
+    };
+    if done.is_err() {
+        take(py, code.as_ptr() as usize)?;
+    }
+    Ok(done)
+}
+
+/// Ends the watch of a code object, if there is one.
+pub(super) fn take(py: Python<'_>, code: usize) -> PyResult<()> {
+    let Some(watch) = lock().remove(&code) else {
+        return Ok(());
+    };
+    match watch.means {
+        Means::Monitoring => tool::demand(Owner::Watch, watch.code.bind(py), Events::NONE)?.ok(),
+        Means::Tracing => Some(tracer::refresh(py)?),
+    };
+    Ok(())
+}
+
+/// Ends every watch.
+pub(super) fn take_all(py: Python<'_>) -> PyResult<()> {
+    let watches = std::mem::take(&mut *lock());
+    tool::release(py, Owner::Watch)?;
+    tracer::refresh(py)?;
+    drop(watches);
+    Ok(())
+}
+
+/// Fires the probes of a line that the running frame of `code` has reached.
+pub(super) fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Interest> {
+    let py = code.py();
+    let Some(watch) = find(code) else {
+        return Ok(Interest::Unwanted);
+    };
+    let mut interest = Interest::Unwanted;
+    for probe in watch.probes_of(line) {
+        interest = Interest::Wanted;
+        if watch.frames.is_some() && !watch.concerns(tracing::current_frame(py).as_ref()) {
+            break;
+        }
+        probe.get().fire(py)?;
+    }
+    Ok(interest)
+}
+
+/// The running frame of `code` is about to leave.
+pub(super) fn left(code: &Bound<'_, PyAny>) -> PyResult<Interest> {
+    let py = code.py();
+    let Some(watch) = find(code).filter(|watch| watch.frames.is_some()) else {
+        return Ok(Interest::Unwanted);
+    };
+    drop(watch);
+    if let Some(frame) = tracing::current_frame(py) {
+        forget(py, code.as_ptr() as usize, frame.as_ptr() as usize)?;
+    }
+    Ok(Interest::Wanted)
+}
+
+fn forget(py: Python<'_>, code: usize, frame: usize) -> PyResult<()> {
+    let Some(watch) = lock().get(&code).cloned() else {
+        return Ok(());
+    };
+    if watch.forget(frame) {
+        take(py, code)?;
+    }
+    Ok(())
+}
+
+/// Whether the code is watched in given frames only.
+pub(super) fn is_watched_in_frames(code: &Bound<'_, PyAny>) -> bool {
+    find(code).is_some_and(|watch| watch.frames.is_some())
+}
+
+fn find(code: &Bound<'_, PyAny>) -> Option<Arc<Watch>> {
+    lock().get(&(code.as_ptr() as usize)).cloned()
+}
+
+/// Whether any code object is watched by trace functions, and in which frames: `None` for all.
+pub(super) fn traced_frames() -> Option<Option<Vec<usize>>> {
+    let watches = lock();
+    let mut traced = watches
+        .values()
+        .filter(|watch| watch.means == Means::Tracing)
+        .peekable();
+    traced.peek()?;
+    let mut frames = Vec::new();
+    for watch in traced {
+        let Some(live) = &watch.frames else {
+            return Some(None);
+        };
+        let live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.iter().any(|live| live.generator.is_some()) {
+            return Some(None);
+        }
+        frames.extend(live.iter().map(|live| live.frame));
+    }
+    Some(Some(frames))
+}
