@@ -81,6 +81,7 @@ fn jump(code: &Bound<'_, PyAny>, from: i32, to: i32) -> PyResult<Option<Py<PyAny
 #[pyfunction]
 fn start(_code: &Bound<'_, PyAny>, _offset: i32) {}
 
+/// Does nothing, for the same reason: a generator may go on with the line that it yielded from.
 #[pyfunction]
 fn resume(_code: &Bound<'_, PyAny>, _offset: i32) {}
 

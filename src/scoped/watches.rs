@@ -82,8 +82,17 @@ impl Watch {
 
     /// The local events that show the lines, and the leaving of the frames that matter.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
-        let first: u32 = self.code.bind(py).getattr("co_firstlineno")?.extract()?;
+        /// `CO_GENERATOR`, `CO_COROUTINE` and `CO_ASYNC_GENERATOR`.
+        const SUSPENDS: u32 = 0x20 | 0x80 | 0x200;
+
+        let code = self.code.bind(py);
+        let first: u32 = code.getattr("co_firstlineno")?.extract()?;
+        let flags: u32 = code.getattr("co_flags")?.extract()?;
         let mut events = Events::LINE.with(Events::JUMP);
+        // A line that goes on right behind `RESUME` is reported only while `RESUME` itself is.
+        if flags & SUSPENDS != 0 {
+            events = events.with(Events::RESUME);
+        }
         if self.probes_of(first).next().is_some() {
             events = events.with(Events::START);
         }
