@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use super::watches;
+use super::watches::{self, Traced};
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
 use crate::interpreter;
 
@@ -70,13 +70,12 @@ enum Need {
 
 impl Need {
     fn now(py: Python<'_>) -> PyResult<Self> {
-        match watches::traced_frames() {
-            None => Ok(Self::Nothing),
-            Some(None) => Ok(Self::All),
-            Some(Some(frames)) if tracing::can_trace_one_thread() => {
+        match watches::traced() {
+            Traced::Nothing => Ok(Self::Nothing),
+            Traced::Frames(frames) if tracing::can_trace_one_thread() => {
                 running(py, &frames).map(Self::Threads)
             }
-            Some(Some(_)) => Ok(Self::All),
+            Traced::Frames(_) | Traced::Anywhere => Ok(Self::All),
         }
     }
 
@@ -254,7 +253,10 @@ fn is_yield(
             .get_item(PyString::new(py, "YIELD_VALUE"))?
             .extract::<u8>()
     })?;
-    let at = frame.getattr("f_lasti")?;
-    let byte: u8 = code.getattr("co_code")?.get_item(at)?.extract()?;
-    Ok(byte == *opcode)
+    let at: usize = frame.getattr("f_lasti")?.extract()?;
+    let units = code.getattr("co_code")?.cast_into::<PyBytes>()?;
+    // 3.13 is at the instruction behind it already; nothing returns right behind a yield.
+    let around = [Some(at), at.checked_sub(2)].into_iter().flatten();
+    let mut opcodes = around.filter_map(|at| units.as_bytes().get(at));
+    Ok(opcodes.any(|found| found == opcode))
 }

@@ -273,24 +273,36 @@ fn find(code: &Bound<'_, PyAny>) -> Option<Arc<Watch>> {
     lock().get(&(code.as_ptr() as usize)).cloned()
 }
 
-/// Whether any code object is watched by trace functions, and in which frames: `None` for all.
-pub(super) fn traced_frames() -> Option<Option<Vec<usize>>> {
+/// What is watched by trace functions.
+pub(super) enum Traced {
+    Nothing,
+    /// Only these frames, each running now.
+    Frames(Vec<usize>),
+    /// Code that any thread may run.
+    Anywhere,
+}
+
+/// What is watched by trace functions.
+pub(super) fn traced() -> Traced {
     let watches = lock();
-    let mut traced = watches
-        .values()
-        .filter(|watch| watch.means == Means::Tracing)
-        .peekable();
-    traced.peek()?;
-    let mut frames = Vec::new();
-    for watch in traced {
+    let mut traced = Traced::Nothing;
+    for watch in watches.values() {
+        if watch.means == Means::Monitoring {
+            continue;
+        }
         let Some(live) = &watch.frames else {
-            return Some(None);
+            return Traced::Anywhere;
         };
         let live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        // A generator goes on in whichever thread resumes it.
         if live.iter().any(|live| live.generator.is_some()) {
-            return Some(None);
+            return Traced::Anywhere;
         }
-        frames.extend(live.iter().map(|live| live.frame));
+        let frames = live.iter().map(|live| live.frame);
+        match &mut traced {
+            Traced::Frames(found) => found.extend(frames),
+            _ => traced = Traced::Frames(frames.collect()),
+        }
     }
-    Some(Some(frames))
+    traced
 }
