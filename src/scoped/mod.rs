@@ -7,7 +7,7 @@
 //! Nothing is installed while nothing is watched.
 
 mod callbacks;
-mod tool;
+pub(crate) mod tool;
 pub(crate) mod tracer;
 mod watches;
 

@@ -224,8 +224,9 @@ pub(super) fn take_all(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Fires the probes of a line that the running frame of `code` has reached.
-pub(super) fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Interest> {
+/// Fires the probes of a line that the running frame of `code` has reached; `stopped` when a step
+/// has stopped there.
+pub(super) fn line(code: &Bound<'_, PyAny>, line: u32, stopped: bool) -> PyResult<Interest> {
     let py = code.py();
     let Some(watch) = find(code) else {
         return Ok(Interest::Unwanted);
@@ -236,7 +237,7 @@ pub(super) fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Interest> {
         if watch.frames.is_some() && !watch.concerns(tracing::current_frame(py).as_ref()) {
             break;
         }
-        probe.get().fire(py)?;
+        probe.get().pass(py, stopped)?;
     }
     Ok(interest)
 }
