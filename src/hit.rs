@@ -29,6 +29,10 @@ static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    /// Whether a step has stopped at the very place where the next probe of the thread stands.
+    static PASSED: Cell<bool> = const { Cell::new(false) };
+    /// Whether another tool's trace function is put aside while a callback runs.
+    static TRACE_PUT_ASIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a callback is told about a hit.
@@ -62,11 +66,32 @@ impl Hit {
     }
 }
 
-/// Counts and carries out one hit.
+/// Whether a callback runs in this thread, and nothing hits.
+pub(crate) fn in_callback() -> bool {
+    IN_CALLBACK.get()
+}
+
+/// Has the next probe of this thread not stop: a step stopped at its line in this very pass.
+pub(crate) fn pass_next() {
+    PASSED.set(true);
+}
+
+/// Whether a step stopped at this pass of the probe that is reached; asked once.
+pub(crate) fn take_passed() -> bool {
+    !IN_CALLBACK.get() && PASSED.take()
+}
+
+/// Whether another tool traces this thread, though not while the callback runs.
+pub(crate) fn trace_is_put_aside() -> bool {
+    TRACE_PUT_ASIDE.get()
+}
+
+/// Counts and carries out one hit; `stopped` when a step has stopped there already.
 pub(crate) fn dispatch(
     py: Python<'_>,
     probe: &Probe,
     breakpoint: &Arc<Breakpoint>,
+    stopped: bool,
 ) -> PyResult<()> {
     if IN_CALLBACK.get() {
         return Ok(());
@@ -80,6 +105,7 @@ pub(crate) fn dispatch(
             write_line(breakpoint.request.message.as_deref().unwrap_or_default());
             Ok(())
         }
+        Kind::Stop if stopped => Ok(()),
         Kind::Stop => stop(py, probe, breakpoint, hits),
     }
 }
@@ -99,23 +125,34 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
         function,
         hits,
     };
+    let subject = format!("callback of breakpoint {}", breakpoint.id);
+    let result = call_quietly(py, &subject, || callback.call(py, hit));
+    ffi::symbols::store_locals(frame.bind(py));
+    result
+}
+
+/// Calls something of the user's in which nothing hits.
+///
+/// An error is not the program's and is told once for each subject; leaving the program
+/// (`SystemExit`, `KeyboardInterrupt`) is what the callback wants for it.
+pub(crate) fn call_quietly(
+    py: Python<'_>,
+    subject: &str,
+    call: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
     let result = {
         let _quiet = Quiet::enter();
-        callback.call(py, hit)
+        call()
     };
-    ffi::symbols::store_locals(frame.bind(py));
     match result {
-        Ok(()) => Ok(()),
-        // An error of the callback is not the program's; leaving it (`SystemExit`,
-        // `KeyboardInterrupt`) is what the callback wants for the program.
         Err(error) if error.is_instance_of::<PyException>(py) => {
-            if tell_first(&format!("callback of breakpoint {}", breakpoint.id)) {
-                let _ = std::io::stderr().write_all(b"dapper: error in a breakpoint callback:\n");
+            if tell_first(subject) {
+                tell(&format!("error in the {subject}:"));
                 error.display(py);
             }
             Ok(())
         }
-        Err(error) => Err(error),
+        result => result,
     }
 }
 
@@ -139,12 +176,14 @@ impl Callback {
         if !trace.is_none() {
             sys.call_method1("settrace", (py.None(),))?;
         }
+        let outer = TRACE_PUT_ASIDE.replace(!trace.is_none());
         let result = match self {
             Self::Own(callback) => callback.call1(py, (hit,)).map(|_| trace.clone()),
             Self::Default(callback) => callback
                 .call1(py, (hit, &trace))
                 .map(|next| next.into_bound(py)),
         };
+        TRACE_PUT_ASIDE.set(outer);
         let next = result.as_ref().unwrap_or(&trace);
         if !(trace.is_none() && next.is_none()) {
             sys.call_method1("settrace", (next,))?;
@@ -169,20 +208,22 @@ fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
 }
 
 /// While it lives, nothing hits in this thread.
-struct Quiet;
+struct Quiet {
+    outer: bool,
+}
 
 impl Quiet {
     fn enter() -> Self {
-        IN_CALLBACK.set(true);
+        let outer = IN_CALLBACK.replace(true);
         CALLBACKS_RUNNING.fetch_add(1, Ordering::Relaxed);
         ATTENTIVE.store(true, Ordering::Relaxed);
-        Self
+        Self { outer }
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        IN_CALLBACK.set(false);
+        IN_CALLBACK.set(self.outer);
         CALLBACKS_RUNNING.fetch_sub(1, Ordering::Relaxed);
         refresh_attention();
     }

@@ -3,7 +3,8 @@
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it.
-//! `scoped` watches lines where no probe can stand.
+//! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
+//! `exceptions` stops at exceptions.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
@@ -15,6 +16,8 @@ pub mod breakpoint_file;
 pub mod cli;
 mod counters;
 mod events;
+mod excepthook;
+mod exceptions;
 #[allow(
     unsafe_code,
     reason = "the one folder that touches interpreter internals"
@@ -33,6 +36,8 @@ mod registry;
 mod run;
 mod scoped;
 mod session;
+mod step;
 mod store;
+mod user_code;
 pub mod variant;
 pub mod variant_key;

@@ -48,6 +48,11 @@ impl Probe {
 impl Probe {
     /// One hit of each armed breakpoint of the line, in the frame that runs.
     pub(crate) fn fire(&self, py: Python<'_>) -> PyResult<()> {
+        self.pass(py, hit::take_passed())
+    }
+
+    /// As [`Probe::fire`], but nothing stops when a step has `stopped` at the line already.
+    pub(crate) fn pass(&self, py: Python<'_>, stopped: bool) -> PyResult<()> {
         for breakpoint in &self.breakpoints {
             if !breakpoint.is_armed() {
                 continue;
@@ -56,7 +61,7 @@ impl Probe {
                 breakpoint.count();
                 continue;
             }
-            let hit = AssertUnwindSafe(|| hit::dispatch(py, self, breakpoint));
+            let hit = AssertUnwindSafe(|| hit::dispatch(py, self, breakpoint, stopped));
             catch_unwind(hit).unwrap_or_else(|_| {
                 hit::tell_once("a hit was lost to an error of dapper's own");
                 Ok(())

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{
-    counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, scoped, store,
+    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, registry, run,
+    scoped, step, store,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -327,5 +328,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
     scoped::register(module)?;
+    step::register(module)?;
+    exceptions::register(module)?;
     Ok(())
 }

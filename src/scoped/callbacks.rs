@@ -5,14 +5,20 @@
 //! from then on. An exception that comes back from a callback is one that a stop wants for the
 //! program (`SystemExit`); a panic of ours never reaches it.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::prelude::*;
 
-use super::tool::{NAMES, disable};
+use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches;
 use crate::ffi::tracing;
-use crate::hit;
+use crate::{exceptions, hit, step};
+
+thread_local! {
+    /// What a stop at a jump wants raised at the jump's target.
+    static DEFERRED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
 
 /// Whether a location has to go on sending its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,7 @@ pub(super) fn all(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyAny
         wrap_pyfunction!(leave_by_exception, py)?,
         wrap_pyfunction!(throw, py)?,
         wrap_pyfunction!(raise, py)?,
+        wrap_pyfunction!(instruction, py)?,
     ];
     let callbacks = callbacks.into_iter().map(Bound::into_any);
     Ok(NAMES.into_iter().zip(callbacks).collect())
@@ -49,67 +56,173 @@ fn answer(
         Ok(Interest::Wanted)
     })?;
     match interest {
-        Interest::Wanted => Ok(None),
-        Interest::Unwanted => disable(py).map(Some),
+        // A step may want any line of code that another thread has just given up.
+        Interest::Unwanted if !step::is_active() => disable(py).map(Some),
+        Interest::Unwanted | Interest::Wanted => Ok(None),
     }
+}
+
+/// The frame that runs, if a step wants to know it.
+fn stepping(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    if step::is_active() && !hit::in_callback() {
+        return tracing::current_frame(py);
+    }
+    None
+}
+
+fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult<Interest> {
+    let stopped = match stepping(code.py()) {
+        Some(frame) => step::line(&frame, code, target)?,
+        None => false,
+    };
+    watches::line(code, line, stopped)
 }
 
 #[pyfunction]
 fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Option<Py<PyAny>>> {
-    let py = code.py();
-    answer(py, || watches::line(code, line))
+    answer(code.py(), || arrive(code, line, None))
 }
 
 /// `sys.settrace` reports a line again when control jumps back to its beginning, and monitoring
 /// does not: there the jump itself is the event.
 #[pyfunction]
 fn jump(code: &Bound<'_, PyAny>, from: i32, to: i32) -> PyResult<Option<Py<PyAny>>> {
-    let py = code.py();
-    answer(py, || {
+    answer(code.py(), || {
         if to > from {
             return Ok(Interest::Unwanted);
         }
         match tracing::line_at(code, to) {
-            Some(line) if tracing::line_at(code, from) == Some(line) => watches::line(code, line),
+            Some(line) if tracing::line_at(code, from) == Some(line) => {
+                let arrived = arrive(code, line, usize::try_from(to).ok());
+                arrived.or_else(|error| defer(code, error))
+            }
             _ => Ok(Interest::Unwanted),
         }
     })
 }
 
-/// Does nothing: while the event is on, the first line of a function that is all on one line is
-/// reported, and without it 3.13 and later keep it to themselves.
-#[pyfunction]
-fn start(_code: &Bound<'_, PyAny>, _offset: i32) {}
+/// Has an exception raised at the instruction that a jump leads to.
+///
+/// At the jump itself, 3.12 and 3.13 would look for its handlers at an address that is none.
+fn defer(code: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Interest> {
+    match tool::demand(Owner::Jump, code, Events::INSTRUCTION)? {
+        Ok(()) => {
+            drop(DEFERRED.replace(Some(error)));
+            Ok(Interest::Wanted)
+        }
+        Err(_) => Err(error),
+    }
+}
 
 #[pyfunction]
-fn resume(_code: &Bound<'_, PyAny>, _offset: i32) {}
+fn instruction(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
+    answer(code.py(), || match DEFERRED.take() {
+        Some(error) => {
+            tool::demand(Owner::Jump, code, Events::NONE)?.ok();
+            Err(error)
+        }
+        None => Ok(Interest::Wanted),
+    })
+}
+
+fn enter(code: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    answer(code.py(), || {
+        if let Some(frame) = stepping(code.py()) {
+            step::entered(&frame, code)?;
+        }
+        // While this event is on, the first line of a function that is all on one line is
+        // reported, and without it 3.13 and later keep it to themselves.
+        Ok(Interest::Wanted)
+    })
+}
+
+#[pyfunction]
+fn start(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
+    enter(code)
+}
+
+/// As with `start`, a generator may go on with the line that it yielded from.
+#[pyfunction]
+fn resume(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
+    enter(code)
+}
+
+#[pyfunction]
+fn throw(
+    code: &Bound<'_, PyAny>,
+    _offset: i32,
+    _exception: &Bound<'_, PyAny>,
+) -> PyResult<Option<Py<PyAny>>> {
+    enter(code)
+}
 
 #[pyfunction]
 fn leave_by_return(
     code: &Bound<'_, PyAny>,
     _offset: i32,
-    _value: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
 ) -> PyResult<Option<Py<PyAny>>> {
-    let py = code.py();
-    answer(py, || watches::left(code))
+    answer(code.py(), || {
+        let interest = watches::left(code)?;
+        if let Some(frame) = stepping(code.py()) {
+            step::left(&frame, Some(value))?;
+        }
+        Ok(interest)
+    })
 }
 
 #[pyfunction]
-fn leave_by_yield(_code: &Bound<'_, PyAny>, _offset: i32, _value: &Bound<'_, PyAny>) {}
+fn leave_by_yield(
+    code: &Bound<'_, PyAny>,
+    _offset: i32,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<Option<Py<PyAny>>> {
+    answer(code.py(), || {
+        if let Some(frame) = stepping(code.py()) {
+            step::yielded(&frame, code, value)?;
+        }
+        Ok(Interest::Wanted)
+    })
+}
 
 #[pyfunction]
 fn leave_by_exception(
     code: &Bound<'_, PyAny>,
     _offset: i32,
-    _exception: &Bound<'_, PyAny>,
+    exception: &Bound<'_, PyAny>,
 ) -> PyResult<Option<Py<PyAny>>> {
     let py = code.py();
-    // Only a local event could be disabled.
-    answer(py, || watches::left(code).map(|_| Interest::Wanted))
+    answer(py, || {
+        // An event that may be had of all code only cannot be disabled.
+        watches::left(code)?;
+        if exceptions::is_active()
+            && let Some(frame) = tracing::current_frame(py)
+        {
+            exceptions::left(&frame, code, exception)?;
+        }
+        if let Some(frame) = stepping(py) {
+            step::left(&frame, None)?;
+        }
+        Ok(Interest::Wanted)
+    })
 }
 
 #[pyfunction]
-fn throw(_code: &Bound<'_, PyAny>, _offset: i32, _exception: &Bound<'_, PyAny>) {}
-
-#[pyfunction]
-fn raise(_code: &Bound<'_, PyAny>, _offset: i32, _exception: &Bound<'_, PyAny>) {}
+fn raise(
+    code: &Bound<'_, PyAny>,
+    _offset: i32,
+    exception: &Bound<'_, PyAny>,
+) -> PyResult<Option<Py<PyAny>>> {
+    let py = code.py();
+    answer(py, || {
+        if exceptions::is_active()
+            && let Some(frame) = tracing::current_frame(py)
+        {
+            exceptions::raised(&frame, exception)?;
+        }
+        if let Some(frame) = stepping(py) {
+            step::raised(&frame, code, exception)?;
+        }
+        Ok(Interest::Wanted)
+    })
+}

@@ -7,7 +7,7 @@
 //! Nothing is installed while nothing is watched.
 
 mod callbacks;
-mod tool;
+pub(crate) mod tool;
 pub(crate) mod tracer;
 mod watches;
 
@@ -103,6 +103,10 @@ pub(crate) fn unwatch_all(py: Python<'_>) -> PyResult<()> {
 /// Watches lines of one code object for breakpoints; returns the reason when it cannot be done.
 #[pyfunction]
 #[pyo3(signature = (code, breakpoints, frames=None, backend="eval_frame"))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python sequences are extracted into vectors"
+)]
 fn watch_code(
     code: &Bound<'_, PyAny>,
     breakpoints: Vec<(u32, Py<Handle>)>,

@@ -22,7 +22,7 @@ use super::callbacks;
 pub(crate) struct Events(u16);
 
 /// `sys.monitoring.events` by position.
-pub(super) const NAMES: [&str; 9] = [
+pub(super) const NAMES: [&str; 10] = [
     "LINE",
     "JUMP",
     "PY_START",
@@ -32,6 +32,7 @@ pub(super) const NAMES: [&str; 9] = [
     "PY_UNWIND",
     "PY_THROW",
     "RAISE",
+    "INSTRUCTION",
 ];
 
 impl Events {
@@ -45,6 +46,7 @@ impl Events {
     pub(crate) const UNWIND: Self = Self(1 << 6);
     pub(crate) const THROW: Self = Self(1 << 7);
     pub(crate) const RAISE: Self = Self(1 << 8);
+    pub(crate) const INSTRUCTION: Self = Self(1 << 9);
 
     /// Whether every event of `other` is in this set.
     const fn has(self, other: Self) -> bool {
@@ -66,6 +68,12 @@ impl Events {
 pub(crate) enum Owner {
     /// Watched lines.
     Watch,
+    /// The step of a thread, by its number.
+    Step(u64),
+    /// Exception breakpoints.
+    Exceptions,
+    /// An exception that waits for the instruction behind a jump.
+    Jump,
 }
 
 /// What the owners want, of one code object or everywhere.

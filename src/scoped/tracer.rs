@@ -8,14 +8,15 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
-use super::watches;
+use super::watches::{self, Traced};
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
-use crate::interpreter;
+use crate::{exceptions, hit, interpreter, step};
 
 /// What `sys.gettrace` shows while we trace; as good as the native function when it is called.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -49,6 +50,8 @@ impl LineTrace {
 
 /// Whether anything is to be traced; a thread that is traced in vain stops it itself.
 static WANTED: AtomicBool = AtomicBool::new(false);
+/// The threads that are stepping.
+static STEPPING: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
 static OBJECT: PyOnceLock<Py<LineTrace>> = PyOnceLock::new();
 
 fn object(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -69,14 +72,30 @@ enum Need {
 }
 
 impl Need {
+    /// What watched lines, exception breakpoints and steps need.
     fn now(py: Python<'_>) -> PyResult<Self> {
-        match watches::traced_frames() {
-            None => Ok(Self::Nothing),
-            Some(None) => Ok(Self::All),
-            Some(Some(frames)) if tracing::can_trace_one_thread() => {
+        if exceptions::are_traced() {
+            return Ok(Self::All);
+        }
+        let stepping = STEPPING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Ok(match Self::of_watches(py)? {
+            Self::All => Self::All,
+            Self::Nothing if stepping.is_empty() => Self::Nothing,
+            Self::Nothing => Self::Threads(stepping),
+            Self::Threads(idents) => Self::Threads(&idents | &stepping),
+        })
+    }
+
+    fn of_watches(py: Python<'_>) -> PyResult<Self> {
+        match watches::traced() {
+            Traced::Nothing => Ok(Self::Nothing),
+            Traced::Frames(frames) if tracing::can_trace_one_thread() => {
                 running(py, &frames).map(Self::Threads)
             }
-            Some(Some(_)) => Ok(Self::All),
+            Traced::Frames(_) | Traced::Anywhere => Ok(Self::All),
         }
     }
 
@@ -107,7 +126,7 @@ fn running(py: Python<'_>, frames: &[usize]) -> PyResult<HashSet<u64>> {
 }
 
 /// Has every thread traced that needs it; the inner error is the reason why one cannot be.
-pub(super) fn require(py: Python<'_>) -> PyResult<Result<(), String>> {
+pub(crate) fn require(py: Python<'_>) -> PyResult<Result<(), String>> {
     let need = Need::now(py)?;
     WANTED.store(!matches!(need, Need::Nothing), Ordering::Relaxed);
     let object = object(py)?;
@@ -140,8 +159,36 @@ pub(super) fn require(py: Python<'_>) -> PyResult<Result<(), String>> {
     Ok(done)
 }
 
+/// Has this thread traced while it steps; the inner error is the reason why it cannot be.
+pub(crate) fn trace_step(py: Python<'_>) -> PyResult<Result<(), String>> {
+    if hit::trace_is_put_aside() {
+        return Ok(Err(
+            "another tool traces this thread by sys.settrace".to_owned()
+        ));
+    }
+    set_stepping(py, true)?;
+    require(py)
+}
+
+/// Ends what [`trace_step`] began.
+pub(crate) fn end_step(py: Python<'_>) -> PyResult<()> {
+    set_stepping(py, false)?;
+    refresh(py)
+}
+
+fn set_stepping(py: Python<'_>, steps: bool) -> PyResult<()> {
+    let ident: u64 = py.import("_thread")?.call_method0("get_ident")?.extract()?;
+    let mut stepping = STEPPING.lock().unwrap_or_else(PoisonError::into_inner);
+    if steps {
+        stepping.insert(ident);
+    } else {
+        stepping.remove(&ident);
+    }
+    Ok(())
+}
+
 /// Stops tracing what needs it no more.
-pub(super) fn refresh(py: Python<'_>) -> PyResult<()> {
+pub(crate) fn refresh(py: Python<'_>) -> PyResult<()> {
     let need = Need::now(py)?;
     WANTED.store(!matches!(need, Need::Nothing), Ordering::Relaxed);
     let Ok(threads) = threads(py) else {
@@ -221,32 +268,49 @@ fn told(
     if !WANTED.load(Ordering::Relaxed) {
         return stop_in_vain(frame.py()).map_err(refused);
     }
+    if hit::in_callback() {
+        return Ok(());
+    }
+    let code = tracing::code_of(frame);
     match event {
         Event::Line => {
-            let code = tracing::code_of(frame);
-            watches::line(&code, tracing::line_of(frame))?;
+            exceptions::forget_current();
+            let stopped = step::line(frame, &code, None)?;
+            watches::line(&code, tracing::line_of(frame), stopped)?;
         }
+        Event::Call => step::entered(frame, &code)?,
         Event::Return => {
-            let code = tracing::code_of(frame);
-            if watches::is_watched_in_frames(&code) && !is_yield(frame, &code, argument)? {
-                watches::left(&code)?;
+            let concerned = watches::is_watched_in_frames(&code) || step::is_target(frame);
+            match argument {
+                Some(value) if concerned && is_yield(frame, &code)? => {
+                    step::yielded(frame, &code, value)?;
+                }
+                Some(value) if concerned => {
+                    watches::left(&code)?;
+                    step::left(frame, Some(value))?;
+                }
+                Some(_) => {}
+                None => {
+                    exceptions::left_by_current(frame, &code)?;
+                    watches::left(&code)?;
+                    step::left(frame, None)?;
+                }
             }
         }
-        Event::Call | Event::Exception => {}
+        Event::Exception => {
+            if let Some(argument) = argument {
+                let exception = argument.get_item(1)?;
+                exceptions::raised_here(frame, &exception, &argument.get_item(2)?)?;
+                step::raised(frame, &code, &exception)?;
+            }
+        }
     }
     Ok(())
 }
 
 /// Whether a return event is a generator that will go on.
-fn is_yield(
-    frame: &Bound<'_, PyAny>,
-    code: &Bound<'_, PyAny>,
-    value: Option<&Bound<'_, PyAny>>,
-) -> PyResult<bool> {
+fn is_yield(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool> {
     static YIELD: PyOnceLock<u8> = PyOnceLock::new();
-    if value.is_none() {
-        return Ok(false);
-    }
     let py = frame.py();
     let opcode = YIELD.get_or_try_init(py, || {
         let numbers = py.import("opcode")?.getattr("opmap")?;
@@ -254,7 +318,10 @@ fn is_yield(
             .get_item(PyString::new(py, "YIELD_VALUE"))?
             .extract::<u8>()
     })?;
-    let at = frame.getattr("f_lasti")?;
-    let byte: u8 = code.getattr("co_code")?.get_item(at)?.extract()?;
-    Ok(byte == *opcode)
+    let at: usize = frame.getattr("f_lasti")?.extract()?;
+    let units = code.getattr("co_code")?.cast_into::<PyBytes>()?;
+    // 3.13 is at the instruction behind it already; nothing returns right behind a yield.
+    let around = [Some(at), at.checked_sub(2)].into_iter().flatten();
+    let mut opcodes = around.filter_map(|at| units.as_bytes().get(at));
+    Ok(opcodes.any(|found| found == opcode))
 }

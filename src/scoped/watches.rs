@@ -82,8 +82,17 @@ impl Watch {
 
     /// The local events that show the lines, and the leaving of the frames that matter.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
-        let first: u32 = self.code.bind(py).getattr("co_firstlineno")?.extract()?;
+        /// `CO_GENERATOR`, `CO_COROUTINE` and `CO_ASYNC_GENERATOR`.
+        const SUSPENDS: u32 = 0x20 | 0x80 | 0x200;
+
+        let code = self.code.bind(py);
+        let first: u32 = code.getattr("co_firstlineno")?.extract()?;
+        let flags: u32 = code.getattr("co_flags")?.extract()?;
         let mut events = Events::LINE.with(Events::JUMP);
+        // A line that goes on right behind `RESUME` is reported only while `RESUME` itself is.
+        if flags & SUSPENDS != 0 {
+            events = events.with(Events::RESUME);
+        }
         if self.probes_of(first).next().is_some() {
             events = events.with(Events::START);
         }
@@ -215,8 +224,9 @@ pub(super) fn take_all(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Fires the probes of a line that the running frame of `code` has reached.
-pub(super) fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Interest> {
+/// Fires the probes of a line that the running frame of `code` has reached; `stopped` when a step
+/// has stopped there.
+pub(super) fn line(code: &Bound<'_, PyAny>, line: u32, stopped: bool) -> PyResult<Interest> {
     let py = code.py();
     let Some(watch) = find(code) else {
         return Ok(Interest::Unwanted);
@@ -227,7 +237,7 @@ pub(super) fn line(code: &Bound<'_, PyAny>, line: u32) -> PyResult<Interest> {
         if watch.frames.is_some() && !watch.concerns(tracing::current_frame(py).as_ref()) {
             break;
         }
-        probe.get().fire(py)?;
+        probe.get().pass(py, stopped)?;
     }
     Ok(interest)
 }
@@ -264,24 +274,36 @@ fn find(code: &Bound<'_, PyAny>) -> Option<Arc<Watch>> {
     lock().get(&(code.as_ptr() as usize)).cloned()
 }
 
-/// Whether any code object is watched by trace functions, and in which frames: `None` for all.
-pub(super) fn traced_frames() -> Option<Option<Vec<usize>>> {
+/// What is watched by trace functions.
+pub(super) enum Traced {
+    Nothing,
+    /// Only these frames, each running now.
+    Frames(Vec<usize>),
+    /// Code that any thread may run.
+    Anywhere,
+}
+
+/// What is watched by trace functions.
+pub(super) fn traced() -> Traced {
     let watches = lock();
-    let mut traced = watches
-        .values()
-        .filter(|watch| watch.means == Means::Tracing)
-        .peekable();
-    traced.peek()?;
-    let mut frames = Vec::new();
-    for watch in traced {
+    let mut traced = Traced::Nothing;
+    for watch in watches.values() {
+        if watch.means == Means::Monitoring {
+            continue;
+        }
         let Some(live) = &watch.frames else {
-            return Some(None);
+            return Traced::Anywhere;
         };
         let live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        // A generator goes on in whichever thread resumes it.
         if live.iter().any(|live| live.generator.is_some()) {
-            return Some(None);
+            return Traced::Anywhere;
         }
-        frames.extend(live.iter().map(|live| live.frame));
+        let frames = live.iter().map(|live| live.frame);
+        match &mut traced {
+            Traced::Frames(found) => found.extend(frames),
+            _ => traced = Traced::Frames(frames.collect()),
+        }
     }
-    Some(Some(frames))
+    traced
 }

@@ -73,8 +73,8 @@ def fresh_main() -> ModuleType:
     return module
 
 
-def run_script(path: str) -> None:
-    """Run the file `path` the way `python path` does."""
+def run_script(path: str, prepare: Callable[[CodeType], object] = lambda _: None) -> None:
+    """Run the file `path` the way `python path` does, once its code is prepared."""
     main = fresh_main()
     loader = type(__loader__)  # type: ignore[name-defined]
     main.__dict__.update(__file__=path, __loader__=loader("__main__", path))
@@ -83,6 +83,7 @@ def run_script(path: str) -> None:
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib may be one of the watched modules
         source = file.read()
     code: CodeType = compile(source, path, "exec", dont_inherit=True)
+    prepare(code)
     exec(code, main.__dict__)
 
 
@@ -107,17 +108,24 @@ def main() -> None:
         sys.path[0] = os.path.dirname(os.path.abspath(command[0]))  # noqa: PTH100, PTH120
         run, target = run_script, command[0]
     watch(events, files.split(os.pathsep))
+    show(lambda: run(target))
+
+
+def show(run: Callable[[], None]) -> None:
+    """Run a program, and report what it raises as if it had run alone."""
     try:
-        run(target)
+        run()
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the interpreter reports any exception
         traceback = error.__traceback__
-        while traceback and traceback.tb_frame.f_code.co_filename == __file__:
+        here = os.path.dirname(__file__)  # noqa: PTH120
+        while traceback and os.path.dirname(traceback.tb_frame.f_code.co_filename) == here:  # noqa: PTH120
             traceback = traceback.tb_next
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
         sys.excepthook(type(error), error.with_traceback(traceback), traceback)
         sys.exit(1)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDER = Path(__file__).with_name("recorder.py")
+WATCHER = Path(__file__).with_name("watcher.py")
 SECONDS = 120
 # Events shown before and after the first difference.
 CONTEXT = 6
@@ -86,11 +87,17 @@ class Place:
         return self._run(*command, stdin=stdin)
 
     def recorded(
-        self, command: Sequence[str], files: Sequence[str], stdin: str = ""
+        self,
+        command: Sequence[str],
+        files: Sequence[str],
+        stdin: str = "",
+        *,
+        spurious_too: bool = False,
     ) -> tuple[Run, list[Event]]:
         """Run `command` under the recorder; only lines of `files` are events.
 
-        The events that CPython 3.12 raises against its own rule are left out: see the recorder.
+        The events that CPython 3.12 raises against its own rule are left out, unless they are
+        asked for: see the recorder.
         """
         self.events.unlink(missing_ok=True)
         watched = os.pathsep.join(files)
@@ -98,7 +105,7 @@ class Place:
         events = []
         for record in self.events.read_text().splitlines():
             index, function, line, spurious = record.split("\t")
-            if spurious == "0":
+            if spurious == "0" or spurious_too:
                 events.append(Event(files[int(index)], function, int(line)))
         return run, events
 
@@ -117,6 +124,17 @@ class Place:
                 # A hit by tracing would compare CPython with itself.
                 assert event["tier"] in ("import", "entry"), record
                 events.append(Event(event["file"], event["function"], event["line"]))
+        return run, events
+
+    def watched(self, program: str, backend: str) -> tuple[Run, list[Event]]:
+        """Run a program with every line of its code watched from outside."""
+        self.events.unlink(missing_ok=True)
+        run = self._run(WATCHER, self.events, backend, program, stdin="")
+        events = []
+        for record in self.events.read_text().splitlines():
+            event = json.loads(record)
+            assert event["tier"] == "tracing", record
+            events.append(Event(event["file"], event["function"], event["line"]))
         return run, events
 
 

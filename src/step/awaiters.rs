@@ -1,0 +1,97 @@
+//! Who goes on when a coroutine is done that an event loop runs.
+//!
+//! A coroutine that another one awaits is called by it, and its frame says so. That of a task is
+//! called by the event loop; the one who goes on is the coroutine that waits for the task, which
+//! the tasks of `asyncio` know, or else the code that runs the loop.
+
+use pyo3::prelude::*;
+
+use super::{skips, walk};
+use crate::ffi::tracing;
+
+/// Whether a frame belongs to the event loop of the standard library.
+pub(super) fn is_event_loop(frame: &Bound<'_, PyAny>) -> bool {
+    let py = frame.py();
+    let name = frame
+        .getattr(pyo3::intern!(py, "f_globals"))
+        .and_then(|globals| globals.get_item(pyo3::intern!(py, "__name__")))
+        .and_then(|name| name.extract::<String>());
+    name.is_ok_and(|name| name == "asyncio" || name.starts_with("asyncio.") || name == "selectors")
+}
+
+fn is_passed(frame: &Bound<'_, PyAny>) -> bool {
+    is_event_loop(frame) || skips(&tracing::code_of(frame))
+}
+
+/// The frames that may go on when `frame`, called by the event loop from `caller`, has left.
+pub(super) fn of<'py>(
+    frame: &Bound<'py, PyAny>,
+    caller: &Bound<'py, PyAny>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let mut frames = Vec::new();
+    // A task that cannot be asked (another event loop's) leaves the code that runs the loop.
+    if let Ok(waiting) = waiting(frame) {
+        frames.extend(waiting);
+    }
+    let mut below = Some(caller.clone());
+    while let Some(at) = below {
+        if !is_passed(&at) {
+            frames.push(at);
+            break;
+        }
+        below = walk::back(&at)?;
+    }
+    Ok(frames)
+}
+
+/// The innermost frames of the tasks that wait for the running one.
+fn waiting<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let asyncio = frame.py().import("asyncio")?;
+    let task = asyncio.call_method0("current_task")?;
+    let mut frames = Vec::new();
+    if task.is_none() {
+        return Ok(frames);
+    }
+    for other in asyncio.call_method0("all_tasks")?.try_iter()? {
+        let other = other?;
+        let awaited = other.getattr("_fut_waiter")?;
+        // What `gather` returns waits for its children.
+        let waits = awaited.is(&task)
+            || awaited
+                .getattr("_children")
+                .and_then(|children| children.contains(&task))
+                .unwrap_or(false);
+        if waits {
+            frames.extend(innermost(&other.call_method0("get_coro")?)?);
+        }
+    }
+    Ok(frames)
+}
+
+/// The innermost frame of a suspended coroutine that is not passed through.
+fn innermost<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    const KINDS: [(&str, &str); 3] = [
+        ("cr_frame", "cr_await"),
+        ("ag_frame", "ag_await"),
+        ("gi_frame", "gi_yieldfrom"),
+    ];
+    let mut found = None;
+    let mut at = coroutine.clone();
+    'deeper: loop {
+        for (frame, awaited) in KINDS {
+            let Ok(frame) = at.getattr(frame) else {
+                continue;
+            };
+            if frame.is_none() {
+                break 'deeper;
+            }
+            if !is_passed(&frame) {
+                found = Some(frame);
+            }
+            at = at.getattr(awaited)?;
+            continue 'deeper;
+        }
+        break;
+    }
+    Ok(found)
+}

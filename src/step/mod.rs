@@ -1,0 +1,412 @@
+//! Stepping: running on from a stop until the next place where the user wants to see the program.
+//!
+//! Owns the step of each thread. A step has *target* frames: a line in one of them, or their being
+//! left, moves it on; stepping into a call stops in any frame that is entered meanwhile.
+//! On 3.12 and later it has local events on the code objects of its targets, and events of all
+//! code only while stepping into; on 3.11 it has the trace function of its own thread. Events of
+//! other threads pass by. When it stops, everything it had installed is gone before the callback
+//! runs, which may begin the next step.
+//! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine.
+
+mod awaiters;
+mod probes;
+mod walk;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::ffi::{symbols, tracing};
+use crate::hit;
+use crate::scoped::tool::{self, Events, Owner};
+use crate::scoped::tracer;
+
+/// How far a step goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Into,
+    Over,
+    Out,
+}
+
+impl Mode {
+    fn from_name(name: &str) -> PyResult<Self> {
+        match name {
+            "into" => Ok(Self::Into),
+            "over" => Ok(Self::Over),
+            "out" => Ok(Self::Out),
+            _ => Err(PyValueError::new_err(format!(
+                "mode {name:?} is not one of \"into\", \"over\", \"out\""
+            ))),
+        }
+    }
+}
+
+/// Where a line stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lines {
+    /// In no frame: a target has to be left first.
+    Nowhere,
+    /// In the targets.
+    InTargets,
+    /// In every frame of the thread that is not passed through.
+    Anywhere,
+}
+
+/// The step of one thread.
+struct Step {
+    id: u64,
+    mode: Mode,
+    /// Addresses of frame objects; a frame that runs or is suspended keeps its object alive.
+    targets: Vec<usize>,
+    lines: Lines,
+    /// The frame above the first target when the step began: a debugger's own. What it calls
+    /// before it returns is no part of the program.
+    above: Option<Py<PyAny>>,
+    on_stop: Py<PyAny>,
+    skip: Option<Py<PyAny>>,
+    /// What `skip` said of each code object.
+    skipped: HashMap<usize, bool>,
+    returns: bool,
+    exceptions: bool,
+    /// Code objects that have local events for this step.
+    armed: Vec<Py<PyAny>>,
+}
+
+/// The events that move a target on.
+const TARGET: Events = Events::LINE
+    .with(Events::JUMP)
+    .with(Events::START)
+    .with(Events::RESUME)
+    .with(Events::RETURN)
+    .with(Events::YIELD)
+    .with(Events::UNWIND);
+/// The events that show the first line of a frame.
+const ENTERED: Events = Events::LINE
+    .with(Events::JUMP)
+    .with(Events::START)
+    .with(Events::RESUME);
+/// The events of all code that show which frames are entered.
+const ENTRIES: Events = Events::START.with(Events::RESUME).with(Events::THROW);
+
+static LAST_ID: AtomicU64 = AtomicU64::new(0);
+/// How many threads are stepping.
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static STEP: RefCell<Option<Step>> = const { RefCell::new(None) };
+    /// The frame that is leaving while its return is a stop; 0 when there is none.
+    static LEAVING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Whether any thread is stepping.
+pub(crate) fn is_active() -> bool {
+    ACTIVE.load(Ordering::Relaxed) > 0
+}
+
+/// Reads or changes the step of this thread; `None` when it has none.
+fn with<T>(access: impl FnOnce(&mut Step) -> T) -> Option<T> {
+    if !is_active() {
+        return None;
+    }
+    STEP.with_borrow_mut(|step| step.as_mut().map(access))
+}
+
+fn address(frame: &Bound<'_, PyAny>) -> usize {
+    frame.as_ptr() as usize
+}
+
+/// Runs on from a stop of this thread, and calls `on_stop(frame, event, argument)` at the next.
+///
+/// The event is "line", "return" (with the value, when `returns`) or "exception" (with the
+/// exception, when `exceptions`). Returning from `on_stop` lets the program run on.
+#[pyfunction]
+#[pyo3(signature = (frame, mode, on_stop, *, skip=None, returns=false, exceptions=false))]
+fn step(
+    frame: &Bound<'_, PyAny>,
+    mode: &str,
+    on_stop: Py<PyAny>,
+    skip: Option<Py<PyAny>>,
+    returns: bool,
+    exceptions: bool,
+) -> PyResult<()> {
+    let py = frame.py();
+    let mode = Mode::from_name(mode)?;
+    cancel(py)?;
+    let step = Step {
+        id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,
+        mode,
+        targets: Vec::new(),
+        lines: Lines::Nowhere,
+        above: walk::above(frame)?,
+        on_stop,
+        skip,
+        skipped: HashMap::new(),
+        returns,
+        exceptions,
+        armed: Vec::new(),
+    };
+    STEP.set(Some(step));
+    ACTIVE.fetch_add(1, Ordering::Relaxed);
+    if let Err(error) = begin(frame, mode, exceptions) {
+        cancel(py)?;
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn begin(frame: &Bound<'_, PyAny>, mode: Mode, exceptions: bool) -> PyResult<()> {
+    let py = frame.py();
+    if tool::monitoring(py).is_none() {
+        tracer::trace_step(py)?.map_err(PyRuntimeError::new_err)?;
+    }
+    if LEAVING.get() == address(frame) {
+        return walk::leave(frame);
+    }
+    if exceptions && mode != Mode::Into {
+        everywhere(py, Events::NONE)?;
+    }
+    match mode {
+        Mode::Into => go_on(std::slice::from_ref(frame), Lines::Anywhere),
+        Mode::Over => go_on(std::slice::from_ref(frame), Lines::InTargets),
+        Mode::Out => go_on(std::slice::from_ref(frame), Lines::Nowhere),
+    }
+}
+
+/// Gives up the step of this thread, if there is one.
+#[pyfunction]
+fn cancel_step(py: Python<'_>) -> PyResult<()> {
+    cancel(py)
+}
+
+/// Gives up the step of this thread.
+pub(crate) fn cancel(py: Python<'_>) -> PyResult<()> {
+    match STEP.take() {
+        Some(step) => finish(py, &step),
+        None => Ok(()),
+    }
+}
+
+/// Takes away what a step had installed.
+fn finish(py: Python<'_>, step: &Step) -> PyResult<()> {
+    ACTIVE.fetch_sub(1, Ordering::Relaxed);
+    if tool::monitoring(py).is_none() {
+        return tracer::end_step(py);
+    }
+    let owner = Owner::Step(step.id);
+    for code in &step.armed {
+        tool::demand(owner, code.bind(py), Events::NONE)?.ok();
+    }
+    tool::demand_everywhere(py, owner, Events::NONE)?.ok();
+    Ok(())
+}
+
+/// Makes `frames` the targets of the step of this thread.
+fn go_on(frames: &[Bound<'_, PyAny>], lines: Lines) -> PyResult<()> {
+    let Some(first) = frames.first() else {
+        return Ok(());
+    };
+    let py = first.py();
+    with(|step| {
+        step.targets = frames.iter().map(address).collect();
+        step.lines = lines;
+    });
+    for frame in frames {
+        arm(&tracing::code_of(frame), TARGET)?;
+    }
+    if lines == Lines::Anywhere {
+        return everywhere(py, ENTRIES);
+    }
+    everywhere(py, Events::NONE)
+}
+
+/// Has local events of a code object for the step of this thread.
+fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
+    let py = code.py();
+    if tool::monitoring(py).is_none() {
+        return Ok(());
+    }
+    let id = with(|step| {
+        let known = step.armed.iter().any(|armed| armed.is(code));
+        if known && events != TARGET {
+            return None;
+        }
+        if !known {
+            step.armed.push(code.clone().unbind());
+        }
+        Some(step.id)
+    });
+    let Some(Some(id)) = id else {
+        return Ok(());
+    };
+    tool::demand(Owner::Step(id), code, events)?.map_err(PyRuntimeError::new_err)
+}
+
+/// Has events of all code for the step of this thread, beside those for its exceptions.
+fn everywhere(py: Python<'_>, events: Events) -> PyResult<()> {
+    if tool::monitoring(py).is_none() {
+        return Ok(());
+    }
+    let Some((id, exceptions)) = with(|step| (step.id, step.exceptions)) else {
+        return Ok(());
+    };
+    let events = if exceptions {
+        events.with(Events::RAISE)
+    } else {
+        events
+    };
+    tool::demand_everywhere(py, Owner::Step(id), events)?.map_err(PyRuntimeError::new_err)
+}
+
+/// A line is about to run in `frame`; whether the step stopped there.
+///
+/// `target` is the byte offset of the line's first instruction, when `frame` is not at it yet.
+pub(crate) fn line(
+    frame: &Bound<'_, PyAny>,
+    code: &Bound<'_, PyAny>,
+    target: Option<usize>,
+) -> PyResult<bool> {
+    let wanted = with(|step| match step.lines {
+        Lines::Nowhere => false,
+        Lines::InTargets => step.targets.contains(&address(frame)),
+        Lines::Anywhere => true,
+    });
+    if wanted != Some(true) {
+        return Ok(false);
+    }
+    let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    if anywhere && (skips(code) || walk::is_dormant(frame)?) {
+        return Ok(false);
+    }
+    let py = frame.py();
+    stop(frame, "line", py.None().bind(py))?;
+    if probes::follows(frame, code, target)? {
+        hit::pass_next();
+    }
+    Ok(true)
+}
+
+/// A frame starts, or a generator goes on.
+pub(crate) fn entered(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<()> {
+    let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    if anywhere && !skips(code) && !walk::is_dormant(frame)? {
+        return arm(code, ENTERED);
+    }
+    Ok(())
+}
+
+/// Whether the leaving of `frame` would move the step of this thread on.
+pub(crate) fn is_target(frame: &Bound<'_, PyAny>) -> bool {
+    with(|step| step.targets.contains(&address(frame))) == Some(true)
+}
+
+/// A generator, coroutine or asynchronous generator yields.
+pub(crate) fn yielded(
+    frame: &Bound<'_, PyAny>,
+    code: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    if !into || !is_target(frame) || walk::is_dormant(frame)? {
+        return Ok(());
+    }
+    if walk::suspends(code, value)? {
+        // The event loop and other tasks are no part of the step.
+        return go_on(std::slice::from_ref(frame), Lines::InTargets);
+    }
+    walk::leave(frame)
+}
+
+/// A frame returns a value, or is left by an exception (without one).
+pub(crate) fn left(frame: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    if !is_target(frame) {
+        return Ok(());
+    }
+    if let Some(value) = value
+        && with(|step| step.returns) == Some(true)
+    {
+        return while_leaving(frame, || stop(frame, "return", value));
+    }
+    walk::leave(frame)
+}
+
+/// An exception reached a frame.
+pub(crate) fn raised(
+    frame: &Bound<'_, PyAny>,
+    code: &Bound<'_, PyAny>,
+    exception: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let wanted = with(|step| step.exceptions && step.lines != Lines::Nowhere) == Some(true);
+    if !wanted || crate::exceptions::is_ordinary(exception) {
+        return Ok(());
+    }
+    let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    let concerned = if anywhere {
+        !skips(code) && !walk::is_dormant(frame)?
+    } else {
+        is_target(frame)
+    };
+    if concerned {
+        stop(frame, "exception", exception)?;
+    }
+    Ok(())
+}
+
+/// Calls `stop` for a frame that is about to leave: a step that begins then goes on behind it.
+pub(crate) fn while_leaving(
+    frame: &Bound<'_, PyAny>,
+    stop: impl FnOnce() -> PyResult<()>,
+) -> PyResult<()> {
+    let before = LEAVING.replace(address(frame));
+    let stopped = stop();
+    LEAVING.set(before);
+    stopped
+}
+
+/// Ends the step of this thread in a stop.
+fn stop(frame: &Bound<'_, PyAny>, event: &str, argument: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = frame.py();
+    let Some(step) = STEP.take() else {
+        return Ok(());
+    };
+    finish(py, &step)?;
+    let called = hit::call_quietly(py, "callback of a step", || {
+        step.on_stop.call1(py, (frame, event, argument)).map(drop)
+    });
+    symbols::store_locals(frame);
+    called
+}
+
+/// Whether the step of this thread passes through frames of this code.
+fn skips(code: &Bound<'_, PyAny>) -> bool {
+    let py = code.py();
+    let key = code.as_ptr() as usize;
+    let known = with(|step| {
+        let skip = step.skip.as_ref().map(|skip| skip.clone_ref(py));
+        (skip, step.skipped.get(&key).copied())
+    });
+    let skip = match known {
+        Some((Some(skip), None)) => skip,
+        Some((_, known)) => return known == Some(true),
+        None => return false,
+    };
+    let mut skips = false;
+    let asked = hit::call_quietly(py, "skip predicate of a step", || {
+        skips = skip.call1(py, (code,))?.is_truthy(py)?;
+        Ok(())
+    });
+    if asked.is_ok() {
+        with(|step| step.skipped.insert(key, skips));
+    }
+    skips
+}
+
+/// Adds the functions of this part to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(step, module)?)?;
+    module.add_function(wrap_pyfunction!(cancel_step, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Where a step goes when a frame leaves.
+//!
+//! Owns the order of frames: the caller that is not passed through, the awaiter instead of the
+//! event loop, and the frames of a debugger that are on the stack only because it was called.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use super::{Lines, Mode, awaiters, cancel, go_on, skips, with};
+use crate::ffi::tracing;
+use crate::hit;
+
+/// `CO_COROUTINE` and `CO_ITERABLE_COROUTINE`.
+const AWAITED: u32 = 0x80 | 0x100;
+/// `CO_ASYNC_GENERATOR`.
+const ASYNC_GENERATOR: u32 = 0x200;
+
+pub(super) fn back<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let back = frame.getattr(pyo3::intern!(frame.py(), "f_back"))?;
+    Ok((!back.is_none()).then_some(back))
+}
+
+/// Goes on behind a frame that leaves: with its caller, or with who waits for it.
+pub(super) fn leave(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = frame.py();
+    let mut caller = back(frame)?;
+    while let Some(passed) = caller.take_if(|caller| skips(&tracing::code_of(caller))) {
+        if awaiters::is_event_loop(&passed) {
+            caller = Some(passed);
+            break;
+        }
+        caller = back(&passed)?;
+    }
+    let Some(caller) = caller else {
+        return cancel(py);
+    };
+    if awaiters::is_event_loop(&caller) && !awaiters::is_event_loop(frame) {
+        let waiting = awaiters::of(frame, &caller)?;
+        if waiting.is_empty() {
+            return cancel(py);
+        }
+        return go_on(&waiting, Lines::InTargets);
+    }
+    let lines = if with(|step| step.mode == Mode::Into) == Some(true) {
+        Lines::Anywhere
+    } else {
+        Lines::InTargets
+    };
+    go_on(std::slice::from_ref(&caller), lines)
+}
+
+/// Whether a yield hands control to an event loop and not to a consumer of values.
+pub(super) fn suspends(code: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let flags: u32 = code
+        .getattr(pyo3::intern!(code.py(), "co_flags"))?
+        .extract()?;
+    if flags & ASYNC_GENERATOR != 0 {
+        // What `yield` gives in an asynchronous generator is wrapped, what `await` passes on is not.
+        return Ok(value.get_type().name()? != "async_generator_wrapped_value");
+    }
+    Ok(flags & AWAITED != 0)
+}
+
+/// The debugger's frame that `frame` has called, if it does not run in a callback of ours; an
+/// error if `frame` does not run in this thread.
+pub(super) fn above(frame: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    let mut above: Option<Bound<'_, PyAny>> = None;
+    let mut running = tracing::current_frame(frame.py());
+    while let Some(at) = running {
+        if at.is(frame) {
+            // What a callback of ours runs is no part of the program anyway.
+            let above = above.filter(|_| !hit::in_callback());
+            return Ok(above.map(Bound::unbind));
+        }
+        running = back(&at)?;
+        above = Some(at);
+    }
+    Err(PyValueError::new_err(
+        "the frame does not run in this thread",
+    ))
+}
+
+/// Whether `frame` runs for the debugger that began the step, which has not returned yet.
+pub(super) fn is_dormant(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let above = with(|step| step.above.as_ref().map(|above| above.clone_ref(py)));
+    let Some(Some(above)) = above else {
+        return Ok(false);
+    };
+    let mut at = Some(frame.clone());
+    while let Some(running) = at {
+        if running.is(&above) {
+            return Ok(true);
+        }
+        if super::is_target(&running) {
+            break;
+        }
+        at = back(&running)?;
+    }
+    // Its end may run code of the program: not while the step is borrowed.
+    drop(with(|step| step.above.take()));
+    Ok(false)
+}

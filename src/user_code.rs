@@ -1,0 +1,39 @@
+//! Which code is the user's, when nobody says so: what lies in no library.
+//!
+//! Owns the folders of the standard library and of installed packages, as `sysconfig` names them.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::ffi::tracing;
+
+/// Whether code comes from a file outside of every library.
+pub(crate) fn is_user(code: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static LIBRARIES: PyOnceLock<Vec<String>> = PyOnceLock::new();
+    let py = code.py();
+    let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
+    let libraries = LIBRARIES.get_or_try_init(py, || libraries(py))?;
+    Ok(!file.starts_with("<frozen ") && !libraries.iter().any(|folder| file.starts_with(folder)))
+}
+
+fn libraries(py: Python<'_>) -> PyResult<Vec<String>> {
+    let sysconfig = py.import("sysconfig")?;
+    let mut folders = Vec::new();
+    for name in ["stdlib", "platstdlib", "purelib", "platlib"] {
+        let folder: Option<String> = sysconfig.call_method1("get_path", (name,))?.extract()?;
+        folders.extend(folder.map(|folder| format!("{folder}{}", std::path::MAIN_SEPARATOR)));
+    }
+    Ok(folders)
+}
+
+/// Whether a frame is the one in which `threading` catches what ends a thread.
+pub(crate) fn ends_a_thread(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let code = tracing::code_of(frame);
+    let name = code.getattr(pyo3::intern!(py, "co_name"))?;
+    if name.ne("_bootstrap_inner")? {
+        return Ok(false);
+    }
+    let globals = frame.getattr(pyo3::intern!(py, "f_globals"))?;
+    globals.get_item("__name__")?.eq("threading")
+}
