@@ -20,6 +20,8 @@ use crate::scoped;
 use crate::variant::Site;
 
 type Watched = HashMap<usize, (Py<PyAny>, Key)>;
+/// Probes by line, and the lines with their breakpoints.
+type Lacking = (Vec<(u32, Py<Probe>)>, Key);
 
 impl<'py> LoadedFile<'_, 'py> {
     /// Watches all frames of one original at the lines of `sites`.
@@ -75,10 +77,7 @@ impl<'py> LoadedFile<'_, 'py> {
     }
 
     /// Probes for what frames of `code` would do if they ran the variant, and do not.
-    fn lacking(
-        &mut self,
-        code: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<(Vec<(u32, Py<Probe>)>, Key)>> {
+    fn lacking(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Lacking>> {
         let Ok(original) = self.original_of(code)? else {
             return Ok(None);
         };
