@@ -31,6 +31,7 @@ pub(crate) use self::setting::{backend, eval_frame_refusal};
 pub(crate) use self::source::remember_source;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
+use crate::hit;
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
 use crate::variant::SnappedLine;
@@ -148,6 +149,12 @@ fn follow(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
 fn hook_as_needed(py: Python<'_>, setting: &Setting) -> PyResult<()> {
     let swapping = files(|files| files.values().any(|state| !state.swapped.is_empty()));
     hook::swap_variants(py, setting.minor, swapping).map_err(unavailable)?;
+    if swapping && let Some(calls) = hook::nested_calls(py) {
+        hit::tell_once(&format!(
+            "this interpreter allows about {calls} nested calls while an eval-frame hook is \
+             installed; with promotion on no hook is needed"
+        ));
+    }
     meet::look_out(py, setting).map_err(unavailable)
 }
 
