@@ -31,4 +31,5 @@ def never(a):
     return b
 
 
-print(best_of(work, N))
+if __name__ == "__main__":
+    print(best_of(work, N))

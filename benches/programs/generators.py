@@ -33,4 +33,5 @@ def never(a):
     yield b
 
 
-print(best_of(work, N))
+if __name__ == "__main__":
+    print(best_of(work, N))

@@ -40,4 +40,5 @@ def work(n):
     return total
 
 
-print(best_of(work, N))
+if __name__ == "__main__":
+    print(best_of(work, N))

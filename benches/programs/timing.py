@@ -2,13 +2,18 @@
 
 import time
 
+import layout
+
 REPETITIONS = 7
 
+# A program imports this module first, so its functions and classes come after the scatter.
+layout.scatter()
 
-def best_of(work, n):
+
+def best_of(work, n, repetitions=REPETITIONS):
     """Return the least processor time, in nanoseconds, of a few calls of `work(n)`."""
     best = None
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         start = time.process_time_ns()
         work(n)
         taken = time.process_time_ns() - start
