@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ROOT / "benches" / "programs"
 VENVS = ROOT / "build" / "venvs"
 SCRATCH = ROOT / "build" / "bench"
+TOO_LONG = 300
 
 
 class BenchError(RuntimeError):
@@ -34,27 +36,42 @@ def dapper_instrument(version: str) -> str:
     return str(VENVS / version / "bin" / "dapper-instrument")
 
 
-def output(command: list[str]) -> str:
-    """Run a command in the benches' environment and return its standard output."""
+def environment(turn: int = 0) -> dict[str, str]:
+    """Return the environment of a round: all its arms hash alike and start at the same stack."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    env |= {"PYTHONHASHSEED": "0", "DAPPER_CACHE_DIR": str(SCRATCH / "store")}
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
-    )
+    return env | {
+        "PYTHONHASHSEED": str(turn),
+        "BENCH_PADDING": "x" * (turn * 1_009 % 4_096),
+        "DAPPER_CACHE_DIR": str(SCRATCH / "store"),
+    }
+
+
+def output(command: list[str], variables: Mapping[str, str] | None = None, turn: int = 0) -> str:
+    """Run a command in the environment of a round and return its standard output."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment(turn) | dict(variables or {}),
+            timeout=TOO_LONG,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{' '.join(command)}: not done after {TOO_LONG} s") from error
     if done.returncode != 0:
         raise BenchError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
-def reported(version: str, options: list[str], program: Path) -> list[dict[str, Any]]:
+def reported(
+    version: str, options: list[str], program: Path, *arguments: str, **variables: str
+) -> list[dict[str, Any]]:
     """Run a program with breakpoints and return what is reported of each, in the order given."""
-    events = SCRATCH / "events.jsonl"
-    output([dapper(version), "run", f"--events={events}", *options, str(program)])
+    events = SCRATCH / f"events-{version}.jsonl"
+    command = [dapper(version), "run", f"--events={events}", *options, str(program), *arguments]
+    output(command, variables)
     rows = [json.loads(line) for line in events.read_text().splitlines()]
     ends = [row for row in rows if row["event"] == "breakpoint"]
     if len(ends) != len(options):
@@ -62,36 +79,57 @@ def reported(version: str, options: list[str], program: Path) -> list[dict[str, 
     return ends
 
 
-def prove_armed(version: str, options: list[str], program: Path) -> None:
+def prove_armed(
+    version: str, options: list[str], program: Path, *arguments: str, **variables: str
+) -> None:
     """Fail unless every breakpoint of the options is in place and none is hit."""
-    for row in reported(version, options, program):
+    for row in reported(version, options, program, *arguments, **variables):
         if not row["verified"] or row["hits"]:
             raise BenchError(f"{version}: this breakpoint measures nothing: {row}")
 
 
-def number(command: list[str]) -> float:
-    """Run a program that prints one number last, and return it."""
-    return float(output(command).split()[-1])
+@dataclass(frozen=True)
+class Arm:
+    """A command that prints numbers last, and the variables it needs in its environment."""
+
+    command: list[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, turn: int = 0) -> list[float]:
+        """Run it in the environment of a round and return the numbers of its last line."""
+        said = output(self.command, self.variables, turn)
+        try:
+            return [float(word) for word in said.splitlines()[-1].split()]
+        except (IndexError, ValueError) as error:
+            raise BenchError(f"{' '.join(self.command)}: printed no number: {said!r}") from error
 
 
-def paired(arms: dict[str, list[str]], rounds: int) -> dict[str, list[float]]:
-    """Run every arm once per round, the order turning by one each round."""
+Results = dict[str, list[float]]
+
+
+def rounds_of(
+    arms: Mapping[str, Arm],
+    least: int,
+    most: int | None = None,
+    enough: Callable[[list[Results]], bool] | None = None,
+) -> list[Results]:
+    """Run every arm once per round, the order turning by one each round.
+
+    `enough` is asked every few rounds from `least` to `most`, and ends them.
+    What is returned holds one entry for each number that all arms print.
+    """
     names = list(arms)
-    results: dict[str, list[float]] = {name: [] for name in names}
-    for name in names:
-        number(arms[name])  # Fills .pyc files and the store: both are warm for what counts.
-    for turn in range(rounds):
+    results: list[Results] = [{name: [] for name in names} for _ in arms[names[0]].run()]
+    for name in names[1:]:
+        arms[name].run()  # Fills .pyc files and the store: both are warm for what counts.
+    for turn in range(1, (most or least) + 1):
         at = turn % len(names)
         for name in names[at:] + names[:at]:
-            results[name].append(number(arms[name]))
+            for kept, value in zip(results, arms[name].run(turn), strict=True):
+                kept[name].append(value)
+        if turn >= least and turn % 3 == 0 and enough is not None and enough(results):
+            break
     return results
-
-
-def ratio(results: dict[str, list[float]], name: str, base: str = "plain") -> float:
-    """Return the median over rounds of `name` divided by `base` of the same round."""
-    return statistics.median(
-        value / plain for value, plain in zip(results[name], results[base], strict=True)
-    )
 
 
 def marked(path: Path, mark: str) -> list[int]:

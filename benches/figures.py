@@ -1,4 +1,4 @@
-"""The figures that were measured: kept in build/bench.json, shown in docs/performance.md.
+"""The figures that were measured, and where they are kept between runs: build/bench.json.
 
 Running a part of the scenarios replaces those figures and keeps the others.
 """
@@ -6,93 +6,119 @@ Running a part of the scenarios replaces those figures and keeps the others.
 from __future__ import annotations
 
 import json
-import os
-import platform
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from estimate import Estimate
+
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "build" / "bench.json"
-PAGE = ROOT / "docs" / "performance.md"
-README = ROOT / "README.md"
-MEASURED = re.compile(r"(<!-- measured:begin -->\n).*?(<!-- measured:end -->)", re.DOTALL)
-
-HOW = """# Measured performance
-
-`make bench` writes this page; do not edit it.
-Ratios are the median over paired runs: each round runs every arm once, one after the other, each in
-a fresh process, and an arm is divided by the plain run of the same round.
-A program measures itself in processor time, the best of a few repetitions, so start-up is outside.
-"Cold" is a breakpoint in a function that is not called; "hot" is one on every line, marked in
-`benches/programs`, that the hot functions never reach.
-
-Machine: {machine}, {cores} cores, {system}.
-
-"""
+DIGITS = {"x": 3, "ns": 1, "%": 1}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value, the bound it is held to, and the interpreter it was measured on."""
+    """One measured value with its interval, its bound if it has one, and its interpreter."""
 
+    topic: str
     scenario: str
     measure: str
     python: str
     value: float
+    low: float
+    high: float
     unit: str
-    bound: float
+    bound: float | None = None
     at_least: bool = False
 
     @property
-    def holds(self) -> bool:
-        """Tell whether the value is on the right side of its bound."""
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
+    def key(self) -> tuple[str, str, str, str]:
+        """Return what a later measurement of the same thing replaces."""
+        return self.topic, self.scenario, self.measure, self.python
 
-    def shown(self) -> str:
-        """Return the value as the page prints it."""
-        digits = 3 if self.unit in ("x", "") else 1
-        return f"{self.value:.{digits}f}{self.unit}" + ("" if self.holds else " (!)")
+    @property
+    def mark(self) -> str:
+        """Tell how it stands to its bound: met, missed "(!)", or not decided "(?)"."""
+        if self.bound is None:
+            return ""
+        worst, best = (self.low, self.high) if self.at_least else (self.high, self.low)
+        sign = -1 if self.at_least else 1
+        if sign * worst <= sign * self.bound:
+            return ""
+        return " (!)" if sign * best > sign * self.bound else " (?)"
 
+    def number(self, value: float) -> str:
+        """Return a value as the page prints it."""
+        digits = DIGITS.get(self.unit, 1)
+        if self.bound is None and self.unit == "x" and value >= 2:
+            digits = 1
+        return f"{value:.{digits}f}"
 
-def read() -> list[Figure]:
-    """Return the figures of earlier runs."""
-    if not RECORD.exists():
-        return []
-    return [Figure(**row) for row in json.loads(RECORD.read_text())]
-
-
-def merge(fresh: list[Figure]) -> list[Figure]:
-    """Return the earlier figures with `fresh` ones in place of their predecessors."""
-    kept = {(row.scenario, row.measure, row.python): row for row in read()}
-    kept.update({(row.scenario, row.measure, row.python): row for row in fresh})
-    return list(kept.values())
-
-
-def table(figures: list[Figure]) -> str:
-    """Lay the figures out as Markdown: a row per measure, a column per interpreter."""
-    versions = sorted({row.python for row in figures}, key=lambda name: int(name[2:]))
-    rows = ["| | bound | " + " | ".join(versions) + " |", "|---|---|" + "---|" * len(versions)]
-    for key in dict.fromkeys((row.scenario, row.measure) for row in figures):
-        cells = {row.python: row for row in figures if (row.scenario, row.measure) == key}
-        some = next(iter(cells.values()))
-        bound = f"{'>=' if some.at_least else '<='} {some.bound:g}{some.unit}"
-        values = [cells[name].shown() if name in cells else "-" for name in versions]
-        rows.append(f"| {key[0]}: {key[1]} | {bound} | " + " | ".join(values) + " |")
-    return "\n".join(rows) + "\n"
+    def shown(self, *, interval: bool = False) -> str:
+        """Return value, unit and mark; with its interval if asked for."""
+        span = f" ({self.number(self.low)}..{self.number(self.high)})" if interval else ""
+        return f"{self.number(self.value)}{self.unit}{span}{self.mark}"
 
 
-def write(fresh: list[Figure]) -> None:
-    """Record the figures and rewrite the page and the README's table."""
-    figures = merge(fresh)
+def figure(
+    topic: str,
+    scenario: str,
+    measure: str,
+    python: str,
+    estimate: Estimate,
+    *,
+    unit: str,
+    bound: float | None = None,
+    at_least: bool = False,
+) -> Figure:
+    """Make a figure of an estimate."""
+    interval = (estimate.value, estimate.low, estimate.high)
+    return Figure(topic, scenario, measure, python, *interval, unit, bound, at_least)
+
+
+def merge(fresh: list[Figure], *, anew: bool) -> list[Figure]:
+    """Record `fresh` in place of its predecessors, or of all there is, and return the record."""
+    kept: dict[tuple[str, str, str, str], Figure] = {}
+    if RECORD.exists() and not anew:
+        rows = [Figure(**row) for row in json.loads(RECORD.read_text())]
+        kept = {row.key: row for row in rows}
+    kept.update({row.key: row for row in fresh})
+    figures = list(kept.values())
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps([asdict(row) for row in figures], indent=1) + "\n")
-    laid_out = table(figures)
-    head = HOW.format(
-        machine=platform.machine(),
-        cores=os.cpu_count(),
-        system=f"{platform.system()} {platform.release().partition('-')[0]}",
-    )
-    PAGE.write_text(head + laid_out)
-    text = README.read_text()
-    README.write_text(MEASURED.sub(lambda match: match[1] + laid_out + match[2], text))
+    return figures
+
+
+def versions_of(figures: list[Figure]) -> list[str]:
+    """Return the interpreters of some figures, oldest first."""
+    return sorted({row.python for row in figures}, key=lambda name: int(name[2:]))
+
+
+def rows_of(figures: list[Figure]) -> dict[tuple[str, str], dict[str, Figure]]:
+    """Return the figures by scenario and measure, in order, then by interpreter."""
+    rows: dict[tuple[str, str], dict[str, Figure]] = {}
+    for row in figures:
+        rows.setdefault((row.scenario, row.measure), {})[row.python] = row
+    # A figure measured alone comes last in the record but belongs to its scenario.
+    order = list(dict.fromkeys(scenario for scenario, _ in rows))
+    return dict(sorted(rows.items(), key=lambda item: order.index(item[0][0])))
+
+
+def table(figures: list[Figure], *, interval: bool = False) -> str:
+    """Lay figures out as Markdown: a row per measure, a column per interpreter."""
+    versions = versions_of(figures)
+    bounded = any(row.bound is not None for row in figures)
+    head = ["", *(["bound"] if bounded else []), *versions]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for (scenario, measure), cells in rows_of(figures).items():
+        some = next(iter(cells.values()))
+        shown = [
+            cells[name].shown(interval=interval) if name in cells else "-" for name in versions
+        ]
+        if bounded:
+            bound = "-"
+            if some.bound is not None:
+                bound = f"{'>=' if some.at_least else '<='} {some.bound:g}{some.unit}"
+            shown.insert(0, bound)
+        lines.append(f"| {scenario}: {measure} | " + " | ".join(shown) + " |")
+    return "\n".join(lines) + "\n"

@@ -6,43 +6,79 @@ import ast
 import json
 import os
 import shutil
-import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from arms import (
     PROGRAMS,
     ROOT,
     SCRATCH,
+    Arm,
+    Results,
     dapper,
     dapper_instrument,
     marked,
-    number,
     output,
-    paired,
     prove_armed,
     python,
-    ratio,
     reported,
+    rounds_of,
 )
-from figures import Figure
+from estimate import Estimate, difference, median_of, paired, ratio
+from figures import Figure, figure
+from footprint import memory, start_up_of_processes
+from rivals import beside, program_named, threads, under
+from suite import pyperformance
 
+Scenario = Callable[[str, int], list[Figure]]
 SMALLEST_TREE = 1_000
 
 
+def bounded(
+    version: str,
+    scenario: str,
+    arms: dict[str, Arm],
+    rounds: int,
+    measures: dict[str, tuple[str, str, float]],
+) -> list[Figure]:
+    """Measure until each ratio is decided; `measures`: arm to name, base arm and bound."""
+
+    def estimates(results: list[Results]) -> dict[str, Estimate]:
+        return {arm: ratio(results[0], arm, base) for arm, (_, base, _) in measures.items()}
+
+    def decided(results: list[Results]) -> bool:
+        found = estimates(results)
+        return all(found[arm].decides(bound) for arm, (_, _, bound) in measures.items())
+
+    found = estimates(rounds_of(arms, rounds, 3 * rounds, decided))
+    return [
+        figure("bounds", scenario, name, version, found[arm], unit="x", bound=bound)
+        for arm, (name, _, bound) in measures.items()
+    ]
+
+
 def run_time(version: str, rounds: int, name: str) -> list[Figure]:
-    """Return what breakpoints that are not hit cost one program."""
-    program = PROGRAMS / f"{name}.py"
-    arms = {"plain": [python(version), str(program)]}
+    """Return what breakpoints that are not hit cost one program.
+
+    All arms import the program from the same launcher: under `dapper run` with breakpoints that are
+    compiled in, or with breakpoints that the launcher sets once the program is loaded.
+    """
+    program = program_named(name)
+    arms = {"plain": under(version, "plain", program, [])}
+    measures: dict[str, tuple[str, str, float]] = {}
     for mark in ("cold", "hot"):
         breaks = [f"--break={program}:{line}" for line in marked(program, mark)]
-        prove_armed(version, breaks, program)
-        arms[mark] = [dapper(version), "run", *breaks, str(program)]
-    results = paired(arms, rounds)
-    return [
-        Figure(name, f"breakpoint in a {mark} place", version, ratio(results, mark), "x", 1.02)
-        for mark in ("cold", "hot")
-    ]
+        if not breaks:
+            continue
+        launched = arms["plain"].command[1:]
+        prove_armed(version, breaks, Path(launched[0]), *launched[1:])
+        arms[mark] = Arm([dapper(version), "run", *breaks, *launched], arms["plain"].variables)
+        measures[mark] = (f"breakpoint in a {mark} place", "plain", 1.02)
+    lines = marked(program, "hot")
+    arms["bound"] = under(version, "dapper-bound", program, lines)
+    measures["bound"] = ("breakpoint in a hot place, set after load", "plain", 1.02)
+    scenario = f"{len(lines)} functions" if name == "many" else name
+    return bounded(version, scenario, arms, rounds, measures)
 
 
 def calls(version: str, rounds: int) -> list[Figure]:
@@ -65,21 +101,26 @@ def generators(version: str, rounds: int) -> list[Figure]:
     return run_time(version, rounds, "generators")
 
 
+def many(version: str, rounds: int) -> list[Figure]:
+    """Return the figures of the program with a breakpoint in each of its many functions."""
+    return run_time(version, rounds, "many")
+
+
 def count(version: str, rounds: int) -> list[Figure]:
     """Return the cost of one hit that only counts, in nanoseconds."""
     program = PROGRAMS / "count.py"
     (line,) = marked(program, "count")
-    results = paired(
+    results = rounds_of(
         {
-            "plain": [python(version), str(program)],
-            "count": [dapper(version), "run", f"--count={program}:{line}", str(program)],
+            "plain": Arm([python(version), str(program)]),
+            "count": Arm([dapper(version), "run", f"--count={program}:{line}", str(program)]),
         },
         rounds,
     )
-    added = statistics.median(
-        counted - plain for counted, plain in zip(results["count"], results["plain"], strict=True)
-    )
-    return [Figure("count", "a hit that only counts", version, added, "ns", 60)]
+    added = difference(results[0], "count")
+    return [
+        figure("bounds", "count", "a hit that only counts", version, added, unit="ns", bound=60)
+    ]
 
 
 def quiet_lines(sources: list[Path]) -> Iterator[tuple[Path, int]]:
@@ -112,22 +153,34 @@ def imports(version: str, rounds: int) -> list[Figure]:
     ]
     prove_armed(version, lines, program)
     elsewhere = f"--count={program}:{cold}"
-    results = paired(
-        {
-            "plain": [python(version), str(program)],
-            "without": [dapper(version), "run", elsewhere, str(program)],
-            "with": [dapper(version), "run", elsewhere, *lines, str(program)],
-        },
-        # A quarter of a second each, and a bound of one in a hundred.
-        3 * rounds,
-    )
+    arms = {
+        "plain": Arm([python(version), str(program)]),
+        "without": Arm([dapper(version), "run", elsewhere, str(program)]),
+        "with": Arm([dapper(version), "run", elsewhere, *lines, str(program)]),
+    }
+    bounds = {"without": 1.01, "with": 1.05}
+
+    def decided(results: list[Results]) -> bool:
+        return all(ratio(results[0], arm).decides(bound) for arm, bound in bounds.items())
+
+    # A quarter of a second each, and a bound of one in a hundred.
+    processor, wall, _ = rounds_of(arms, 2 * rounds, 5 * rounds, decided)
+    names = {
+        "without": "sympy, no breakpoint in it",
+        "with": f"sympy, {len(lines)} breakpoints",
+    }
     return [
-        Figure(
-            "import", "sympy, no breakpoint in it", version, ratio(results, "without"), "x", 1.01
-        ),
-        Figure(
-            "import", f"sympy, {len(lines)} breakpoints", version, ratio(results, "with"), "x", 1.05
-        ),
+        figure(
+            "bounds",
+            "import",
+            f"{names[arm]}, {clock}",
+            version,
+            ratio(results, arm),
+            unit="x",
+            bound=bound,
+        )
+        for arm, bound in bounds.items()
+        for clock, results in (("processor time", processor), ("wall time", wall))
     ]
 
 
@@ -139,8 +192,9 @@ def start_up(version: str, rounds: int) -> list[Figure]:
         f"exec({line!r}); import dapper_startup; dapper_startup.start(); "
         "print((time.perf_counter_ns() - s) / 1000)"
     )
-    taken = statistics.median(number([python(version), "-c", code]) for _ in range(rounds))
-    return [Figure("start-up", "not asked", version, taken, "us", 1000)]
+    arm = Arm([python(version), "-c", code])
+    taken = median_of([arm.run(turn)[0] for turn in range(rounds)])
+    return [figure("bounds", "start-up", "not asked", version, taken, unit="us", bound=1000)]
 
 
 def library(version: str) -> Path:
@@ -163,17 +217,14 @@ def throughput(version: str, rounds: int) -> list[Figure]:
     """Return the time to instrument every line of the standard library over compiling it."""
     tree = sources(version, tests=False)
     pycs = SCRATCH / f"pyc-{version}"
-    results = paired(
-        {
-            "plain": [python(version), str(PROGRAMS / "compile_tree.py"), str(tree), str(pycs)],
-            "instrument": [str(ROOT / "target/release/examples/every_line"), str(pycs)],
-        },
-        max(3, rounds // 2),
+    every_line = str(ROOT / "target/release/examples/every_line")
+    compiling = [python(version), str(PROGRAMS / "compile_tree.py"), str(tree), str(pycs)]
+    results = rounds_of(
+        {"plain": Arm(compiling), "instrument": Arm([every_line, str(pycs)])}, max(3, rounds // 3)
     )
-    share = 100 * ratio(results, "instrument")
-    return [
-        Figure("throughput", "every line of the library, of compile time", version, share, "%", 6)
-    ]
+    share = paired(results[0], "instrument", "plain", lambda value, plain: 100 * value / plain)
+    measure = "every line of the library, of compile time"
+    return [figure("bounds", "throughput", measure, version, share, unit="%", bound=6)]
 
 
 def precompile(version: str, rounds: int) -> list[Figure]:
@@ -198,22 +249,32 @@ def precompile(version: str, rounds: int) -> list[Figure]:
         report = json.loads(output([*command, f"--python={python(version)}", str(tree)]))
         ideal = taken / 1e9 / (os.cpu_count() or 1)
         shares.append(100 * ideal / report["seconds"])
-    figure = statistics.median(shares)
+    measure = "(compile time / cores) / time"
+    found = median_of(shares)
     return [
-        Figure(
-            "precompile", "(compile time / cores) / time", version, figure, "%", 90, at_least=True
-        )
+        figure("bounds", "precompile", measure, version, found, unit="%", bound=90, at_least=True)
     ]
 
 
-ALL = {
+# What is held to a bound runs alone; the rest, where factors count, may share the machine.
+ALONE: dict[str, Scenario] = {
     "calls": calls,
     "loops": loops,
     "methods": methods,
     "generators": generators,
+    "many": many,
     "count": count,
     "imports": imports,
     "start-up": start_up,
     "throughput": throughput,
     "precompile": precompile,
+}
+TOGETHER: dict[str, Scenario] = {
+    "rivals": beside,
+    "threads": threads,
+    "pyperformance": pyperformance,
+}
+LAST: dict[str, Scenario] = {
+    "memory": memory,
+    "processes": start_up_of_processes,
 }

@@ -1,4 +1,4 @@
-"""Compile every source of a directory, keep the .pyc files, and print how long compiling took.
+"""Compile every source of a directory and keep the .pyc files; print how many, and how long it took.
 
 Usage: compile_tree.py SOURCES PYCS
 """
@@ -22,4 +22,5 @@ for source in sorted(sources.rglob("*.py")):
     target = pycs / source.relative_to(sources).with_suffix(".pyc")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(importlib._bootstrap_external._code_to_timestamp_pyc(code))
-print(files, taken)
+print(files)
+print(taken)

@@ -1,10 +1,11 @@
 """Run a program under a tool and print the least processor time, in nanoseconds, of its work.
 
-Usage: under.py [--repetitions R] [--share S] [--threads T] TOOL PROGRAM [LINE]...
+Usage: under.py [--repetitions R] [--share S] [--threads T] [--peak] TOOL PROGRAM [LINE]...
        under.py --available
 
 The program is imported, so that all tools meet it in the same way; each LINE gets a breakpoint that
 must not be hit. Its `work(N // S)` is repeated R times, each divided over T threads.
+With --peak the peak of the memory, in megabytes, is printed instead.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+
+import peak
 
 TOOLS = {}
 
@@ -264,6 +267,7 @@ def main():
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--share", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--peak", action="store_true")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
     if options.available:
@@ -288,7 +292,7 @@ def main():
     wrong = check and check()
     if wrong:
         raise SystemExit(wrong)
-    print(taken, flush=True)
+    print(peak.megabytes() if options.peak else taken, flush=True)
     # Tools at work may hold the process up at its end; what is measured is behind.
     os._exit(0)
 
