@@ -53,7 +53,9 @@ def dot_plot(title: str, rows: Rows, unit: str, *, log: bool) -> str:
         start, end = scaled(ticks[0]), scaled(ticks[-1])
         return LEFT + (scaled(value) - start) / (end - start) * (WIDTH - LEFT - RIGHT)
 
-    names = sorted({name for cells in rows.values() for name in cells}, key=lambda name: name[2:])
+    names = sorted(
+        {name for cells in rows.values() for name in cells}, key=lambda name: int(name[2:])
+    )
     colours = dict(zip(names, COLOURS, strict=False))
     height = TOP + ROW * len(rows) + BOTTOM
     foot = height - BOTTOM
@@ -63,16 +65,16 @@ def dot_plot(title: str, rows: Rows, unit: str, *, log: bool) -> str:
         f'<text class="h" x="8" y="20">{escape(title)}</text>',
     ]
     for index, name in enumerate(names):
-        x = LEFT + 64 * index
-        parts.append(f'<circle cx="{x}" cy="36" r="4" fill="{colours[name]}"/>')
-        parts.append(f'<text x="{x + 8}" y="40">{escape(name)}</text>')
+        at = LEFT + 64 * index
+        parts.append(f'<circle cx="{at}" cy="36" r="4" fill="{colours[name]}"/>')
+        parts.append(f'<text x="{at + 8}" y="40">{escape(name)}</text>')
     for tick in ticks:
         x = across(tick)
         kind = ' class="o"' if unit == "x" and tick == 1 else ""
         parts.append(f'<line{kind} x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{foot}"/>')
         parts.append(f'<text class="m" x="{x:.1f}" y="{foot + 18}">{tick:g}{unit}</text>')
-    for index, (label, cells) in enumerate(rows.items()):
-        y = TOP + ROW * index + ROW // 2
+    for row, (label, cells) in enumerate(rows.items()):
+        y = TOP + ROW * row + ROW // 2
         parts.append(f'<text class="e" x="{LEFT - 12}" y="{y + 4}">{escape(label)}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts += [
