@@ -47,7 +47,7 @@ test-rust: venvs $(CARGO_BIN)/cargo-nextest
 test-python: engine ## pytest on every interpreter; ARGS="-k name" narrows, ONLY=3.13 chooses
 	$(TOOLS)/python .ci/matrix $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-bench: engine ## measure; SCENARIOS="calls import" narrows; writes docs/performance.md
+bench: engine ## measure; SCENARIOS="calls import" narrows; writes docs/performance.md and its plots
 	$(PYTHON) .ci/venvs requirements-bench.txt
 	$(TOOLS)/python benches/run.py $(SCENARIOS)
 

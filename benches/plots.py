@@ -13,7 +13,9 @@ from html import escape
 WIDTH = 760
 LEFT = 250
 RIGHT = 24
-ROW = 20
+ROW = 24
+# Dots of one row lie a little below each other: equal values stay visible.
+APART = 3
 TOP = 52
 BOTTOM = 30
 # Told apart in both schemes and with impaired colour vision; the legend names them.
@@ -77,9 +79,10 @@ def dot_plot(title: str, rows: Rows, unit: str, *, log: bool) -> str:
         y = TOP + ROW * row + ROW // 2
         parts.append(f'<text class="e" x="{LEFT - 12}" y="{y + 4}">{escape(label)}</text>')
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts += [
-            f'<circle cx="{across(cells[name]):.1f}" cy="{y}" r="4" fill="{colours[name]}"/>'
-            for name in names
-            if name in cells
-        ]
+        for index, name in enumerate(names):
+            if name not in cells:
+                continue
+            below = y + APART * (index - (len(names) - 1) / 2)
+            place = f'cx="{across(cells[name]):.1f}" cy="{below:.1f}"'
+            parts.append(f'<circle {place} r="3" fill="{colours[name]}"/>')
     return "\n".join([*parts, "</svg>"]) + "\n"
