@@ -218,33 +218,23 @@ def dapper_bound(path, lines, load):
     return insist(arm(path, lines), "bound")
 
 
-def engine_has(*names):
-    from dapper import _engine
-
-    return all(hasattr(_engine, name) for name in names)
-
-
-@tool(lambda: engine_has("set_promotion"))
+@tool()
 def dapper_entry(path, lines, load):
     """Promotion off: functions keep their code, and fresh frames are swapped by the hook."""
     import dapper
-    from dapper import _engine
 
     load()
-    dapper.start()
-    _engine.set_promotion(False)
+    dapper.start(dapper.Config(promotion=False))
     return insist(arm(path, lines), "entry")
 
 
-@tool(lambda: engine_has("set_backend"))
+@tool()
 def dapper_tracing(path, lines, load):
     """No code is changed: lines are watched on the code objects that hold a breakpoint."""
     import dapper
-    from dapper import _engine
 
     load()
-    dapper.start()
-    _engine.set_backend("sys_monitoring" if has_monitoring() else "settrace")
+    dapper.start(dapper.Config(backend="sys_monitoring" if has_monitoring() else "settrace"))
     return insist(arm(path, lines), "tracing")
 
 
