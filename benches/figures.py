@@ -1,4 +1,4 @@
-"""The figures that were measured, and where they are kept between runs: build/bench.json.
+"""The figures that were measured, and where they are kept between runs: build/measured.json.
 
 Running a part of the scenarios replaces those figures and keeps the others.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from estimate import Estimate
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD = ROOT / "build" / "bench.json"
+RECORD = ROOT / "build" / "measured.json"
 DIGITS = {"x": 3, "ns": 1, "%": 1}
 
 

@@ -20,7 +20,6 @@ CHOSEN = {
     "hexiom": 10,
     "logging": 300,
     "nbody": 1,
-    "pyflate": 1,
     "raytrace": 1,
     "richards": 2,
     "richards_super": 2,
