@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,10 +70,11 @@ def reported(
     version: str, options: list[str], program: Path, *arguments: str, **variables: str
 ) -> list[dict[str, Any]]:
     """Run a program with breakpoints and return what is reported of each, in the order given."""
-    events = SCRATCH / f"events-{version}.jsonl"
-    command = [dapper(version), "run", f"--events={events}", *options, str(program), *arguments]
-    output(command, variables)
-    rows = [json.loads(line) for line in events.read_text().splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        events = Path(folder, "events.jsonl")
+        command = [dapper(version), "run", f"--events={events}", *options, str(program), *arguments]
+        output(command, variables)
+        rows = [json.loads(line) for line in events.read_text().splitlines()]
     ends = [row for row in rows if row["event"] == "breakpoint"]
     if len(ends) != len(options):
         raise BenchError(f"{version}: {len(options)} breakpoints asked, {len(ends)} reported")
