@@ -22,10 +22,10 @@ from estimate import ratio
 from figures import Figure, figure
 
 FUNCTIONS = 64
-# Three quarters of a second is enough for what is a thousand times slower than plain Python; what
-# is slow has a plain run of its own size.
-QUICK = ("--share", "4", "--repetitions", "4")
-SLOW = ("--share", "60", "--repetitions", "3")
+# What is a hundred times slower than plain Python gets less to do, and a plain run of that size.
+SIZES = (("--share", "4", "--repetitions", "4"), ("--share", "60", "--repetitions", "3"))
+# Each of many threads needs enough to do.
+THREADED = (("--share", "1", "--repetitions", "4"), ("--share", "10", "--repetitions", "3"))
 SLOW_TOOLS = ("pdb", "pdb-monitoring", "debugpy")
 THREADS = (1, 8, 64)
 PLACES = (
@@ -140,11 +140,12 @@ def measured(
     *,
     chosen: list[str],
     rounds: int,
+    sizes: tuple[tuple[str, ...], tuple[str, ...]] = SIZES,
     options: tuple[str, ...] = (),
 ) -> list[Figure]:
     """Return the figures of a program under the chosen tools."""
     figures = []
-    for slow, size in ((False, QUICK), (True, SLOW)):
+    for slow, size in zip((False, True), sizes, strict=True):
         names = [tool for tool in chosen if (tool in SLOW_TOOLS) == slow]
         arms = {
             tool: under(version, tool, program, lines, *size, *options)
@@ -180,6 +181,14 @@ def threads(version: str, rounds: int) -> list[Figure]:
         each = max(1, rounds // 3)
         options = ("--threads", str(count))
         figures += measured(
-            version, "threads", name, program, lines, chosen=chosen, rounds=each, options=options
+            version,
+            "threads",
+            name,
+            program,
+            lines,
+            chosen=chosen,
+            rounds=each,
+            sizes=THREADED,
+            options=options,
         )
     return figures

@@ -164,7 +164,7 @@ def imports(version: str, rounds: int) -> list[Figure]:
         return all(ratio(results[0], arm).decides(bound) for arm, bound in bounds.items())
 
     # A quarter of a second each, and a bound of one in a hundred.
-    processor, wall, _ = rounds_of(arms, 2 * rounds, 5 * rounds, decided)
+    processor, wall, _ = rounds_of(arms, 2 * rounds, 4 * rounds, decided)
     names = {
         "without": "sympy, no breakpoint in it",
         "with": f"sympy, {len(lines)} breakpoints",
@@ -273,8 +273,8 @@ TOGETHER: dict[str, Scenario] = {
     "rivals": beside,
     "threads": threads,
     "pyperformance": pyperformance,
+    "memory": memory,
 }
 LAST: dict[str, Scenario] = {
-    "memory": memory,
     "processes": start_up_of_processes,
 }
