@@ -32,8 +32,6 @@ const LANDING: u8 = 64;
 #[derive(Default)]
 pub(crate) struct Events {
     flags: Vec<u8>,
-    /// The line of each instruction.
-    lines: Vec<i32>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -48,12 +46,6 @@ impl Events {
     ) -> Result<(), Reason> {
         self.flags.clear();
         self.flags.resize(body.instrs.len(), 0);
-        self.lines.clear();
-        self.lines.extend(
-            body.instrs
-                .iter()
-                .map(|instr| body.locations[instr.location as usize].line),
-        );
         self.first = body
             .instrs
             .iter()
@@ -80,15 +72,11 @@ impl Events {
         Ok(())
     }
 
-    fn line(&self, index: usize) -> i32 {
-        self.lines[index]
-    }
-
     /// The instructions that get a probe, with their lines.
-    pub(crate) fn sites(&self) -> impl Iterator<Item = (usize, u32)> {
+    pub(crate) fn sites(&self, body: &Body) -> impl Iterator<Item = (usize, u32)> {
         (self.first + 1..self.flags.len())
             .filter(|&index| self.is_site(index))
-            .filter_map(|index| Some((index, u32::try_from(self.line(index)).ok()?)))
+            .filter_map(|index| Some((index, u32::try_from(body.line(index)).ok()?)))
     }
 
     /// Whether a probe belongs in front of this instruction.
@@ -151,7 +139,7 @@ impl Events {
     fn raised_at(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
         match spec.line_rule {
             LineRule::Dynamic => {
-                from <= self.first || self.line(from) != self.line(target) || target < from
+                from <= self.first || body.line(from) != body.line(target) || target < from
             }
             LineRule::Marked => {
                 let thrown = spec.throws_from_resume && body.op(spec, from).role == Role::Yield;
@@ -170,13 +158,17 @@ impl Events {
         let mut line_before = -1;
         let mut falls = false;
         let mut resumed = true;
-        let instrs = body.instrs.iter().zip(&self.lines).zip(depths).enumerate();
-        for (index, (((instr, &line), &depth), flags)) in instrs
-            .skip(self.first)
-            .zip(&mut self.flags[self.first..])
-            .map(|((index, rest), flags)| (index, (rest, flags)))
-        {
-            let op = spec.ops[usize::from(instr.op)];
+        let mut starts = true;
+        let mut location = u32::MAX;
+        let mut line = -1;
+        let instrs = body.instrs[self.first..].iter();
+        let flags = self.flags[self.first..].iter_mut();
+        for ((instr, &depth), flags) in instrs.zip(&depths[self.first..]).zip(flags) {
+            let op = &spec.ops[usize::from(instr.op)];
+            if instr.location != location {
+                location = instr.location;
+                line = body.locations[location as usize].line;
+            }
             let silent = matches!(
                 op.role,
                 Role::Resume | Role::Silent | Role::EndAsyncFor | Role::PopIter
@@ -198,12 +190,13 @@ impl Events {
                 }
             }
             falls = depth != UNREACHED && matches!(op.flow, Flow::Next | Flow::Branch);
-            line_before = line;
+            // 3.11 forgets the line only when the frame starts.
             resumed = if DYNAMIC {
-                index <= self.first
+                std::mem::take(&mut starts)
             } else {
                 op.role == Role::Resume
             };
+            line_before = line;
         }
     }
 
@@ -211,7 +204,7 @@ impl Events {
     fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
         if spec.line_rule == LineRule::Marked
             && target < body.instrs.len()
-            && self.line(target) >= 0
+            && body.line(target) >= 0
             && !matches!(
                 body.op(spec, target).role,
                 Role::EndAsyncFor | Role::PopIter
@@ -271,7 +264,7 @@ impl Events {
             LineRule::Dynamic => from <= self.first,
             LineRule::Marked => body.op(spec, from).role == Role::Resume,
         };
-        resumed || self.line(from) != self.line(to)
+        resumed || body.line(from) != body.line(to)
     }
 }
 

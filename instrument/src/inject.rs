@@ -69,7 +69,7 @@ impl Injection {
         self.depth = 0;
         self.sites.clear();
         self.sites
-            .extend(events.sites().filter(|&(_, line)| wanted(line)));
+            .extend(events.sites(original).filter(|&(_, line)| wanted(line)));
         self.lines.extend(self.sites.iter().map(|&(_, line)| line));
         self.lines.sort_unstable();
         self.lines.dedup();

@@ -64,10 +64,38 @@ impl<'a> Decoder<'a> {
     /// The next entry: code units covered and their location.
     #[inline]
     pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
+        // Most entries are of the kinds whose size is fixed.
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if let &[first, second, third, ..] = rest {
+            let kind = (first >> 3).wrapping_sub(16);
+            let (column, end_column);
+            if kind <= SHORT_LAST {
+                self.at += 2;
+                column = i32::from(kind << 3 | second >> 4);
+                end_column = column + i32::from(second & 15);
+            } else if kind <= ONE_LINE_LAST {
+                self.at += 3;
+                self.line = self.line.wrapping_add(i32::from(kind - ONE_LINE_FIRST));
+                (column, end_column) = (i32::from(second), i32::from(third));
+            } else {
+                return self.read().ok_or(Reason::BadLineTable);
+            }
+            // A negative line would read as "none".
+            if self.line < 0 {
+                return Err(Reason::BadLineTable);
+            }
+            let location = Location {
+                line: self.line,
+                end_line: self.line,
+                column,
+                end_column,
+            };
+            return Ok((u32::from(first & 7) + 1, location));
+        }
         self.read().ok_or(Reason::BadLineTable)
     }
 
-    #[inline]
+    #[inline(never)]
     fn read(&mut self) -> Option<(u32, Location)> {
         let rest = self.bytes.get(self.at..)?;
         let &first = rest.first()?;

@@ -366,7 +366,7 @@ impl Verifier {
         first_line: i32,
     ) -> Result<Body, Reason> {
         let mut body = Body::default();
-        decode(spec, variant.tables(first_line), &mut body, &mut Vec::new())?;
+        decode(spec, variant.tables(first_line), &mut body)?;
         let kept: Vec<Instr> = body
             .instrs
             .iter()

@@ -54,7 +54,7 @@ impl Case {
         let first_line = module.codes[code].firstlineno;
         let mut variant = Body::default();
         let tables = edited.tables.tables(first_line);
-        decode(spec, tables, &mut variant, &mut Vec::new()).expect("it can be decoded");
+        decode(spec, tables, &mut variant).expect("it can be decoded");
         Self {
             spec,
             original: engine.analysis.body,
