@@ -45,11 +45,12 @@ pub(crate) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(bytes: &'a [u8], first_line: i32) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            line: first_line,
-        }
+        Self::at(bytes, 0, first_line)
+    }
+
+    /// Reads on at a byte where an entry starts, from a line on.
+    pub(crate) fn at(bytes: &'a [u8], at: usize, line: i32) -> Self {
+        Self { bytes, at, line }
     }
 
     pub(crate) fn is_done(&self) -> bool {

@@ -101,7 +101,7 @@ impl Engine {
         let Some(variant) = variant else {
             return Ok(());
         };
-        let removed = self.verifier.without_probes(spec, variant, first_line);
+        let removed = self.verifier.without_probes(spec, body, variant, first_line);
         let mut removed = removed.map_err(|reason| format!("removal: {reason}"))?;
         for (ours, theirs) in removed.instrs.iter_mut().zip(&body.instrs) {
             ours.prefixes = theirs.prefixes;

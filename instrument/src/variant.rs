@@ -213,20 +213,19 @@ impl Engine {
         if injection.lines.is_empty() {
             return Ok(None);
         }
-        let edited = self
-            .splice
+        self.splice
             .write(spec, tables, body, events, &injection.placements)?;
+        let edited = &self.splice.written;
         let stacksize = stacksize.max(injection.depth);
         let claim = Claim {
-            code: tables.code,
-            first_line: tables.first_line,
+            original: tables,
             first_constant,
             lines: &injection.lines,
             stacksize,
         };
-        self.verifier.check(spec, body, depths, &edited, &claim)?;
+        self.verifier.check(spec, body, depths, edited, &claim)?;
         Ok(Some(Edited {
-            tables: edited,
+            tables: edited.clone(),
             stacksize,
             first_constant,
             lines: injection.lines.clone(),

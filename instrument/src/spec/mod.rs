@@ -155,7 +155,10 @@ pub(crate) struct Spec {
     /// A suspended frame points at the RESUME behind YIELD_VALUE, so that an exception thrown
     /// in comes from there in the eyes of a tracer (3.13).
     pub(crate) throws_from_resume: bool,
-    /// The probe: load the constant, ask for its truth, drop it.
+    /// The probe: load the constant, ask for its truth, drop it. The code with constant 0, in
+    /// the first so many units.
+    pub(crate) probe: [u8; 16],
+    pub(crate) probe_units: u8,
     pub(crate) load_const: u8,
     pub(crate) to_bool: u8,
     pub(crate) pop_top: u8,
@@ -239,7 +242,22 @@ fn build(version: PyVersion) -> Spec {
         let found = details.iter().position(|op| op.name == name);
         u8::try_from(found.unwrap_or_default()).unwrap_or_default()
     };
+    let load_const = number("LOAD_CONST");
+    // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
+    let to_bool = if version >= PyVersion::V313 {
+        number("TO_BOOL")
+    } else {
+        number("UNARY_NOT")
+    };
+    let pop_top = number("POP_TOP");
+    let caches = ops[usize::from(to_bool)].caches;
+    let mut probe = [0; 16];
+    probe[0] = load_const;
+    probe[2] = to_bool;
+    probe[4 + 2 * usize::from(caches)] = pop_top;
     Spec {
+        probe,
+        probe_units: 3 + caches,
         line_rule: if version >= PyVersion::V312 {
             LineRule::Marked
         } else {
@@ -253,14 +271,9 @@ fn build(version: PyVersion) -> Spec {
         },
         untraced_resume: (version >= PyVersion::V315).then_some(4),
         throws_from_resume: version >= PyVersion::V313,
-        load_const: number("LOAD_CONST"),
-        // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
-        to_bool: if version >= PyVersion::V313 {
-            number("TO_BOOL")
-        } else {
-            number("UNARY_NOT")
-        },
-        pop_top: number("POP_TOP"),
+        load_const,
+        to_bool,
+        pop_top,
         jump_forward: number("JUMP_FORWARD"),
         extended_arg: number("EXTENDED_ARG"),
         ops,

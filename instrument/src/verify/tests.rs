@@ -76,8 +76,7 @@ impl Case {
         let original = assemble(self.spec, &self.original, self.first_line, &mut Vec::new());
         let original = original.expect("it can be assembled");
         let claim = Claim {
-            code: &original.code,
-            first_line: self.first_line,
+            original: original.tables(self.first_line),
             first_constant: self.first_constant,
             lines: &self.lines,
             stacksize: self.stacksize,
@@ -292,7 +291,7 @@ fn a_probe_that_does_something_else() {
 
 #[test]
 fn a_probe_half_on_another_line() {
-    broken_as(Some("a probe is on the wrong line"), |case| {
+    broken_as(Some("a location changed"), |case| {
         let first = case.probes()[0];
         let other = case.copied(|instr, _| {
             case.variant.locations[instr.location as usize]
