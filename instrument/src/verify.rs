@@ -434,13 +434,7 @@ impl Verifier {
 /// The instruction at which code stops to be the same, when its units are from `position` up to
 /// `reached`. No piece starts with the bytes of the instruction it stands in front of, but the
 /// second copy of a PUSH_EXC_INFO, which is left to the careful way.
-fn stops_at(
-    spec: &Spec,
-    original: &Body,
-    reader: &Reader<'_>,
-    position: u32,
-    reached: u32,
-) -> u32 {
+fn stops_at(spec: &Spec, original: &Body, reader: &Reader<'_>, position: u32, reached: u32) -> u32 {
     let mut unit = reached as usize;
     while original.starts[unit] == INSIDE {
         unit -= 1;

@@ -53,7 +53,7 @@ impl Case {
             .expect("it has lines");
         let first_line = module.codes[code].firstlineno;
         let mut variant = Body::default();
-        let tables = edited.tables.tables(first_line);
+        let tables = engine.splice.written.tables(first_line);
         decode(spec, tables, &mut variant).expect("it can be decoded");
         Self {
             spec,
@@ -62,7 +62,7 @@ impl Case {
             variant,
             first_line,
             first_constant: edited.first_constant,
-            lines: edited.lines,
+            lines: engine.injection.lines,
             stacksize: edited.stacksize,
         }
     }
