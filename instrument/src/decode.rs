@@ -4,7 +4,7 @@ use crate::error::Reason;
 use crate::exctable;
 use crate::instr::{Body, INSIDE, Instr, Run};
 use crate::linetable::{Decoder, Location};
-use crate::spec::{Role, Spec, Target};
+use crate::spec::{Op, Role, Spec, Target};
 
 /// What no entry of a line table can stand for.
 const UNKNOWN: Location = Location {
@@ -39,10 +39,12 @@ pub(crate) fn decode(spec: &Spec, tables: Tables<'_>, body: &mut Body) -> Result
     if u32::try_from(tables.code.len().max(tables.linetable.len())).is_err() {
         return Err(Reason::TooLarge);
     }
+    locations(tables, body)?;
     body.starts.resize(units + 1, INSIDE);
-    instructions(spec, tables, body)?;
+    instructions(spec, tables.code, body)?;
     let count = index(body.instrs.len());
     body.starts[units] = count;
+    locate(body)?;
     resolve_targets(body)?;
     exctable::decode(tables.exceptiontable, &mut body.handlers)?;
     for handler in &mut body.handlers {
@@ -59,103 +61,121 @@ pub(crate) fn decode(spec: &Spec, tables: Tables<'_>, body: &mut Body) -> Result
     Ok(())
 }
 
-/// Splits the code into instructions; a jump's argument is its target in code units for now.
-fn instructions(spec: &Spec, tables: Tables<'_>, body: &mut Body) -> Result<(), Reason> {
-    let units: &[[u8; 2]] = tables.code.as_chunks().0;
+/// Reads the line table: the locations, and the units at which each begins.
+fn locations(tables: Tables<'_>, body: &mut Body) -> Result<(), Reason> {
     let mut entries = Decoder::new(tables.linetable, tables.first_line);
     let mut location = UNKNOWN;
-    // Of the location that is current, and how many units it still covers.
-    let mut number = u32::MAX;
-    let mut left = 0;
-    let mut count = 0u32;
-    let mut at = 0;
+    let mut unit = 0;
+    while !entries.is_done() {
+        let byte = entries.byte();
+        let (units, next) = entries.entry()?;
+        if next != location {
+            location = next;
+            body.locations.push(location);
+            body.runs.push(Run {
+                byte: index(byte),
+                unit: index(unit),
+                instr: 0,
+            });
+        }
+        unit += units as usize;
+    }
+    if unit != tables.code.len() / 2 {
+        return Err(Reason::BadLineTable);
+    }
+    body.runs.push(Run {
+        byte: index(tables.linetable.len()),
+        unit: index(unit),
+        instr: 0,
+    });
+    Ok(())
+}
+
+/// Splits the code into instructions; a jump's argument is its target in code units for now,
+/// and locations are left open.
+fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason> {
+    let units: &[[u8; 2]] = code.as_chunks().0;
     // Instructions have a unit at least. What is not used is cut off behind.
     body.instrs.resize(units.len(), BLANK);
-    body.units.resize(units.len() + 1, 0);
-    let mut slots = body.instrs.iter_mut().zip(&mut body.units);
+    body.units.resize(units.len(), 0);
+    let starts = &mut body.starts[..units.len()];
+    let instrs = &mut body.instrs[..units.len()];
+    let offsets = &mut body.units[..units.len()];
+    let mut count = 0;
+    let mut at = 0;
     while let Some(&[mut op, byte]) = units.get(at) {
         let start = at;
-        body.starts[start] = count;
+        starts[start] = index(count);
         at += 1;
         let mut row = &spec.ops[usize::from(op)];
         let mut arg = u32::from(byte);
         let mut prefixes = 0;
-        while row.role == Role::ExtendedArg {
-            let &[next, byte] = units.get(at).ok_or(Reason::TruncatedInstruction)?;
-            at += 1;
-            prefixes += 1;
-            if prefixes > 3 {
-                return Err(Reason::TruncatedInstruction);
-            }
-            op = next;
-            row = &spec.ops[usize::from(op)];
-            arg = arg << 8 | u32::from(byte);
-        }
-        if row.role == Role::Unknown {
-            return Err(Reason::UnknownOpcode(op));
-        }
-        if row.caches > 0 {
-            let end = at + usize::from(row.caches);
-            let caches = units.get(at..end).unwrap_or(&units[at..]);
-            if caches.iter().any(|cache| *cache != [0, 0]) {
-                return Err(Reason::FilledCache);
-            }
-            at = end;
-            if at > units.len() {
-                return Err(Reason::TruncatedInstruction);
-            }
-        }
-        let size = index(at - start);
-        let mut needed = size;
-        while needed > left {
-            needed -= left;
-            let byte = entries.byte();
-            let entry = entries.entry()?;
-            left = entry.0;
-            // An entry may only start inside an instruction to go on with its location.
-            if location != entry.1 {
-                if needed != size {
-                    return Err(Reason::SplitLocation);
+        if row.is_any(Op::NOTED | Op::CACHED | Op::TARGET) {
+            while row.role == Role::ExtendedArg {
+                let &[next, byte] = units.get(at).ok_or(Reason::TruncatedInstruction)?;
+                at += 1;
+                prefixes += 1;
+                if prefixes > 3 {
+                    return Err(Reason::TruncatedInstruction);
                 }
-                location = entry.1;
-                number = number.wrapping_add(1);
-                body.locations.push(location);
-                body.runs.push(Run {
-                    byte: index(byte),
-                    unit: index(start),
-                });
+                op = next;
+                row = &spec.ops[usize::from(op)];
+                arg = arg << 8 | u32::from(byte);
+            }
+            if row.is_any(Op::NOTED) {
+                if row.role == Role::Unknown {
+                    return Err(Reason::UnknownOpcode(op));
+                }
+                body.quiet.push(index(count));
+            }
+            if row.is_any(Op::CACHED) {
+                let end = at + usize::from(row.caches);
+                let caches = units.get(at..end).unwrap_or(&units[at..]);
+                if caches.iter().any(|cache| *cache != [0, 0]) {
+                    return Err(Reason::FilledCache);
+                }
+                at = end;
+                if at > units.len() {
+                    return Err(Reason::TruncatedInstruction);
+                }
+            }
+            if row.is_any(Op::TARGET) {
+                body.jumps.push(index(count));
+                let next = index(at);
+                arg = match row.target {
+                    Target::Backward => next.checked_sub(arg),
+                    _ => next.checked_add(arg),
+                }
+                .ok_or(Reason::BadJump)?;
             }
         }
-        left -= needed;
-        if row.target != Target::None {
-            body.jumps.push(count);
-            let next = index(at);
-            arg = match row.target {
-                Target::Backward => next.checked_sub(arg),
-                _ => next.checked_add(arg),
-            }
-            .ok_or(Reason::BadJump)?;
-        }
-        let (instr, unit) = slots.next().ok_or(Reason::TooLarge)?;
-        *instr = Instr {
-            op,
-            prefixes,
-            arg,
-            location: number,
-        };
-        *unit = index(start);
+        let instr = &mut instrs[count];
+        instr.op = op;
+        instr.prefixes = prefixes;
+        instr.arg = arg;
+        offsets[count] = index(start);
         count += 1;
     }
-    if left != 0 || !entries.is_done() {
-        return Err(Reason::BadLineTable);
-    }
-    body.instrs.truncate(count as usize);
-    body.units.truncate(count as usize);
+    body.instrs.truncate(count);
+    body.units.truncate(count);
     body.units.push(index(at));
-    body.runs.push(Run {
-        byte: index(tables.linetable.len()),
-        unit: index(at),
-    });
+    Ok(())
+}
+
+/// Gives instructions their locations, none of which may begin inside of one.
+fn locate(body: &mut Body) -> Result<(), Reason> {
+    let mut from = 0;
+    for (location, end) in (0..).zip(body.runs.iter_mut().skip(1)) {
+        let to = body.starts[end.unit as usize];
+        if to == INSIDE {
+            return Err(Reason::SplitLocation);
+        }
+        end.instr = to;
+        for instr in &mut body.instrs[from..to as usize] {
+            instr.location = location;
+        }
+        from = to as usize;
+    }
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Injection {
                     }
                 } else {
                     Stand::InFront {
-                        skipped: events.falls_quietly(position),
+                        skipped: events.falls_quietly(spec, original, depths, position),
                     }
                 },
             });

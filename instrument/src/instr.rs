@@ -37,6 +37,8 @@ pub(crate) struct Body {
     pub(crate) starts: Vec<u32>,
     /// The instructions that have a target, ascending. Of decoded code only.
     pub(crate) jumps: Vec<u32>,
+    /// Those whose role is quiet, likewise.
+    pub(crate) quiet: Vec<u32>,
     /// Where the entries of each location start in the line table, and the end. Of decoded
     /// code only.
     pub(crate) runs: Vec<Run>,
@@ -49,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) byte: u32,
     /// Code unit.
     pub(crate) unit: u32,
+    /// Instruction.
+    pub(crate) instr: u32,
 }
 
 impl Body {
@@ -59,6 +63,7 @@ impl Body {
         self.units.clear();
         self.starts.clear();
         self.jumps.clear();
+        self.quiet.clear();
         self.runs.clear();
     }
 

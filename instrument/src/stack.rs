@@ -5,7 +5,7 @@
 
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::spec::{Flow, Spec, Target};
+use crate::spec::{Flow, Op, Spec, Target};
 
 /// Instructions that no path reaches.
 pub(crate) const UNREACHED: i32 = -1;
@@ -36,31 +36,39 @@ fn pass(spec: &Spec, body: &Body, depths: &mut [i32]) -> Result<bool, Reason> {
     let mut falling = UNREACHED;
     for (position, instr) in body.instrs.iter().enumerate() {
         let known = &mut depths[position];
-        if falling != UNREACHED {
-            reach(known, falling)?;
-        }
         let depth = *known;
-        if depth == UNREACHED {
-            continue;
-        }
+        let depth = if depth == UNREACHED {
+            if falling == UNREACHED {
+                continue;
+            }
+            *known = falling;
+            falling
+        } else if falling == UNREACHED || falling == depth {
+            depth
+        } else {
+            return Err(Reason::StackDepth);
+        };
         let op = &spec.ops[usize::from(instr.op)];
-        if op.target != Target::None && op.flow != Flow::Next {
-            let effect = spec
-                .jump_effect(instr.op, instr.arg)
-                .ok_or(Reason::StackDepth)?;
-            let first = reach(
-                &mut depths[instr.arg as usize],
-                depth.saturating_add(effect),
-            )?;
-            again |= first && (instr.arg as usize) < position;
-        }
-        falling = UNREACHED;
-        if matches!(op.flow, Flow::Next | Flow::Branch) {
+        if !op.is_any(Op::TURNS) {
+            falling = depth.saturating_add(op.fixed_effect());
+        } else {
+            if op.target != Target::None && op.flow != Flow::Next {
+                let effect = spec
+                    .jump_effect(instr.op, instr.arg)
+                    .ok_or(Reason::StackDepth)?;
+                let target = instr.arg as usize;
+                let first = reach(&mut depths[target], depth.saturating_add(effect))?;
+                again |= first && target < position;
+            }
+            falling = UNREACHED;
+            if !matches!(op.flow, Flow::Next | Flow::Branch) {
+                continue;
+            }
             let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
             falling = depth.saturating_add(effect);
-            if falling < 0 {
-                return Err(Reason::StackDepth);
-            }
+        }
+        if falling < 0 {
+            return Err(Reason::StackDepth);
         }
     }
     if falling != UNREACHED {

@@ -80,6 +80,7 @@ struct OpRow(u8, &'static str, u8, bool, Flow, Target, Effect, Effect);
 
 /// What every pass asks of an opcode; small, so that the table stays in the first-level cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
 pub(crate) struct Op {
     /// Inline cache units that follow the instruction.
     pub(crate) caches: u8,
@@ -87,10 +88,54 @@ pub(crate) struct Op {
     pub(crate) target: Target,
     /// How the instruction takes part in line events.
     pub(crate) role: Role,
+    /// [`Op::NOTED`] and the others.
+    flags: u8,
     /// Stack effect when control falls through; [`VARIABLE`] where it depends on the argument.
     effect: i8,
     /// Stack effect when control jumps, likewise.
     jump_effect: i8,
+}
+
+impl Op {
+    /// Decoding has something to note: a prefix, no instruction, or a quiet role.
+    pub(crate) const NOTED: u8 = 1;
+    /// It has inline caches.
+    pub(crate) const CACHED: u8 = 2;
+    /// It has a target.
+    pub(crate) const TARGET: u8 = 4;
+    /// Control does not just go on with a fixed stack effect.
+    pub(crate) const TURNS: u8 = 8;
+
+    /// Whether any of these holds.
+    #[inline]
+    pub(crate) fn is_any(&self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// The stack effect of an instruction that does not turn.
+    #[inline]
+    pub(crate) fn fixed_effect(&self) -> i32 {
+        i32::from(self.effect)
+    }
+
+    fn with_flags(mut self) -> Self {
+        let noted = self.role.is_quiet() || matches!(self.role, Role::ExtendedArg | Role::Unknown);
+        let target = self.target != Target::None;
+        for (holds, flag) in [
+            (noted, Self::NOTED),
+            (self.caches > 0, Self::CACHED),
+            (target, Self::TARGET),
+            (
+                target || self.flow != Flow::Next || self.effect == VARIABLE,
+                Self::TURNS,
+            ),
+        ] {
+            if holds {
+                self.flags |= flag;
+            }
+        }
+        self
+    }
 }
 
 /// A stack effect that has to be looked up.
@@ -128,6 +173,16 @@ pub(crate) enum Role {
     ExtendedArg,
     /// No instruction that may stand in a code object.
     Unknown,
+}
+
+impl Role {
+    /// Whether a change of line at the instruction is none in the eyes of `initialize_lines`.
+    pub(crate) fn is_quiet(self) -> bool {
+        matches!(
+            self,
+            Self::Resume | Self::Silent | Self::EndAsyncFor | Self::PopIter
+        )
+    }
 }
 
 /// How CPython decides that a line starts.
@@ -208,9 +263,11 @@ fn build(version: PyVersion) -> Spec {
         flow: Flow::Next,
         target: Target::None,
         role: Role::Unknown,
+        flags: 0,
         effect: VARIABLE,
         jump_effect: VARIABLE,
-    }; 256];
+    }
+    .with_flags(); 256];
     let mut details = [OpDetail {
         name: "",
         has_arg: false,
@@ -228,9 +285,11 @@ fn build(version: PyVersion) -> Spec {
             flow,
             target,
             role: role(name),
+            flags: 0,
             effect: effect.fixed(),
             jump_effect: jump_effect.fixed(),
-        };
+        }
+        .with_flags();
         details[usize::from(number)] = OpDetail {
             name,
             has_arg,
