@@ -129,15 +129,14 @@ fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason>
                 body.quiet.push(index(count));
             }
             if row.is_any(Op::CACHED) {
-                let end = at + usize::from(row.caches);
-                let caches = units.get(at..end).unwrap_or(&units[at..]);
-                if caches.iter().any(|cache| *cache != [0, 0]) {
-                    return Err(Reason::FilledCache);
+                let caches = usize::from(row.caches);
+                if !is_blank(units, at, caches) {
+                    return Err(match units.get(at..at + caches) {
+                        Some(_) => Reason::FilledCache,
+                        None => Reason::TruncatedInstruction,
+                    });
                 }
-                at = end;
-                if at > units.len() {
-                    return Err(Reason::TruncatedInstruction);
-                }
+                at += caches;
             }
             if row.is_any(Op::TARGET) {
                 body.jumps.push(index(count));
@@ -160,6 +159,27 @@ fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason>
     body.units.truncate(count);
     body.units.push(index(at));
     Ok(())
+}
+
+/// Whether so many units, one at least, are there and empty; four are looked at in one go.
+#[inline]
+fn is_blank(units: &[[u8; 2]], mut at: usize, mut count: usize) -> bool {
+    loop {
+        let rest = units.get(at..).unwrap_or_default();
+        let Some(four) = rest.as_flattened().first_chunk() else {
+            let rest = rest.get(..count);
+            return rest.is_some_and(|rest| rest.iter().all(|unit| *unit == [0, 0]));
+        };
+        let four = u64::from_le_bytes(*four);
+        if count <= 4 {
+            return four << (64 - 16 * count) == 0;
+        }
+        if four != 0 {
+            return false;
+        }
+        at += 4;
+        count -= 4;
+    }
 }
 
 /// Gives instructions their locations, none of which may begin inside of one.

@@ -69,18 +69,18 @@ impl<'a> Decoder<'a> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         if let &[first, second, third, ..] = rest {
             let kind = (first >> 3).wrapping_sub(16);
-            let (column, end_column);
-            if kind <= SHORT_LAST {
-                self.at += 2;
-                column = i32::from(kind << 3 | second >> 4);
-                end_column = column + i32::from(second & 15);
-            } else if kind <= ONE_LINE_LAST {
-                self.at += 3;
-                self.line = self.line.wrapping_add(i32::from(kind - ONE_LINE_FIRST));
-                (column, end_column) = (i32::from(second), i32::from(third));
-            } else {
+            if kind > ONE_LINE_LAST {
                 return self.read().ok_or(Reason::BadLineTable);
             }
+            // Both kinds are as frequent: neither is worth a guess of the processor.
+            let short = kind <= SHORT_LAST;
+            let short_column = i32::from(kind << 3 | second >> 4);
+            let short_end = short_column + i32::from(second & 15);
+            let column = select(short, short_column, i32::from(second));
+            let end_column = select(short, short_end, i32::from(third));
+            self.at += 3 - usize::from(short);
+            let lines = i32::from(kind.saturating_sub(ONE_LINE_FIRST));
+            self.line = self.line.wrapping_add(lines);
             // A negative line would read as "none".
             if self.line < 0 {
                 return Err(Reason::BadLineTable);
@@ -160,6 +160,12 @@ impl<'a> Decoder<'a> {
     fn unsigned(&mut self) -> Option<i32> {
         read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
     }
+}
+
+#[inline]
+fn select(first: bool, yes: i32, no: i32) -> i32 {
+    let mask = -i32::from(first);
+    no ^ ((yes ^ no) & mask)
 }
 
 /// Writes entries that give `units` code units the location which `entries` (of one location,

@@ -1,5 +1,6 @@
 //! Module in, variant out: which code objects are edited, and the report of what was done.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::PyVersion;
@@ -77,9 +78,30 @@ pub fn instrument(
     marshalled: &[u8],
     wanted: Wanted<'_>,
 ) -> Result<Variant, Error> {
+    let mut engine = ENGINE.take();
+    let variant = instrument_with(&mut engine, version, marshalled, wanted);
+    if engine.analysis.body.starts.capacity() <= KEPT_UNITS {
+        ENGINE.set(engine);
+    }
+    variant
+}
+
+thread_local! {
+    /// The buffers of the module before, so that they need not grow again for each.
+    static ENGINE: Cell<Box<Engine>> = Cell::default();
+}
+
+/// Buffers that were needed for longer code are not kept.
+const KEPT_UNITS: usize = 1 << 16;
+
+fn instrument_with(
+    engine: &mut Engine,
+    version: PyVersion,
+    marshalled: &[u8],
+    wanted: Wanted<'_>,
+) -> Result<Variant, Error> {
     let spec = spec(version);
     let mut module = Module::read(marshalled)?;
-    let mut engine = Engine::default();
     let mut lines = Vec::new();
     let mut actual = Vec::new();
     // For each code object in the order of the walk: whether there is nothing to do.
@@ -165,7 +187,7 @@ pub(crate) struct Edited {
     pub(crate) first_constant: u32,
 }
 
-/// The buffers that all code objects of a module share.
+/// The buffers that all code objects share.
 #[derive(Default)]
 pub(crate) struct Engine {
     pub(crate) analysis: Analysis,
