@@ -153,10 +153,12 @@ impl<'a> Decoder<'a> {
         ))
     }
 
+    #[inline]
     fn signed(&mut self) -> Option<i32> {
         read_signed(self.bytes, &mut self.at)
     }
 
+    #[inline]
     fn unsigned(&mut self) -> Option<i32> {
         read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
     }
@@ -173,11 +175,29 @@ fn select(first: bool, yes: i32, no: i32) -> i32 {
 pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
     let first = entries[0];
     let kind = first >> 3 & 15;
+    if let (0..=SHORT_LAST, &[_, second, ..]) = (kind, entries) {
+        while units > 0 {
+            let now = units.min(8);
+            out.extend_from_slice(&[0x80 | kind << 3 | byte_of(now - 1), second]);
+            units -= now;
+        }
+        return;
+    }
+    if let (ONE_LINE_FIRST..=ONE_LINE_LAST, &[_, second, third, ..]) = (kind, entries) {
+        // From the second entry on the line does not change any more.
+        let mut kind = kind;
+        while units > 0 {
+            let now = units.min(8);
+            let first = 0x80 | kind << 3 | byte_of(now - 1);
+            out.extend_from_slice(&[first, second, third]);
+            kind = ONE_LINE_FIRST;
+            units -= now;
+        }
+        return;
+    }
     let payload = &entries[1..];
     let payload = match kind {
         NOTHING => 0,
-        0..=SHORT_LAST => 1,
-        ONE_LINE_FIRST..=ONE_LINE_LAST => 2,
         NO_COLUMNS => varints(payload, 1),
         _ => varints(payload, 4),
     };
@@ -186,9 +206,7 @@ pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
     out.push(first & 0xf8 | byte_of(now - 1));
     out.extend_from_slice(payload);
     units -= now;
-    // From the second entry on the line does not change any more.
     let (kind, delta, rest) = match kind {
-        ONE_LINE_FIRST..=ONE_LINE_LAST => (ONE_LINE_FIRST, &[][..], payload),
         NO_COLUMNS => (kind, &[0][..], &[][..]),
         LONG => (kind, &[0][..], &payload[varints(payload, 1)..]),
         kind => (kind, &[][..], payload),

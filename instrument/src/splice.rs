@@ -5,6 +5,7 @@
 //! of line table entries of that location; the entries themselves stay.
 
 use crate::assemble::{Assembled, prefixes_for};
+use crate::bytes::append;
 use crate::decode::{Tables, index};
 use crate::error::Reason;
 use crate::events::{Events, split_by_event};
@@ -148,7 +149,7 @@ impl Splice {
         let end = body.units[position as usize + 1];
         let size = end - unit;
         let from = 2 * unit as usize;
-        out.extend_from_slice(&tables.code[*copied..from]);
+        append(out, tables.code, *copied, from);
         *copied = from;
         let start = index(out.len() / 2);
         let (mut line, mut enter) = (start, start);
@@ -282,7 +283,7 @@ impl Splice {
         for &(location, more) in &self.longer {
             let run = body.runs[location as usize];
             let next = body.runs[location as usize + 1];
-            out.extend_from_slice(&tables.linetable[copied..run.byte as usize]);
+            append(out, tables.linetable, copied, run.byte as usize);
             copied = next.byte as usize;
             let entries = &tables.linetable[run.byte as usize..copied];
             lengthen(entries, next.unit - run.unit + more, out);

@@ -227,16 +227,17 @@ impl<'a> Module<'a> {
     }
 
     fn leaf(&self, node: Node) -> &[u8] {
-        &self.tagged_leaf(node)[1..]
+        let (source, from, to) = self.tagged_leaf(node);
+        &source[from + 1..to]
     }
 
-    /// A leaf with a type byte in front that need not be up to date.
-    fn tagged_leaf(&self, node: Node) -> &[u8] {
+    /// A leaf with a type byte in front that need not be up to date: what it is in, and where.
+    fn tagged_leaf(&self, node: Node) -> (&[u8], usize, usize) {
         // No leaf starts at 0, where the module has its own type byte.
         let (start, end) = (node.start as usize - 1, node.end as usize);
         match start.checked_sub(self.input.len()) {
-            Some(start) => &self.pool[start..end - self.input.len()],
-            None => &self.input[start..end],
+            Some(start) => (&self.pool, start, end - self.input.len()),
+            None => (self.input, start, end),
         }
     }
 }

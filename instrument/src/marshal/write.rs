@@ -1,6 +1,7 @@
 //! The arena to marshal bytes; references are numbered in the order of writing.
 
 use super::{FLAG_REF, Module, NodeId};
+use crate::bytes::append;
 
 const UNWRITTEN: u32 = u32::MAX;
 
@@ -69,7 +70,8 @@ impl Writer<'_, '_> {
             _ => {
                 // The type byte is copied with the rest, and then set.
                 let at = self.out.len();
-                self.out.extend_from_slice(self.module.tagged_leaf(node));
+                let (source, from, to) = self.module.tagged_leaf(node);
+                append(&mut self.out, source, from, to);
                 self.out[at] = tag;
             }
         }
