@@ -37,12 +37,12 @@ impl Analysis {
 
     /// The lines that raise a line event, ascending.
     pub(crate) fn breakable(&self) -> Vec<u32> {
-        let mut lines: Vec<u32> = self
-            .events
-            .sites(&self.body)
-            .filter(|&(index, _)| self.depths[index] != UNREACHED)
-            .map(|(_, line)| line)
-            .collect();
+        let mut lines = Vec::new();
+        self.events.sites(&self.body, |index, line| {
+            if self.depths[index] != UNREACHED {
+                lines.push(line);
+            }
+        });
         lines.sort_unstable();
         lines.dedup();
         lines

@@ -22,6 +22,7 @@ const FALL_FIRES: u8 = 2;
 const JUMP_FIRES: u8 = 8;
 /// Some way into the instruction raises one.
 const FIRES: u8 = 16;
+const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; 8]);
 /// Skipped by an exhausted FOR_ITER.
 const SKIPPED: u8 = 32;
 /// What enters from before is an exhausted FOR_ITER.
@@ -68,11 +69,29 @@ impl Events {
         Ok(())
     }
 
-    /// The instructions that get a probe, with their lines.
-    pub(crate) fn sites(&self, body: &Body) -> impl Iterator<Item = (usize, u32)> {
-        (self.first + 1..self.flags.len())
-            .filter(|&index| self.is_site(index))
-            .filter_map(|index| Some((index, u32::try_from(body.line(index)).ok()?)))
+    /// Calls for each instruction that gets a probe, with its line.
+    #[inline]
+    pub(crate) fn sites(&self, body: &Body, mut visit: impl FnMut(usize, u32)) {
+        let mut visit_at = |index: usize| {
+            if index > self.first
+                && self.is_site(index)
+                && let Ok(line) = u32::try_from(body.line(index))
+            {
+                visit(index, line);
+            }
+        };
+        // Few instructions fire: eight are passed in one go.
+        let (eights, rest) = self.flags.as_chunks::<8>();
+        for (eight, flags) in eights.iter().enumerate() {
+            let flags = u64::from_le_bytes(*flags);
+            let mut firing = flags & FIRES_EIGHT;
+            while firing != 0 {
+                visit_at(8 * eight + firing.trailing_zeros() as usize / 8);
+                firing &= firing - 1;
+            }
+        }
+        let passed = self.flags.len() - rest.len();
+        (passed..self.flags.len()).for_each(visit_at);
     }
 
     /// Whether a probe belongs in front of this instruction.
