@@ -39,12 +39,12 @@ pub(crate) fn decode(spec: &Spec, tables: Tables<'_>, body: &mut Body) -> Result
     if u32::try_from(tables.code.len().max(tables.linetable.len())).is_err() {
         return Err(Reason::TooLarge);
     }
-    locations(tables, body)?;
     body.starts.resize(units + 1, INSIDE);
+    body.begins.resize(units, 0);
+    locations(tables, body)?;
     instructions(spec, tables.code, body)?;
     let count = index(body.instrs.len());
     body.starts[units] = count;
-    locate(body)?;
     resolve_targets(body)?;
     exctable::decode(tables.exceptiontable, &mut body.handlers)?;
     for handler in &mut body.handlers {
@@ -71,6 +71,10 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Result<(), Reason> {
         let (units, next) = entries.entry()?;
         if next != location {
             location = next;
+            // Where the table goes on behind the code, this is found below.
+            if let Some(begins) = body.begins.get_mut(unit) {
+                *begins = 1;
+            }
             body.locations.push(location);
             body.runs.push(Run {
                 byte: index(byte),
@@ -91,8 +95,7 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Splits the code into instructions; a jump's argument is its target in code units for now,
-/// and locations are left open.
+/// Splits the code into instructions; a jump's argument is its target in code units for now.
 fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason> {
     let units: &[[u8; 2]] = code.as_chunks().0;
     // Instructions have a unit at least. What is not used is cut off behind.
@@ -101,7 +104,9 @@ fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason>
     let starts = &mut body.starts[..units.len()];
     let instrs = &mut body.instrs[..units.len()];
     let offsets = &mut body.units[..units.len()];
+    let begins = &body.begins[..units.len()];
     let mut count = 0;
+    let mut locations = 0;
     let mut at = 0;
     while let Some(&[mut op, byte]) = units.get(at) {
         let start = at;
@@ -148,12 +153,20 @@ fn instructions(spec: &Spec, code: &[u8], body: &mut Body) -> Result<(), Reason>
                 .ok_or(Reason::BadJump)?;
             }
         }
+        // Counted without asking, as every second instruction has another location.
+        locations += usize::from(begins[start]);
+        body.runs[locations].instr = index(count + 1);
         let instr = &mut instrs[count];
         instr.op = op;
         instr.prefixes = prefixes;
         instr.arg = arg;
+        instr.location = index(locations) - 1;
         offsets[count] = index(start);
         count += 1;
+    }
+    // A location that begins inside of an instruction was not counted.
+    if locations != body.locations.len() {
+        return Err(Reason::SplitLocation);
     }
     body.instrs.truncate(count);
     body.units.truncate(count);
@@ -180,23 +193,6 @@ fn is_blank(units: &[[u8; 2]], mut at: usize, mut count: usize) -> bool {
         at += 4;
         count -= 4;
     }
-}
-
-/// Gives instructions their locations, none of which may begin inside of one.
-fn locate(body: &mut Body) -> Result<(), Reason> {
-    let mut from = 0;
-    for (location, end) in (0..).zip(body.runs.iter_mut().skip(1)) {
-        let to = body.starts[end.unit as usize];
-        if to == INSIDE {
-            return Err(Reason::SplitLocation);
-        }
-        end.instr = to;
-        for instr in &mut body.instrs[from..to as usize] {
-            instr.location = location;
-        }
-        from = to as usize;
-    }
-    Ok(())
 }
 
 fn resolve_targets(body: &mut Body) -> Result<(), Reason> {

@@ -35,6 +35,8 @@ pub(crate) struct Body {
     /// The instruction that starts at each code unit and at the end, or [`INSIDE`]. Of decoded
     /// code only.
     pub(crate) starts: Vec<u32>,
+    /// 1 for the code units at which a location begins. Of decoded code only.
+    pub(crate) begins: Vec<u8>,
     /// The instructions that have a target, ascending. Of decoded code only.
     pub(crate) jumps: Vec<u32>,
     /// Those whose role is quiet, likewise.
@@ -62,6 +64,7 @@ impl Body {
         self.handlers.clear();
         self.units.clear();
         self.starts.clear();
+        self.begins.clear();
         self.jumps.clear();
         self.quiet.clear();
         self.runs.clear();

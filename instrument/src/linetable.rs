@@ -35,7 +35,7 @@ const NO_COLUMNS: u8 = 13;
 const LONG: u8 = 14;
 const NOTHING: u8 = 15;
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 /// Reads the entries of a line table one after the other.
 pub(crate) struct Decoder<'a> {
     bytes: &'a [u8],
@@ -63,14 +63,15 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next entry: code units covered and their location.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs more than most entries")]
+    #[inline(always)]
     pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
         // Most entries are of the kinds whose size is fixed.
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         if let &[first, second, third, ..] = rest {
             let kind = (first >> 3).wrapping_sub(16);
             if kind > ONE_LINE_LAST {
-                return self.read().ok_or(Reason::BadLineTable);
+                return self.other_entry();
             }
             // Both kinds are as frequent: neither is worth a guess of the processor.
             let short = kind <= SHORT_LAST;
@@ -93,11 +94,19 @@ impl<'a> Decoder<'a> {
             };
             return Ok((u32::from(first & 7) + 1, location));
         }
-        self.read().ok_or(Reason::BadLineTable)
+        self.other_entry()
+    }
+
+    /// Goes by way of a copy, so that the position itself need not be in memory.
+    #[inline]
+    fn other_entry(&mut self) -> Result<(u32, Location), Reason> {
+        let (next, units, location) = self.read().ok_or(Reason::BadLineTable)?;
+        *self = next;
+        Ok((units, location))
     }
 
     #[inline(never)]
-    fn read(&mut self) -> Option<(u32, Location)> {
+    fn read(mut self) -> Option<(Self, u32, Location)> {
         let rest = self.bytes.get(self.at..)?;
         let &first = rest.first()?;
         let units = u32::from(first & 7) + 1;
@@ -136,13 +145,14 @@ impl<'a> Decoder<'a> {
             }
             NOTHING => {
                 self.at += 1;
-                return Some((units, Location::NONE));
+                return Some((self, units, Location::NONE));
             }
             _ => return None,
         }
         // A negative line would read as "none".
         let end_line = self.line.checked_add(lines).filter(|_| self.line >= 0)?;
         Some((
+            self,
             units,
             Location {
                 line: self.line,

@@ -59,6 +59,14 @@ pub(crate) struct Splice {
     longer: Vec<(u32, u32)>,
 }
 
+/// What is edited.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    spec: &'a Spec,
+    tables: Tables<'a>,
+    body: &'a Body,
+}
+
 impl Splice {
     /// Writes the byte strings of the edited code.
     pub(crate) fn write(
@@ -69,11 +77,12 @@ impl Splice {
         events: &Events,
         placements: &[Placement],
     ) -> Result<(), Reason> {
+        let source = Source { spec, tables, body };
         self.grown.clear();
         // Jumps are written last, when it is known where everything is. A jump that needs more
         // room moves what follows, so that it starts again; few code objects are that large.
         loop {
-            self.copy(spec, tables, body, placements)?;
+            self.copy(source, placements)?;
             if !self.jumps(spec, body, events)? {
                 break;
             }
@@ -84,51 +93,36 @@ impl Splice {
     }
 
     /// Copies the code with the additions between.
-    fn copy(
-        &mut self,
-        spec: &Spec,
-        tables: Tables<'_>,
-        body: &Body,
-        placements: &[Placement],
-    ) -> Result<(), Reason> {
+    fn copy(&mut self, source: Source<'_>, placements: &[Placement]) -> Result<(), Reason> {
+        let code = source.tables.code;
         self.written.code.clear();
         self.written
             .code
-            .reserve(tables.code.len() + 2 * PIECE * (placements.len() + self.grown.len()));
+            .reserve(code.len() + 2 * PIECE * (placements.len() + self.grown.len()));
         self.places.clear();
         self.longer.clear();
         let mut copied = 0;
         let mut next_grown = 0;
         for placement in placements {
-            while let Some(&(position, grown)) = self.grown.get(next_grown)
-                && position < placement.position
-            {
-                self.cut(spec, tables, body, &mut copied, position, None, grown)?;
-                next_grown += 1;
-            }
-            let mut more = 0;
-            if let Some(&(position, grown)) = self.grown.get(next_grown)
-                && position == placement.position
-            {
-                more = grown;
-                next_grown += 1;
-            }
             let position = placement.position;
-            self.cut(
-                spec,
-                tables,
-                body,
-                &mut copied,
-                position,
-                Some(placement),
-                more,
-            )?;
+            let mut more = 0;
+            while let Some(&(jump, grown)) = self.grown.get(next_grown)
+                && jump <= position
+            {
+                if jump == position {
+                    more = grown;
+                } else {
+                    self.cut(source, &mut copied, jump, None, grown)?;
+                }
+                next_grown += 1;
+            }
+            self.cut(source, &mut copied, position, Some(*placement), more)?;
         }
-        while let Some(&(position, grown)) = self.grown.get(next_grown) {
-            self.cut(spec, tables, body, &mut copied, position, None, grown)?;
+        while let Some(&(jump, grown)) = self.grown.get(next_grown) {
+            self.cut(source, &mut copied, jump, None, grown)?;
             next_grown += 1;
         }
-        self.written.code.extend_from_slice(&tables.code[copied..]);
+        self.written.code.extend_from_slice(&code[copied..]);
         Ok(())
     }
 
@@ -136,14 +130,13 @@ impl Splice {
     #[inline]
     fn cut(
         &mut self,
-        spec: &Spec,
-        tables: Tables<'_>,
-        body: &Body,
+        source: Source<'_>,
         copied: &mut usize,
         position: u32,
-        placement: Option<&Placement>,
+        placement: Option<Placement>,
         grown: u8,
     ) -> Result<(), Reason> {
+        let Source { spec, tables, body } = source;
         let out = &mut self.written.code;
         let unit = body.units[position as usize];
         let end = body.units[position as usize + 1];
@@ -332,10 +325,10 @@ fn untouched(body: &Body, position: u32, shift: u32) -> Place {
 }
 
 /// Notes that a location covers so many units more; they ascend.
-fn longer(list: &mut Vec<(u32, u32)>, location: u32, units: u32) {
-    match list.last_mut() {
+fn longer(longer: &mut Vec<(u32, u32)>, location: u32, units: u32) {
+    match longer.last_mut() {
         Some((last, more)) if *last == location => *more += units,
-        _ => list.push((location, units)),
+        _ => longer.push((location, units)),
     }
 }
 

@@ -49,9 +49,7 @@ fn pass(spec: &Spec, body: &Body, depths: &mut [i32]) -> Result<bool, Reason> {
             return Err(Reason::StackDepth);
         };
         let op = &spec.ops[usize::from(instr.op)];
-        if !op.is_any(Op::TURNS) {
-            falling = depth.saturating_add(op.fixed_effect());
-        } else {
+        if op.is_any(Op::TURNS) {
             if op.target != Target::None && op.flow != Flow::Next {
                 let effect = spec
                     .jump_effect(instr.op, instr.arg)
@@ -66,6 +64,9 @@ fn pass(spec: &Spec, body: &Body, depths: &mut [i32]) -> Result<bool, Reason> {
             }
             let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
             falling = depth.saturating_add(effect);
+        } else {
+            let after = op.depth_after(depth, instr.arg);
+            falling = i32::try_from(after).map_err(|_| Reason::StackDepth)?;
         }
         if falling < 0 {
             return Err(Reason::StackDepth);

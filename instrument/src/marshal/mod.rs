@@ -188,13 +188,12 @@ impl<'a> Module<'a> {
 
     /// A tuple of the elements of `tuple` and `count` times `None`.
     pub(crate) fn add_extended(&mut self, tuple: NodeId, count: usize) -> Result<NodeId, Error> {
-        let none = match self.none {
-            Some(none) => none,
-            None => {
-                self.pool.push(b'N');
-                let end = self.input.len() + self.pool.len();
-                self.add(b'N', end, end)?
-            }
+        let none = if let Some(none) = self.none {
+            none
+        } else {
+            self.pool.push(b'N');
+            let end = self.input.len() + self.pool.len();
+            self.add(b'N', end, end)?
         };
         self.none = Some(none);
         let old = self.node(tuple);

@@ -59,6 +59,18 @@ impl Effect {
         }
     }
 
+    fn linear(self) -> (i8, i8) {
+        let (base, slope) = match self {
+            Self::Fixed(base) => (base, 0),
+            Self::Linear(base, slope) => (base, slope),
+            _ => return (VARIABLE, 0),
+        };
+        match (i8::try_from(base), i8::try_from(slope)) {
+            (Ok(base), Ok(slope)) => (base, slope),
+            _ => (VARIABLE, 0),
+        }
+    }
+
     /// The change of stack depth for this argument; `None` when it leaves 32 bits.
     #[inline]
     pub(crate) fn of(self, arg: u32) -> Option<i32> {
@@ -90,9 +102,11 @@ pub(crate) struct Op {
     pub(crate) role: Role,
     /// [`Op::NOTED`] and the others.
     flags: u8,
-    /// Stack effect when control falls through; [`VARIABLE`] where it depends on the argument.
-    effect: i8,
-    /// Stack effect when control jumps, likewise.
+    /// Stack effect when control falls through: `base + slope * argument`, if `base` is not
+    /// [`VARIABLE`].
+    base: i8,
+    slope: i8,
+    /// Stack effect when control jumps; [`VARIABLE`] where it depends on the argument.
     jump_effect: i8,
 }
 
@@ -103,19 +117,19 @@ impl Op {
     pub(crate) const CACHED: u8 = 2;
     /// It has a target.
     pub(crate) const TARGET: u8 = 4;
-    /// Control does not just go on with a fixed stack effect.
+    /// Control does not just go on, or the stack effect is no linear one.
     pub(crate) const TURNS: u8 = 8;
 
     /// Whether any of these holds.
     #[inline]
-    pub(crate) fn is_any(&self, flags: u8) -> bool {
+    pub(crate) fn is_any(self, flags: u8) -> bool {
         self.flags & flags != 0
     }
 
-    /// The stack effect of an instruction that does not turn.
+    /// The stack depth behind an instruction that does not turn.
     #[inline]
-    pub(crate) fn fixed_effect(&self) -> i32 {
-        i32::from(self.effect)
+    pub(crate) fn depth_after(self, depth: i32, arg: u32) -> i64 {
+        i64::from(depth) + i64::from(self.base) + i64::from(self.slope) * i64::from(arg)
     }
 
     fn with_flags(mut self) -> Self {
@@ -126,7 +140,7 @@ impl Op {
             (self.caches > 0, Self::CACHED),
             (target, Self::TARGET),
             (
-                target || self.flow != Flow::Next || self.effect == VARIABLE,
+                target || self.flow != Flow::Next || self.base == VARIABLE,
                 Self::TURNS,
             ),
         ] {
@@ -225,10 +239,7 @@ impl Spec {
     /// The change of stack depth when control falls through.
     #[inline]
     pub(crate) fn effect(&self, op: u8, arg: u32) -> Option<i32> {
-        match self.ops[usize::from(op)].effect {
-            VARIABLE => self.details[usize::from(op)].effect.of(arg),
-            fixed => Some(i32::from(fixed)),
-        }
+        self.details[usize::from(op)].effect.of(arg)
     }
 
     /// The change of stack depth when control jumps.
@@ -264,8 +275,9 @@ fn build(version: PyVersion) -> Spec {
         target: Target::None,
         role: Role::Unknown,
         flags: 0,
-        effect: VARIABLE,
         jump_effect: VARIABLE,
+        base: VARIABLE,
+        slope: 0,
     }
     .with_flags(); 256];
     let mut details = [OpDetail {
@@ -280,14 +292,16 @@ fn build(version: PyVersion) -> Spec {
             "RETURN_GENERATOR" => Effect::Fixed(1),
             _ => effect,
         };
+        let (base, slope) = effect.linear();
         ops[usize::from(number)] = Op {
             caches,
             flow,
             target,
             role: role(name),
             flags: 0,
-            effect: effect.fixed(),
             jump_effect: jump_effect.fixed(),
+            base,
+            slope,
         }
         .with_flags();
         details[usize::from(number)] = OpDetail {
