@@ -129,15 +129,15 @@ impl Verifier {
             if reader.may_be_added() {
                 self.gap(&mut reader, original, position, lines)?;
             }
-            let start = original.units[position as usize];
-            self.same(reader.unit, start);
             // Whatever has no target up to the next jump is the same bytes.
-            let end = jump.unwrap_or(count);
-            let run = &units[start as usize..original.units[end as usize] as usize];
-            let reached = start + reader.common(run);
-            let next = stops_at(spec, original, &reader, position, reached);
+            let next = self.run(
+                &mut reader,
+                original,
+                units,
+                position,
+                jump.unwrap_or(count),
+            );
             if next > position {
-                reader.unit += original.units[next as usize] - start;
                 position = next;
                 continue;
             }
@@ -146,10 +146,35 @@ impl Verifier {
                 jump = jumps.next();
             }
             position += 1;
+            position = self.run(
+                &mut reader,
+                original,
+                units,
+                position,
+                jump.unwrap_or(count),
+            );
         }
         self.gap_behind(&mut reader, original, position, lines)?;
         self.same(reader.unit, index(units.len()));
         reader.finish()
+    }
+
+    /// Reads instructions up to `end` for as long as they are the same bytes; where that stops.
+    fn run(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        units: &[[u8; 2]],
+        position: u32,
+        end: u32,
+    ) -> u32 {
+        let start = original.units[position as usize];
+        self.same(reader.unit, start);
+        let run = &units[start as usize..original.units[end as usize] as usize];
+        let reached = start + reader.common(run);
+        let next = stops_at(reader.spec, original, reader, position, reached);
+        reader.unit += original.units[next as usize] - start;
+        next
     }
 
     /// Reads one instruction that need not be the same bytes.
