@@ -14,7 +14,6 @@ pub(crate) struct Analysis {
     pub(crate) body: Body,
     pub(crate) depths: Vec<i32>,
     pub(crate) events: Events,
-    starts: Vec<u32>,
 }
 
 /// The byte strings of a code object in a module.
@@ -31,19 +30,19 @@ pub(crate) fn tables<'m>(module: &'m Module<'_>, code: usize) -> Result<Tables<'
 impl Analysis {
     /// Analyses one code object; a [`Reason`] means that it is not understood.
     pub(crate) fn analyse(&mut self, spec: &Spec, tables: Tables<'_>) -> Result<(), Reason> {
-        decode(spec, tables, &mut self.body, &mut self.starts)?;
+        decode(spec, tables, &mut self.body)?;
         stack::depths(spec, &self.body, &mut self.depths)?;
         self.events.compute(spec, &self.body, &self.depths)
     }
 
     /// The lines that raise a line event, ascending.
     pub(crate) fn breakable(&self) -> Vec<u32> {
-        let mut lines: Vec<u32> = self
-            .events
-            .sites()
-            .filter(|&(index, _)| self.depths[index] != UNREACHED)
-            .map(|(_, line)| line)
-            .collect();
+        let mut lines = Vec::new();
+        self.events.sites(&self.body, |index, line| {
+            if self.depths[index] != UNREACHED {
+                lines.push(line);
+            }
+        });
         lines.sort_unstable();
         lines.dedup();
         lines

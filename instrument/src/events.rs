@@ -7,6 +7,7 @@
 //! beforehand (`initialize_lines` in `Python/instrumentation.c`), and `sys.settrace` adds
 //! backward jumps within a line (`sys_trace_jump_func` in `Python/legacy_tracing.c`).
 
+use crate::decode::index;
 use crate::error::Reason;
 use crate::exctable::Handler;
 use crate::instr::Body;
@@ -17,23 +18,20 @@ use crate::stack::UNREACHED;
 const MARKED: u8 = 1;
 /// Entering it from the instruction before raises one.
 const FALL_FIRES: u8 = 2;
-/// Control does come from the instruction before.
-const FALLS: u8 = 4;
 /// The jump made by this instruction raises one at its target.
 const JUMP_FIRES: u8 = 8;
 /// Some way into the instruction raises one.
 const FIRES: u8 = 16;
+const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; 8]);
 /// Skipped by an exhausted FOR_ITER.
 const SKIPPED: u8 = 32;
-/// The entry from before is an exhausted FOR_ITER.
+/// What enters from before is an exhausted FOR_ITER.
 const LANDING: u8 = 64;
 
 /// The line events of one code object.
 #[derive(Default)]
 pub(crate) struct Events {
     flags: Vec<u8>,
-    /// The line of each instruction.
-    lines: Vec<i32>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -48,12 +46,6 @@ impl Events {
     ) -> Result<(), Reason> {
         self.flags.clear();
         self.flags.resize(body.instrs.len(), 0);
-        self.lines.clear();
-        self.lines.extend(
-            body.instrs
-                .iter()
-                .map(|instr| body.locations[instr.location as usize].line),
-        );
         self.first = body
             .instrs
             .iter()
@@ -63,10 +55,7 @@ impl Events {
             })
             .ok_or(Reason::NoStart)?;
         self.jumps(spec, body, depths);
-        match spec.line_rule {
-            LineRule::Dynamic => self.walk::<true>(spec, body, depths),
-            LineRule::Marked => self.walk::<false>(spec, body, depths),
-        }
+        self.walk(spec, body, depths);
         for handler in &body.handlers {
             let covered = handler.start as usize..handler.end as usize;
             let target = handler.target as usize;
@@ -74,21 +63,35 @@ impl Events {
                 .into_iter()
                 .any(|from| depths[from] != UNREACHED && self.raise_fires(spec, body, from, target))
             {
-                self.flags[target] |= FIRES;
+                self.fire(spec, body, target);
             }
         }
         Ok(())
     }
 
-    fn line(&self, index: usize) -> i32 {
-        self.lines[index]
-    }
-
-    /// The instructions that get a probe, with their lines.
-    pub(crate) fn sites(&self) -> impl Iterator<Item = (usize, u32)> {
-        (self.first + 1..self.flags.len())
-            .filter(|&index| self.is_site(index))
-            .filter_map(|index| Some((index, u32::try_from(self.line(index)).ok()?)))
+    /// Calls for each instruction that gets a probe, with its line.
+    #[inline]
+    pub(crate) fn sites(&self, body: &Body, mut visit: impl FnMut(usize, u32)) {
+        let mut visit_at = |index: usize| {
+            if index > self.first
+                && self.is_site(index)
+                && let Ok(line) = u32::try_from(body.line(index))
+            {
+                visit(index, line);
+            }
+        };
+        // Few instructions fire: eight are passed in one go.
+        let (eights, rest) = self.flags.as_chunks::<8>();
+        for (eight, flags) in eights.iter().enumerate() {
+            let flags = u64::from_le_bytes(*flags);
+            let mut firing = flags & FIRES_EIGHT;
+            while firing != 0 {
+                visit_at(8 * eight + firing.trailing_zeros() as usize / 8);
+                firing &= firing - 1;
+            }
+        }
+        let passed = self.flags.len() - rest.len();
+        (passed..self.flags.len()).for_each(visit_at);
     }
 
     /// Whether a probe belongs in front of this instruction.
@@ -97,8 +100,22 @@ impl Events {
     }
 
     /// Whether control also comes from the instruction before without an event.
-    pub(crate) fn falls_quietly(&self, index: usize) -> bool {
-        self.flags[index] & (FALLS | FALL_FIRES) == FALLS
+    pub(crate) fn falls_quietly(
+        &self,
+        spec: &Spec,
+        body: &Body,
+        depths: &[i32],
+        index: usize,
+    ) -> bool {
+        self.flags[index] & FALL_FIRES == 0
+            && (self.flags[index] & LANDING != 0 || self.falls(spec, body, depths, index))
+    }
+
+    /// Whether control comes from the instruction before.
+    fn falls(&self, spec: &Spec, body: &Body, depths: &[i32], index: usize) -> bool {
+        index > self.first
+            && depths[index - 1] != UNREACHED
+            && matches!(body.op(spec, index - 1).flow, Flow::Next | Flow::Branch)
     }
 
     /// Whether the jump made by this instruction raises an event at its target.
@@ -151,7 +168,7 @@ impl Events {
     fn raised_at(&self, spec: &Spec, body: &Body, from: usize, target: usize) -> bool {
         match spec.line_rule {
             LineRule::Dynamic => {
-                from <= self.first || self.line(from) != self.line(target) || target < from
+                from <= self.first || body.line(from) != body.line(target) || target < from
             }
             LineRule::Marked => {
                 let thrown = spec.throws_from_resume && body.op(spec, from).role == Role::Yield;
@@ -160,58 +177,84 @@ impl Events {
         }
     }
 
+    /// Some way into the instruction raises an event, if it may raise one at all.
+    ///
+    /// 3.11 asks at every instruction with a line but RESUME, which is the `call` event.
+    fn fire(&mut self, spec: &Spec, body: &Body, index: usize) {
+        self.flags[index] |= FIRES;
+        if spec.line_rule == LineRule::Dynamic
+            && index > self.first
+            && body.op(spec, index).role != Role::Resume
+            && body.line(index) >= 0
+        {
+            self.flags[index] |= MARKED;
+        }
+    }
+
     /// Goes down the code once: marks the instructions that may raise an event, and finds those
     /// that raise one when control falls in from before.
     ///
-    /// 3.11 (`DYNAMIC`) asks at every instruction with a line but RESUME, which is the `call`
-    /// event; `initialize_lines` of 3.12 marks a change of line.
-    fn walk<const DYNAMIC: bool>(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
+    /// `initialize_lines` of 3.12 marks a change of line, for which instructions with a quiet
+    /// role do not count. So all that matters is where a location begins, and what follows a
+    /// quiet instruction.
+    fn walk(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
+        let first = index(self.first);
+        let mut quiet = body.quiet.iter().copied().skip_while(|&at| at < first);
+        let mut next_quiet = quiet.next().unwrap_or(u32::MAX);
         let mut current = -1;
         let mut line_before = -1;
-        let mut falls = false;
-        let mut resumed = true;
-        let instrs = body.instrs.iter().zip(&self.lines).zip(depths).enumerate();
-        for (index, (((instr, &line), &depth), flags)) in instrs
-            .skip(self.first)
-            .zip(&mut self.flags[self.first..])
-            .map(|((index, rest), flags)| (index, (rest, flags)))
-        {
-            let op = spec.ops[usize::from(instr.op)];
-            let silent = matches!(
-                op.role,
-                Role::Resume | Role::Silent | Role::EndAsyncFor | Role::PopIter
-            );
-            if DYNAMIC {
-                if op.role != Role::Resume && line >= 0 {
-                    *flags |= MARKED;
-                }
-            } else if !silent {
-                if line != current && line >= 0 {
-                    *flags |= MARKED;
-                }
-                current = line;
+        // What follows the last quiet instruction.
+        let mut due = first;
+        let mut start = 0;
+        for (location, end) in body.locations.iter().zip(&body.runs[1..]) {
+            let end = end.instr;
+            let mut at = start.max(first);
+            start = end;
+            let line = location.line;
+            if line == current && line == line_before && at != due && next_quiet >= end {
+                continue;
             }
-            if falls && *flags & LANDING == 0 {
-                *flags |= FALLS;
-                if resumed || line != line_before {
-                    *flags |= FALL_FIRES | FIRES;
+            while at < end {
+                let position = at as usize;
+                let silent = next_quiet == at;
+                if !silent {
+                    if line != current && line >= 0 && spec.line_rule == LineRule::Marked {
+                        self.flags[position] |= MARKED;
+                    }
+                    current = line;
                 }
+                if (line != line_before || self.resumes(spec, body, position))
+                    && self.flags[position] & LANDING == 0
+                    && self.falls(spec, body, depths, position)
+                {
+                    self.flags[position] |= FALL_FIRES;
+                    self.fire(spec, body, position);
+                }
+                line_before = line;
+                if next_quiet >= end {
+                    break;
+                }
+                at = next_quiet + 1;
+                due = at;
+                next_quiet = quiet.next().unwrap_or(u32::MAX);
             }
-            falls = depth != UNREACHED && matches!(op.flow, Flow::Next | Flow::Branch);
-            line_before = line;
-            resumed = if DYNAMIC {
-                index <= self.first
-            } else {
-                op.role == Role::Resume
-            };
         }
+    }
+
+    /// Whether the frame was just resumed: since the start in 3.11, since any RESUME after.
+    fn resumes(&self, spec: &Spec, body: &Body, index: usize) -> bool {
+        index > self.first
+            && match spec.line_rule {
+                LineRule::Dynamic => index == self.first + 1,
+                LineRule::Marked => body.op(spec, index - 1).role == Role::Resume,
+            }
     }
 
     /// 3.12: what is jumped to may raise an event. (3.11 marks everything anyway.)
     fn mark_target(&mut self, spec: &Spec, body: &Body, target: usize) {
         if spec.line_rule == LineRule::Marked
             && target < body.instrs.len()
-            && self.line(target) >= 0
+            && body.line(target) >= 0
             && !matches!(
                 body.op(spec, target).role,
                 Role::EndAsyncFor | Role::PopIter
@@ -246,9 +289,10 @@ impl Events {
                     self.flags[skipped] |= SKIPPED;
                 }
                 if landing < body.instrs.len() {
-                    self.flags[landing] |= LANDING | FALLS;
+                    self.flags[landing] |= LANDING;
                     if self.differs(spec, body, index, landing) {
-                        self.flags[landing] |= FALL_FIRES | FIRES;
+                        self.flags[landing] |= FALL_FIRES;
+                        self.fire(spec, body, landing);
                     }
                 }
                 continue;
@@ -260,7 +304,7 @@ impl Events {
                 };
             if backward || self.differs(spec, body, index, target) {
                 self.flags[index] |= JUMP_FIRES;
-                self.flags[target] |= FIRES;
+                self.fire(spec, body, target);
             }
         }
     }
@@ -271,7 +315,7 @@ impl Events {
             LineRule::Dynamic => from <= self.first,
             LineRule::Marked => body.op(spec, from).role == Role::Resume,
         };
-        resumed || self.line(from) != self.line(to)
+        resumed || body.line(from) != body.line(to)
     }
 }
 

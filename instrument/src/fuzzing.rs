@@ -112,7 +112,7 @@ pub fn decode_assemble(data: &[u8]) {
         first_line: 1,
     };
     let mut body = Body::default();
-    if decode(spec, tables, &mut body, &mut Vec::new()).is_err() {
+    if decode(spec, tables, &mut body).is_err() {
         return;
     }
     if looks_probed(spec, &body) {

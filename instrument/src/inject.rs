@@ -68,11 +68,16 @@ impl Injection {
         self.lines.clear();
         self.depth = 0;
         self.sites.clear();
-        self.sites
-            .extend(events.sites().filter(|&(_, line)| wanted(line)));
-        self.lines.extend(self.sites.iter().map(|&(_, line)| line));
-        self.lines.sort_unstable();
-        self.lines.dedup();
+        events.sites(original, |index, line| {
+            if wanted(line) {
+                self.sites.push((index, line));
+                self.lines.push(line);
+            }
+        });
+        if !self.lines.is_sorted_by(|line, next| line < next) {
+            self.lines.sort_unstable();
+            self.lines.dedup();
+        }
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -99,7 +104,7 @@ impl Injection {
                     }
                 } else {
                     Stand::InFront {
-                        skipped: events.falls_quietly(position),
+                        skipped: events.falls_quietly(spec, original, depths, position),
                     }
                 },
             });

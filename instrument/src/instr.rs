@@ -20,6 +20,9 @@ pub(crate) struct Instr {
     pub(crate) location: u32,
 }
 
+/// In [`Body::starts`]: a code unit that starts no instruction.
+pub(crate) const INSIDE: u32 = u32::MAX;
+
 /// The decoded code, line table and exception table of one code object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Body {
@@ -29,8 +32,15 @@ pub(crate) struct Body {
     pub(crate) handlers: Vec<Handler>,
     /// The code unit at which each instruction starts, and the end. Of decoded code only.
     pub(crate) units: Vec<u32>,
+    /// The instruction that starts at each code unit and at the end, or [`INSIDE`]. Of decoded
+    /// code only.
+    pub(crate) starts: Vec<u32>,
+    /// 1 for the code units at which a location begins. Of decoded code only.
+    pub(crate) begins: Vec<u8>,
     /// The instructions that have a target, ascending. Of decoded code only.
     pub(crate) jumps: Vec<u32>,
+    /// Those whose role is quiet, likewise.
+    pub(crate) quiet: Vec<u32>,
     /// Where the entries of each location start in the line table, and the end. Of decoded
     /// code only.
     pub(crate) runs: Vec<Run>,
@@ -43,6 +53,8 @@ pub(crate) struct Run {
     pub(crate) byte: u32,
     /// Code unit.
     pub(crate) unit: u32,
+    /// Instruction.
+    pub(crate) instr: u32,
 }
 
 impl Body {
@@ -51,11 +63,18 @@ impl Body {
         self.locations.clear();
         self.handlers.clear();
         self.units.clear();
+        self.starts.clear();
+        self.begins.clear();
         self.jumps.clear();
+        self.quiet.clear();
         self.runs.clear();
     }
 
     pub(crate) fn op<'s>(&self, spec: &'s Spec, index: usize) -> &'s Op {
         &spec.ops[usize::from(self.instrs[index].op)]
+    }
+
+    pub(crate) fn line(&self, index: usize) -> i32 {
+        self.locations[self.instrs[index].location as usize].line
     }
 }

@@ -17,6 +17,7 @@
 
 mod analysis;
 mod assemble;
+mod bytes;
 mod decode;
 mod disasm;
 mod error;

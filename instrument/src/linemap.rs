@@ -63,7 +63,7 @@ impl LineMap {
             }
             open.push(functions.len());
             functions.push(FunctionLines {
-                qualname: module.text(code.qualname, "co_qualname")?,
+                qualname: module.text(code.qualname, "co_qualname")?.into_owned(),
                 first_line,
                 last_line,
                 depth: u32::try_from(path.len()).unwrap_or(u32::MAX),

@@ -35,7 +35,7 @@ const NO_COLUMNS: u8 = 13;
 const LONG: u8 = 14;
 const NOTHING: u8 = 15;
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 /// Reads the entries of a line table one after the other.
 pub(crate) struct Decoder<'a> {
     bytes: &'a [u8],
@@ -45,11 +45,12 @@ pub(crate) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(bytes: &'a [u8], first_line: i32) -> Self {
-        Self {
-            bytes,
-            at: 0,
-            line: first_line,
-        }
+        Self::at(bytes, 0, first_line)
+    }
+
+    /// Reads on at a byte where an entry starts, from a line on.
+    pub(crate) fn at(bytes: &'a [u8], at: usize, line: i32) -> Self {
+        Self { bytes, at, line }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -62,13 +63,50 @@ impl<'a> Decoder<'a> {
     }
 
     /// The next entry: code units covered and their location.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs more than most entries")]
+    #[inline(always)]
     pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
-        self.read().ok_or(Reason::BadLineTable)
+        // Most entries are of the kinds whose size is fixed.
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if let &[first, second, third, ..] = rest {
+            let kind = (first >> 3).wrapping_sub(16);
+            if kind > ONE_LINE_LAST {
+                return self.other_entry();
+            }
+            // Both kinds are as frequent: neither is worth a guess of the processor.
+            let short = kind <= SHORT_LAST;
+            let short_column = i32::from(kind << 3 | second >> 4);
+            let short_end = short_column + i32::from(second & 15);
+            let column = select(short, short_column, i32::from(second));
+            let end_column = select(short, short_end, i32::from(third));
+            self.at += 3 - usize::from(short);
+            let lines = i32::from(kind.saturating_sub(ONE_LINE_FIRST));
+            self.line = self.line.wrapping_add(lines);
+            // A negative line would read as "none".
+            if self.line < 0 {
+                return Err(Reason::BadLineTable);
+            }
+            let location = Location {
+                line: self.line,
+                end_line: self.line,
+                column,
+                end_column,
+            };
+            return Ok((u32::from(first & 7) + 1, location));
+        }
+        self.other_entry()
     }
 
+    /// Goes by way of a copy, so that the position itself need not be in memory.
     #[inline]
-    fn read(&mut self) -> Option<(u32, Location)> {
+    fn other_entry(&mut self) -> Result<(u32, Location), Reason> {
+        let (next, units, location) = self.read().ok_or(Reason::BadLineTable)?;
+        *self = next;
+        Ok((units, location))
+    }
+
+    #[inline(never)]
+    fn read(mut self) -> Option<(Self, u32, Location)> {
         let rest = self.bytes.get(self.at..)?;
         let &first = rest.first()?;
         let units = u32::from(first & 7) + 1;
@@ -107,13 +145,14 @@ impl<'a> Decoder<'a> {
             }
             NOTHING => {
                 self.at += 1;
-                return Some((units, Location::NONE));
+                return Some((self, units, Location::NONE));
             }
             _ => return None,
         }
         // A negative line would read as "none".
         let end_line = self.line.checked_add(lines).filter(|_| self.line >= 0)?;
         Some((
+            self,
             units,
             Location {
                 line: self.line,
@@ -124,13 +163,21 @@ impl<'a> Decoder<'a> {
         ))
     }
 
+    #[inline]
     fn signed(&mut self) -> Option<i32> {
         read_signed(self.bytes, &mut self.at)
     }
 
+    #[inline]
     fn unsigned(&mut self) -> Option<i32> {
         read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
     }
+}
+
+#[inline]
+fn select(first: bool, yes: i32, no: i32) -> i32 {
+    let mask = -i32::from(first);
+    no ^ ((yes ^ no) & mask)
 }
 
 /// Writes entries that give `units` code units the location which `entries` (of one location,
@@ -138,11 +185,29 @@ impl<'a> Decoder<'a> {
 pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
     let first = entries[0];
     let kind = first >> 3 & 15;
+    if let (0..=SHORT_LAST, &[_, second, ..]) = (kind, entries) {
+        while units > 0 {
+            let now = units.min(8);
+            out.extend_from_slice(&[0x80 | kind << 3 | byte_of(now - 1), second]);
+            units -= now;
+        }
+        return;
+    }
+    if let (ONE_LINE_FIRST..=ONE_LINE_LAST, &[_, second, third, ..]) = (kind, entries) {
+        // From the second entry on the line does not change any more.
+        let mut kind = kind;
+        while units > 0 {
+            let now = units.min(8);
+            let first = 0x80 | kind << 3 | byte_of(now - 1);
+            out.extend_from_slice(&[first, second, third]);
+            kind = ONE_LINE_FIRST;
+            units -= now;
+        }
+        return;
+    }
     let payload = &entries[1..];
     let payload = match kind {
         NOTHING => 0,
-        0..=SHORT_LAST => 1,
-        ONE_LINE_FIRST..=ONE_LINE_LAST => 2,
         NO_COLUMNS => varints(payload, 1),
         _ => varints(payload, 4),
     };
@@ -151,9 +216,7 @@ pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
     out.push(first & 0xf8 | byte_of(now - 1));
     out.extend_from_slice(payload);
     units -= now;
-    // From the second entry on the line does not change any more.
     let (kind, delta, rest) = match kind {
-        ONE_LINE_FIRST..=ONE_LINE_LAST => (ONE_LINE_FIRST, &[][..], payload),
         NO_COLUMNS => (kind, &[0][..], &[][..]),
         LONG => (kind, &[0][..], &payload[varints(payload, 1)..]),
         kind => (kind, &[][..], payload),

@@ -71,8 +71,7 @@ pub fn verify(version: PyVersion, marshalled: &[u8]) -> Result<Verification, Err
             Err(reason) => report.untouched.push(left_alone(&module, code, reason)?),
             Ok(edited) => {
                 let first_line = module.codes[code].firstlineno;
-                let variant = edited.as_ref().map(|edited| &edited.tables);
-                match engine.unchanged(spec, first_line, &original, variant) {
+                match engine.unchanged(spec, first_line, &original, edited.is_some()) {
                     Err(message) => fail(code, message, &mut report.failures)?,
                     Ok(()) if edited.is_some() => report.instrumented += 1,
                     Ok(()) => report.without_lines += 1,
@@ -91,17 +90,20 @@ impl Engine {
         spec: &Spec,
         first_line: i32,
         original: &Assembled,
-        variant: Option<&Assembled>,
+        edited: bool,
     ) -> Result<(), String> {
         let body = &self.analysis.body;
         let again = assemble(spec, body, first_line, &mut self.offsets);
         if again.as_ref() != Ok(original) {
             return Err(difference("round trip", again, original));
         }
-        let Some(variant) = variant else {
+        if !edited {
             return Ok(());
-        };
-        let removed = self.verifier.without_probes(spec, variant, first_line);
+        }
+        let variant = &self.splice.written;
+        let removed = self
+            .verifier
+            .without_probes(spec, body, variant, first_line);
         let mut removed = removed.map_err(|reason| format!("removal: {reason}"))?;
         for (ours, theirs) in removed.instrs.iter_mut().zip(&body.instrs) {
             ours.prefixes = theirs.prefixes;

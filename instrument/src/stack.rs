@@ -5,23 +5,17 @@
 
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::spec::{Flow, Spec, Target};
+use crate::spec::{Flow, Op, Spec, Target};
 
 /// Instructions that no path reaches.
 pub(crate) const UNREACHED: i32 = -1;
 
-/// Fills `depths` (one an instruction, [`UNREACHED`] for dead code) and returns the maximum.
-pub(crate) fn depths(spec: &Spec, body: &Body, depths: &mut Vec<i32>) -> Result<i32, Reason> {
-    let count = body.instrs.len();
+/// Fills `depths`: one an instruction, [`UNREACHED`] for dead code.
+pub(crate) fn depths(spec: &Spec, body: &Body, depths: &mut Vec<i32>) -> Result<(), Reason> {
     depths.clear();
-    depths.resize(count, UNREACHED);
-    let mut analysis = Analysis {
-        depths,
-        maximum: 0,
-        again: false,
-    };
-    if count > 0 {
-        analysis.reach(0, 0, 0)?;
+    depths.resize(body.instrs.len(), UNREACHED);
+    if let Some(first) = depths.first_mut() {
+        *first = 0;
     }
     for handler in &body.handlers {
         let pushed = 1 + i32::from(handler.lasti);
@@ -29,63 +23,65 @@ pub(crate) fn depths(spec: &Spec, body: &Body, depths: &mut Vec<i32>) -> Result<
             .ok()
             .and_then(|depth| depth.checked_add(pushed))
             .ok_or(Reason::StackDepth)?;
-        analysis.reach(handler.target as usize, depth, 0)?;
+        reach(&mut depths[handler.target as usize], depth)?;
     }
-    loop {
-        analysis.again = false;
-        analysis.pass(spec, body)?;
-        if !analysis.again {
-            return Ok(analysis.maximum);
-        }
-    }
+    while pass(spec, body, depths)? {}
+    Ok(())
 }
 
-struct Analysis<'d> {
-    depths: &'d mut [i32],
-    maximum: i32,
-    /// Something before the current position was reached for the first time.
-    again: bool,
-}
-
-impl Analysis<'_> {
-    fn pass(&mut self, spec: &Spec, body: &Body) -> Result<(), Reason> {
-        for (position, instr) in body.instrs.iter().enumerate() {
-            let depth = self.depths[position];
-            if depth == UNREACHED {
+/// Goes down the code once; whether something above was reached for the first time.
+fn pass(spec: &Spec, body: &Body, depths: &mut [i32]) -> Result<bool, Reason> {
+    let mut again = false;
+    // The depth that control brings along from the instruction before.
+    let mut falling = UNREACHED;
+    for (position, instr) in body.instrs.iter().enumerate() {
+        let known = &mut depths[position];
+        let depth = *known;
+        let depth = if depth == UNREACHED {
+            if falling == UNREACHED {
                 continue;
             }
-            let op = &spec.ops[usize::from(instr.op)];
+            *known = falling;
+            falling
+        } else if falling == UNREACHED || falling == depth {
+            depth
+        } else {
+            return Err(Reason::StackDepth);
+        };
+        let op = &spec.ops[usize::from(instr.op)];
+        if op.is_any(Op::TURNS) {
             if op.target != Target::None && op.flow != Flow::Next {
                 let effect = spec
                     .jump_effect(instr.op, instr.arg)
                     .ok_or(Reason::StackDepth)?;
-                self.reach(instr.arg as usize, depth.saturating_add(effect), position)?;
+                let target = instr.arg as usize;
+                let first = reach(&mut depths[target], depth.saturating_add(effect))?;
+                again |= first && target < position;
             }
-            if matches!(op.flow, Flow::Next | Flow::Branch) {
-                let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
-                if position + 1 == self.depths.len() {
-                    return Err(Reason::BadJump);
-                }
-                self.reach(position + 1, depth.saturating_add(effect), position)?;
+            falling = UNREACHED;
+            if !matches!(op.flow, Flow::Next | Flow::Branch) {
+                continue;
             }
+            let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
+            falling = depth.saturating_add(effect);
+        } else {
+            let after = op.depth_after(depth, instr.arg);
+            falling = i32::try_from(after).map_err(|_| Reason::StackDepth)?;
         }
-        Ok(())
-    }
-
-    fn reach(&mut self, position: usize, depth: i32, from: usize) -> Result<(), Reason> {
-        if depth < 0 {
+        if falling < 0 {
             return Err(Reason::StackDepth);
         }
-        let known = &mut self.depths[position];
-        if *known == UNREACHED {
-            *known = depth;
-            self.maximum = self.maximum.max(depth);
-            self.again |= position < from;
-            Ok(())
-        } else if *known == depth {
-            Ok(())
-        } else {
-            Err(Reason::StackDepth)
-        }
     }
+    if falling != UNREACHED {
+        return Err(Reason::BadJump);
+    }
+    Ok(again)
+}
+
+/// Control comes with this depth; whether it does for the first time.
+fn reach(known: &mut i32, depth: i32) -> Result<bool, Reason> {
+    if depth < 0 || (*known != UNREACHED && *known != depth) {
+        return Err(Reason::StackDepth);
+    }
+    Ok(std::mem::replace(known, depth) == UNREACHED)
 }

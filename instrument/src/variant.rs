@@ -1,15 +1,15 @@
 //! Module in, variant out: which code objects are edited, and the report of what was done.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::PyVersion;
 use crate::analysis::{Analysis, tables};
-use crate::assemble::Assembled;
 use crate::decode::{Tables, index};
 use crate::error::{Error, Reason};
 use crate::inject::Injection;
 use crate::linemap::LineMap;
-use crate::marshal::Module;
+use crate::marshal::{Module, Walk};
 use crate::spec::{Spec, spec};
 use crate::splice::Splice;
 use crate::verify::{Claim, Verifier};
@@ -78,15 +78,36 @@ pub fn instrument(
     marshalled: &[u8],
     wanted: Wanted<'_>,
 ) -> Result<Variant, Error> {
+    let mut engine = ENGINE.take();
+    let variant = instrument_with(&mut engine, version, marshalled, wanted);
+    if engine.analysis.body.starts.capacity() <= KEPT_UNITS {
+        ENGINE.set(engine);
+    }
+    variant
+}
+
+thread_local! {
+    /// The buffers of the module before, so that they need not grow again for each.
+    static ENGINE: Cell<Box<Engine>> = Cell::default();
+}
+
+/// Buffers that were needed for longer code are not kept.
+const KEPT_UNITS: usize = 1 << 16;
+
+fn instrument_with(
+    engine: &mut Engine,
+    version: PyVersion,
+    marshalled: &[u8],
+    wanted: Wanted<'_>,
+) -> Result<Variant, Error> {
     let spec = spec(version);
-    let source = Module::read(marshalled)?;
-    let mut engine = Engine::default();
+    let mut module = Module::read(marshalled)?;
     let mut lines = Vec::new();
     let mut actual = Vec::new();
     // For each code object in the order of the walk: whether there is nothing to do.
     let mut idle: Vec<bool> = Vec::new();
     if let Wanted::Lines(requested) = wanted {
-        let map = LineMap::of(version, &source, &mut engine.analysis)?;
+        let map = LineMap::of(version, &module, &mut engine.analysis)?;
         for &requested in requested {
             let snapped = map.snap(requested);
             actual.extend(snapped.as_ref().ok());
@@ -107,36 +128,37 @@ pub fn instrument(
         Wanted::EveryLine => true,
         Wanted::Lines(_) => actual.binary_search(&line).is_ok(),
     };
-    let mut target = source.clone();
     let mut sites = Vec::new();
     let mut untouched = Vec::new();
     let mut code_objects = 0;
-    source.walk(&mut |code, path| {
+    let mut walk = Walk::new(&module);
+    while let Some(code) = walk.next(&module)? {
         code_objects += 1;
         if idle.get(code_objects - 1) == Some(&true) {
-            return Ok(());
+            continue;
         }
-        match engine.edit(spec, &source, code, &accepts)? {
+        match engine.edit(spec, &module, code, &accepts)? {
             Ok(None) => {}
             Ok(Some(edited)) => {
-                target.replace(code, &edited)?;
-                let qualname = source.text(source.codes[code].qualname, "co_qualname")?;
-                let (path, qualname): (Arc<[u32]>, Arc<str>) = (path.into(), qualname.into());
-                sites.extend((edited.first_constant..).zip(&edited.lines).map(
-                    |(constant, &line)| Site {
-                        path: path.clone(),
-                        constant,
-                        line,
-                        qualname: qualname.clone(),
-                    },
-                ));
+                let lines = &engine.injection.lines;
+                let tables = &engine.splice.written;
+                module.replace(code, tables, edited.stacksize, lines.len())?;
+                let qualname = module.text(module.codes[code].qualname, "co_qualname")?;
+                let (path, qualname): (Arc<[u32]>, Arc<str>) =
+                    (walk.path().into(), qualname.into());
+                let constants = edited.first_constant..;
+                sites.extend(lines.iter().zip(constants).map(|(&line, constant)| Site {
+                    path: path.clone(),
+                    constant,
+                    line,
+                    qualname: qualname.clone(),
+                }));
             }
-            Err(reason) => untouched.push(left_alone(&source, code, reason)?),
+            Err(reason) => untouched.push(left_alone(&module, code, reason)?),
         }
-        Ok(())
-    })?;
+    }
     Ok(Variant {
-        code: target.write(),
+        code: module.write(),
         sites,
         lines,
         untouched,
@@ -152,21 +174,20 @@ pub(crate) fn left_alone(
 ) -> Result<Untouched, Error> {
     let code = &module.codes[code];
     Ok(Untouched {
-        qualname: module.text(code.qualname, "co_qualname")?,
+        qualname: module.text(code.qualname, "co_qualname")?.into_owned(),
         first_line: u32::try_from(code.firstlineno).unwrap_or_default(),
         reason,
     })
 }
 
-/// The new parts of an edited code object.
+/// An edited code object; its tables and lines are in the engine.
+#[derive(Clone, Copy)]
 pub(crate) struct Edited {
-    pub(crate) tables: Assembled,
     pub(crate) stacksize: i32,
     pub(crate) first_constant: u32,
-    pub(crate) lines: Vec<u32>,
 }
 
-/// The buffers that all code objects of a module share.
+/// The buffers that all code objects share.
 #[derive(Default)]
 pub(crate) struct Engine {
     pub(crate) analysis: Analysis,
@@ -213,23 +234,20 @@ impl Engine {
         if injection.lines.is_empty() {
             return Ok(None);
         }
-        let edited = self
-            .splice
+        self.splice
             .write(spec, tables, body, events, &injection.placements)?;
+        let edited = &self.splice.written;
         let stacksize = stacksize.max(injection.depth);
         let claim = Claim {
-            code: tables.code,
-            first_line: tables.first_line,
+            original: tables,
             first_constant,
             lines: &injection.lines,
             stacksize,
         };
-        self.verifier.check(spec, body, depths, &edited, &claim)?;
+        self.verifier.check(spec, body, depths, edited, &claim)?;
         Ok(Some(Edited {
-            tables: edited,
             stacksize,
             first_constant,
-            lines: injection.lines.clone(),
         }))
     }
 }

@@ -8,7 +8,17 @@ const MORE: u8 = 0x40;
 const BITS: u8 = 0x3f;
 
 /// Reads a line table integer at `*at`; `None` when cut short or beyond 32 bits.
+#[inline]
 pub(crate) fn read_little(bytes: &[u8], at: &mut usize) -> Option<u32> {
+    let &byte = bytes.get(*at)?;
+    if byte < MORE {
+        *at += 1;
+        return Some(u32::from(byte));
+    }
+    read_long(bytes, at)
+}
+
+fn read_long(bytes: &[u8], at: &mut usize) -> Option<u32> {
     let mut value = 0u32;
     let mut shift = 0;
     loop {
@@ -27,6 +37,7 @@ pub(crate) fn read_little(bytes: &[u8], at: &mut usize) -> Option<u32> {
 }
 
 /// Reads a signed line table integer: the sign is the lowest bit.
+#[inline]
 pub(crate) fn read_signed(bytes: &[u8], at: &mut usize) -> Option<i32> {
     let value = read_little(bytes, at)?;
     let magnitude = i32::try_from(value >> 1).ok()?;

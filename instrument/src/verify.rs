@@ -14,29 +14,50 @@
 //! The proof reads the bytes of the variant beside the decoded original; it knows nothing of
 //! the plan that made them.
 
+mod lines;
 mod reader;
 
-use std::ops::Range;
-
+use self::lines::Lines;
 use self::reader::Reader;
 use crate::assemble::Assembled;
-use crate::decode::{decode, index};
+use crate::decode::{Tables, decode, index};
 use crate::error::Reason;
 use crate::exctable::{self, Handler};
-use crate::instr::{Body, Instr};
-use crate::linetable::Location;
+use crate::instr::{Body, INSIDE, Instr};
 use crate::spec::{Role, Spec, Target};
 use crate::stack::UNREACHED;
 
 /// Scratch space of a proof.
 #[derive(Default)]
 pub(crate) struct Verifier {
-    /// The unit of each original instruction (and the end) in the variant.
-    at: Vec<u32>,
-    /// Units at which an added piece begins, ascending.
-    pieces: Vec<u32>,
+    /// What the units of the variant are, ascending and without gaps.
+    stretches: Vec<Stretch>,
     probes: Vec<Found>,
+    /// The jumps: the target of the original instruction, the unit of the variant's.
+    jumps: Vec<(u32, u32)>,
     handlers: Vec<Handler>,
+    /// The handlers in instructions of the original.
+    mapped: Vec<Handler>,
+    /// Whether each line has a probe.
+    seen: Vec<bool>,
+}
+
+/// Some units of the variant.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// The first one.
+    unit: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// An added piece in front of this original instruction.
+    Piece(u32),
+    /// This original instruction, a jump that is longer than it was.
+    Longer(u32),
+    /// The original code from this unit on.
+    Same(u32),
 }
 
 /// A probe in the variant.
@@ -54,8 +75,7 @@ struct Found {
 /// What the variant is claimed to be.
 pub(crate) struct Claim<'a> {
     /// The bytes that the original was decoded from.
-    pub(crate) code: &'a [u8],
-    pub(crate) first_line: i32,
+    pub(crate) original: Tables<'a>,
     pub(crate) first_constant: u32,
     /// Probe lines in the order of their constants.
     pub(crate) lines: &'a [u32],
@@ -75,7 +95,14 @@ impl Verifier {
         if !variant.code.len().is_multiple_of(2) {
             return Err(Reason::OddLength);
         }
-        self.instructions(spec, original, variant, claim)?;
+        let mut lines = Lines::new(original, claim, &variant.linetable);
+        self.instructions(spec, original, &variant.code, claim, &mut lines)?;
+        lines.finish()?;
+        for &(wanted, target) in &self.jumps {
+            if self.boundary(original, target) != Some(wanted) {
+                return Err(Reason::Verification("a jump leads elsewhere"));
+            }
+        }
         self.ranges(original, &variant.exceptiontable)?;
         self.probes(claim)?;
         self.stack(depths, claim)
@@ -85,139 +112,167 @@ impl Verifier {
         &mut self,
         spec: &Spec,
         original: &Body,
-        variant: &Assembled,
+        code: &[u8],
         claim: &Claim<'_>,
+        lines: &mut Lines<'_>,
     ) -> Result<(), Reason> {
-        self.at.clear();
-        self.pieces.clear();
+        self.stretches.clear();
         self.probes.clear();
-        let mut reader = Reader::new(spec, variant, claim);
-        let mut jumps = Vec::with_capacity(original.jumps.len());
-        let mut before = None;
-        let mut next_jumps = original.jumps.iter().copied().peekable();
+        self.jumps.clear();
+        let mut reader = Reader::new(spec, code, claim.first_constant);
+        let units: &[[u8; 2]] = claim.original.code.as_chunks().0;
+        let mut jumps = original.jumps.iter().copied();
+        let mut jump = jumps.next();
+        let count = index(original.instrs.len());
         let mut position = 0;
-        while let Some(instr) = original.instrs.get(position) {
-            let location = original.locations[instr.location as usize];
+        while position < count {
             if reader.may_be_added() {
-                self.gap(&mut reader, index(position), instr, location, before)?;
+                self.gap(&mut reader, original, position, lines)?;
             }
-            self.at.push(reader.unit);
-            let read = reader.instruction()?;
-            if read.op != instr.op {
-                return Err(Reason::Verification("an instruction changed"));
+            // Whatever has no target up to the next jump is the same bytes.
+            let next = self.run(
+                &mut reader,
+                original,
+                units,
+                position,
+                jump.unwrap_or(count),
+            );
+            if next > position {
+                position = next;
+                continue;
             }
-            if spec.ops[usize::from(instr.op)].target == Target::None {
-                if read.arg != instr.arg {
-                    return Err(Reason::Verification("an argument changed"));
-                }
-            } else {
-                jumps.push((instr.arg, reader.target(read)?));
-            }
-            if read.location != location {
-                return Err(Reason::Verification("a location changed"));
+            self.careful(&mut reader, original, position, lines)?;
+            if jump == Some(position) {
+                jump = jumps.next();
             }
             position += 1;
-            while next_jumps
-                .next_if(|&jump| (jump as usize) < position)
-                .is_some()
-            {}
-            let jump = next_jumps.peek().map(|&jump| jump as usize);
-            let end = jump.unwrap_or(original.instrs.len());
-            position = self.same_run(&mut reader, original, claim, position..end)?;
-            let last = original.instrs[position - 1];
-            let location = original.locations[last.location as usize];
-            before = Some((index(position - 1), last.op, location));
+            position = self.run(
+                &mut reader,
+                original,
+                units,
+                position,
+                jump.unwrap_or(count),
+            );
         }
-        self.gap_behind(&mut reader, before)?;
-        self.at.push(reader.unit);
-        reader.finish()?;
-        for (wanted, target) in jumps {
-            if self.boundary(target) != Some(wanted) {
-                return Err(Reason::Verification("a jump leads elsewhere"));
-            }
+        self.gap_behind(&mut reader, original, position, lines)?;
+        self.same(reader.unit, index(units.len()));
+        reader.finish()
+    }
+
+    /// Reads instructions up to `end` for as long as they are the same bytes; where that stops.
+    fn run(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        units: &[[u8; 2]],
+        position: u32,
+        end: u32,
+    ) -> u32 {
+        let start = original.units[position as usize];
+        self.same(reader.unit, start);
+        let run = &units[start as usize..original.units[end as usize] as usize];
+        let reached = start + reader.common(run);
+        let next = stops_at(reader.spec, original, reader, position, reached);
+        reader.unit += original.units[next as usize] - start;
+        next
+    }
+
+    /// Reads one instruction that need not be the same bytes.
+    fn careful(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        position: u32,
+        lines: &mut Lines<'_>,
+    ) -> Result<(), Reason> {
+        let instr = original.instrs[position as usize];
+        let unit = reader.unit;
+        let read = reader.instruction()?;
+        if read.op != instr.op {
+            return Err(Reason::Verification("an instruction changed"));
+        }
+        if reader.spec.ops[usize::from(instr.op)].target != Target::None {
+            self.jumps.push((instr.arg, reader.target(read)?));
+        } else if read.arg != instr.arg {
+            return Err(Reason::Verification("an argument changed"));
+        }
+        let size = original.units[position as usize + 1] - original.units[position as usize];
+        let grown = (reader.unit - unit)
+            .checked_sub(size)
+            .ok_or(Reason::Verification("an instruction shrank"))?;
+        if grown > 0 {
+            self.stretches.push(Stretch {
+                unit,
+                what: What::Longer(position),
+            });
+            lines.add(instr.location, grown)?;
         }
         Ok(())
     }
 
-    /// Reads instructions without targets for as long as the bytes are the original ones, and
-    /// returns where that ends. No piece starts with the bytes of the instruction it stands in
-    /// front of, but the second copy of a PUSH_EXC_INFO, which is left to the careful way.
-    fn same_run(
-        &mut self,
-        reader: &mut Reader<'_>,
-        original: &Body,
-        claim: &Claim<'_>,
-        range: Range<usize>,
-    ) -> Result<usize, Reason> {
-        let units = &original.units[range.start..=range.end];
-        let theirs: &[[u8; 2]] = claim.code.as_chunks().0;
-        let theirs = &theirs[units[0] as usize..units[units.len() - 1] as usize];
-        let same = reader.common(theirs);
-        let mut count = units.partition_point(|&unit| unit <= units[0] + same) - 1;
-        let follows = units[count] - units[0];
-        let doubles =
-            |last: &Instr| reader.spec.ops[usize::from(last.op)].role == Role::PushExcInfo;
-        if count > 0
-            && reader.op_at(reader.unit + follows) == reader.spec.jump_forward
-            && doubles(&original.instrs[range.start + count - 1])
+    /// Notes that the original code goes on here.
+    fn same(&mut self, unit: u32, original: u32) {
+        let what = What::Same(original);
+        if let Some(Stretch {
+            unit: start,
+            what: What::Same(from),
+        }) = self.stretches.last()
+            && unit.wrapping_sub(*start) == original.wrapping_sub(*from)
         {
-            count -= 1;
+            return;
         }
-        let start = reader.unit;
-        self.at
-            .extend(units[..count].iter().map(|unit| unit - units[0] + start));
-        let mut unit = units[0];
-        let mut run = original
-            .instrs
-            .get(range.start)
-            .map_or(0, |instr| instr.location as usize);
-        while unit < units[count] {
-            let end = original.runs[run + 1].unit.min(units[count]);
-            reader.advance(end - unit, original.locations[run])?;
-            unit = end;
-            run += 1;
-        }
-        Ok(range.start + count)
+        self.stretches.push(Stretch { unit, what });
     }
 
-    /// Reads the pieces between the instruction `before` and the one at `position`.
+    fn piece(&mut self, unit: u32, position: u32) {
+        let what = What::Piece(position);
+        self.stretches.push(Stretch { unit, what });
+    }
+
+    /// Reads the pieces in front of the instruction at `position`.
     fn gap(
         &mut self,
         reader: &mut Reader<'_>,
+        original: &Body,
         position: u32,
-        instr: &Instr,
-        location: Location,
-        before: Option<(u32, u8, Location)>,
+        lines: &mut Lines<'_>,
     ) -> Result<(), Reason> {
-        self.gap_behind(reader, before)?;
-        if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
-            self.pieces.push(reader.unit);
+        self.gap_behind(reader, original, position, lines)?;
+        let instr = original.instrs[position as usize];
+        if let Some(probe) = reader.peeks_probe() {
+            self.probe(reader, original, probe, position, position, lines)?;
+        } else if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
+            let unit = reader.unit;
+            self.piece(unit, position);
             let skip = reader.instruction()?;
-            if before.is_none_or(|(_, _, location)| location.line != skip.location.line) {
-                return Err(Reason::Verification("a skip is on the wrong line"));
-            }
             let target = reader.target(skip)?;
-            self.probe(reader, position, location, false)?;
+            let before = position
+                .checked_sub(1)
+                .ok_or(Reason::Verification("a skip is on the wrong line"))?;
+            let before = original.instrs[before as usize];
+            lines.add(before.location, reader.unit - unit)?;
+            let probe = reader
+                .peeks_probe()
+                .ok_or(Reason::Verification("a skip leads elsewhere"))?;
+            self.probe(reader, original, probe, position, position, lines)?;
             if target != reader.unit {
                 return Err(Reason::Verification("a skip leads elsewhere"));
             }
-        } else if reader.peeks_probe() {
-            self.probe(reader, position, location, false)?;
         }
         let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
         if pushes(instr.op) && reader.peeks_double() {
-            self.pieces.push(reader.unit);
+            let unit = reader.unit;
+            self.piece(unit, position);
             let copy = reader.instruction()?;
             let skip = reader.instruction()?;
             let target = reader.target(skip)?;
             let mut ahead = reader.clone();
             let first = ahead.instruction()?;
             let end = ahead.probe_end()?;
-            if (first.op, copy.location, skip.location) != (copy.op, location, location)
-                || target != end
-            {
+            if first.op != copy.op || target != end {
                 return Err(Reason::Verification("a second entry leads elsewhere"));
             }
+            lines.add(instr.location, reader.unit - unit)?;
         }
         Ok(())
     }
@@ -227,93 +282,107 @@ impl Verifier {
     fn gap_behind(
         &mut self,
         reader: &mut Reader<'_>,
-        before: Option<(u32, u8, Location)>,
+        original: &Body,
+        position: u32,
+        lines: &mut Lines<'_>,
     ) -> Result<(), Reason> {
-        match before {
-            Some((position, op, location))
-                if reader.spec.ops[usize::from(op)].role == Role::PushExcInfo
-                    && reader.peeks_probe()
-                    && reader.location()? == location =>
-            {
-                self.probe(reader, position, location, true)
-            }
-            _ => Ok(()),
+        let Some(owner) = position.checked_sub(1) else {
+            return Ok(());
+        };
+        let instr = original.instrs[owner as usize];
+        if reader.spec.ops[usize::from(instr.op)].role == Role::PushExcInfo
+            && let Some(probe) = reader.peeks_probe()
+            && lines.goes_on(instr.location, original.units[position as usize])?
+        {
+            self.probe(reader, original, probe, owner, position, lines)?;
         }
+        Ok(())
     }
 
+    /// Reads the probe that was peeked: it stands in front of the instruction at `position`.
     fn probe(
         &mut self,
         reader: &mut Reader<'_>,
+        original: &Body,
+        (ordinal, rest): (u32, u32),
         owner: u32,
-        location: Location,
-        behind: bool,
+        position: u32,
+        lines: &mut Lines<'_>,
     ) -> Result<(), Reason> {
         let unit = reader.unit;
-        self.pieces.push(unit);
-        let load = reader.instruction()?;
-        let truth = reader.instruction()?;
-        let pop = reader.instruction()?;
-        let ops = (load.op, truth.op, pop.op);
-        if ops
-            != (
-                reader.spec.load_const,
-                reader.spec.to_bool,
-                reader.spec.pop_top,
-            )
-        {
-            return Err(Reason::Verification("a probe is broken"));
-        }
-        if [load, truth, pop]
-            .iter()
-            .any(|part| part.location != location)
-        {
-            return Err(Reason::Verification("a probe is on the wrong line"));
-        }
-        let ordinal = load.arg.checked_sub(reader.first_constant);
+        self.piece(unit, position);
+        reader.probe(rest)?;
+        let location = original.instrs[owner as usize].location;
+        lines.add(location, reader.unit - unit)?;
         self.probes.push(Found {
             unit,
-            line: location.line,
-            ordinal: ordinal.ok_or(Reason::Verification("a probe has no constant"))?,
+            line: original.locations[location as usize].line,
+            ordinal,
             owner,
-            behind,
+            behind: owner != position,
         });
         Ok(())
     }
 
+    /// What a unit of the variant is.
+    fn stretch(&self, unit: u32) -> Option<Stretch> {
+        let after = self.stretches.partition_point(|known| known.unit <= unit);
+        after.checked_sub(1).map(|last| self.stretches[last])
+    }
+
+    /// The original instruction that begins at a unit of the variant.
+    fn original(&self, original: &Body, unit: u32) -> Option<u32> {
+        let Stretch { unit: start, what } = self.stretch(unit)?;
+        match what {
+            What::Same(from) => {
+                let unit = from.checked_add(unit - start)?;
+                let position = *original.starts.get(unit as usize)?;
+                (position != INSIDE).then_some(position)
+            }
+            What::Longer(position) => (start == unit).then_some(position),
+            What::Piece(_) => None,
+        }
+    }
+
     /// The original instruction that a unit of the variant stands for, if a piece or an
     /// instruction begins there.
-    fn boundary(&self, unit: u32) -> Option<u32> {
-        let position = self.at.partition_point(|&at| at < unit);
-        let exact = *self.at.get(position)? == unit;
-        (exact || self.pieces.binary_search(&unit).is_ok()).then(|| index(position))
+    fn boundary(&self, original: &Body, unit: u32) -> Option<u32> {
+        match self.stretch(unit)? {
+            Stretch {
+                unit: start,
+                what: What::Piece(position),
+            } => (start == unit).then_some(position),
+            _ => self.original(original, unit),
+        }
     }
 
     /// Where a range begins or ends: a unit between two original instructions.
-    fn edge(&self, unit: u32) -> Result<u32, Reason> {
-        self.boundary(unit)
+    fn edge(&self, original: &Body, unit: u32) -> Result<u32, Reason> {
+        self.boundary(original, unit)
             .ok_or(Reason::Verification("a protected range is cut wrongly"))
     }
 
     fn ranges(&mut self, original: &Body, table: &[u8]) -> Result<(), Reason> {
         self.handlers.clear();
         exctable::decode(table, &mut self.handlers)?;
-        let mut mapped = Vec::with_capacity(self.handlers.len());
+        self.mapped.clear();
         for handler in &self.handlers {
-            mapped.push(Handler {
-                start: self.edge(handler.start)?,
-                end: self.edge(handler.end)?,
-                target: self.edge(handler.target)?,
+            self.mapped.push(Handler {
+                start: self.edge(original, handler.start)?,
+                end: self.edge(original, handler.end)?,
+                target: self.edge(original, handler.target)?,
                 ..*handler
             });
         }
-        if !join(mapped.into_iter()).eq(join(original.handlers.iter().copied())) {
+        if !join(self.mapped.iter().copied()).eq(join(original.handlers.iter().copied())) {
             return Err(Reason::Verification("a protected range changed"));
         }
         Ok(())
     }
 
-    fn probes(&self, claim: &Claim<'_>) -> Result<(), Reason> {
-        let mut seen = vec![false; claim.lines.len()];
+    fn probes(&mut self, claim: &Claim<'_>) -> Result<(), Reason> {
+        self.seen.clear();
+        self.seen.resize(claim.lines.len(), false);
         for probe in &self.probes {
             let ordinal = probe.ordinal as usize;
             let Some(&line) = claim.lines.get(ordinal) else {
@@ -324,9 +393,9 @@ impl Verifier {
                     "a probe has the constant of another line",
                 ));
             }
-            seen[ordinal] = true;
+            self.seen[ordinal] = true;
         }
-        if seen.contains(&false) {
+        if self.seen.contains(&false) {
             return Err(Reason::Verification("a probe is missing"));
         }
         Ok(())
@@ -362,20 +431,21 @@ impl Verifier {
     pub(crate) fn without_probes(
         &self,
         spec: &Spec,
+        original: &Body,
         variant: &Assembled,
         first_line: i32,
     ) -> Result<Body, Reason> {
         let mut body = Body::default();
-        decode(spec, variant.tables(first_line), &mut body, &mut Vec::new())?;
+        decode(spec, variant.tables(first_line), &mut body)?;
         let kept: Vec<Instr> = body
             .instrs
             .iter()
             .zip(&body.units)
-            .filter(|&(_, unit)| self.at.binary_search(unit).is_ok())
+            .filter(|&(_, unit)| self.original(original, *unit).is_some())
             .map(|(instr, _)| match spec.ops[usize::from(instr.op)].target {
                 Target::None => Ok(*instr),
                 _ => Ok(Instr {
-                    arg: self.edge(body.units[instr.arg as usize])?,
+                    arg: self.edge(original, body.units[instr.arg as usize])?,
                     ..*instr
                 }),
             })
@@ -384,6 +454,25 @@ impl Verifier {
         body.handlers.clear();
         Ok(body)
     }
+}
+
+/// The instruction at which code stops to be the same, when its units are from `position` up to
+/// `reached`. No piece starts with the bytes of the instruction it stands in front of, but the
+/// second copy of a PUSH_EXC_INFO, which is left to the careful way.
+fn stops_at(spec: &Spec, original: &Body, reader: &Reader<'_>, position: u32, reached: u32) -> u32 {
+    let mut unit = reached as usize;
+    while original.starts[unit] == INSIDE {
+        unit -= 1;
+    }
+    let next = original.starts[unit];
+    if next > position {
+        let follows = index(unit) - original.units[position as usize];
+        let pushes = original.op(spec, next as usize - 1).role == Role::PushExcInfo;
+        if pushes && reader.op_at(reader.unit + follows) == spec.jump_forward {
+            return next - 1;
+        }
+    }
+    next
 }
 
 /// Joins neighbouring ranges that one handler protects.

@@ -36,7 +36,7 @@ fn decoded(spec: &Spec, assembled: &Assembled) -> Result<Body, Reason> {
         first_line: 1,
     };
     let mut body = Body::default();
-    decode(spec, tables, &mut body, &mut Vec::new()).map(|()| body)
+    decode(spec, tables, &mut body).map(|()| body)
 }
 
 /// What an instruction is made from: opcode, argument or target, prefixes, line.

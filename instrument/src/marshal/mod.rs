@@ -11,8 +11,10 @@ mod read;
 mod tests;
 mod write;
 
+use std::borrow::Cow;
+
+use crate::assemble::Assembled;
 use crate::error::{Error, ErrorKind};
-use crate::variant::Edited;
 
 /// The bit of a type byte that enters the object into the reference list.
 const FLAG_REF: u8 = 0x80;
@@ -67,10 +69,9 @@ pub(crate) struct Code {
 }
 
 /// A marshalled module: the arena and the code objects found in it, innermost first.
-#[derive(Clone)]
 pub(crate) struct Module<'a> {
     input: &'a [u8],
-    /// Bytes of leaves made here; their ranges start at `input.len()`.
+    /// Leaves made here, each behind its type byte; their ranges start at `input.len()`.
     pool: Vec<u8>,
     nodes: Vec<Node>,
     children: Vec<NodeId>,
@@ -122,14 +123,14 @@ impl<'a> Module<'a> {
     }
 
     /// The text of a `str` object; lone surrogates are replaced.
-    pub(crate) fn text(&self, id: NodeId, field: &'static str) -> Result<String, Error> {
+    pub(crate) fn text(&self, id: NodeId, field: &'static str) -> Result<Cow<'_, str>, Error> {
         let node = self.node(id);
         let skip = match node.tag {
             b'u' | b't' | b'a' | b'A' => 4,
             b'z' | b'Z' => 1,
             _ => return Err(ErrorKind::BadField(field).into()),
         };
-        Ok(String::from_utf8_lossy(&self.leaf(node)[skip..]).into_owned())
+        Ok(String::from_utf8_lossy(&self.leaf(node)[skip..]))
     }
 
     /// The constants of a code object.
@@ -144,40 +145,29 @@ impl<'a> Module<'a> {
     /// Visits every code object once, outer before inner, with the path of constant indices
     /// that leads to it.
     pub(crate) fn walk(&self, visit: Visitor<'_>) -> Result<(), Error> {
-        let mut seen = vec![false; self.codes.len()];
-        self.walk_from(self.root_code(), &mut Vec::new(), &mut seen, visit)
-    }
-
-    fn walk_from(
-        &self,
-        code: usize,
-        path: &mut Vec<u32>,
-        seen: &mut [bool],
-        visit: Visitor<'_>,
-    ) -> Result<(), Error> {
-        if std::mem::replace(&mut seen[code], true) {
-            return Ok(());
-        }
-        visit(code, path)?;
-        for (position, &constant) in (0..).zip(self.constants(code)?) {
-            if let Some(inner) = self.code_index(constant) {
-                path.push(position);
-                self.walk_from(inner, path, seen, visit)?;
-                path.pop();
-            }
+        let mut walk = Walk::new(self);
+        while let Some(code) = walk.next(self)? {
+            visit(code, walk.path())?;
         }
         Ok(())
     }
 
-    /// Puts edited tables into a code object.
-    pub(crate) fn replace(&mut self, code: usize, edited: &Edited) -> Result<(), Error> {
+    /// Puts edited tables into a code object, and `placeholders` times `None` behind its
+    /// constants.
+    pub(crate) fn replace(
+        &mut self,
+        code: usize,
+        tables: &Assembled,
+        stacksize: i32,
+        placeholders: usize,
+    ) -> Result<(), Error> {
         let consts = self.codes[code].consts;
-        let consts = self.add_extended(consts, edited.lines.len())?;
-        let instructions = self.add_bytes(&edited.tables.code)?;
-        let linetable = self.add_bytes(&edited.tables.linetable)?;
-        let exceptiontable = self.add_bytes(&edited.tables.exceptiontable)?;
+        let consts = self.add_extended(consts, placeholders)?;
+        let instructions = self.add_bytes(&tables.code)?;
+        let linetable = self.add_bytes(&tables.linetable)?;
+        let exceptiontable = self.add_bytes(&tables.exceptiontable)?;
         let code = &mut self.codes[code];
-        code.stacksize = edited.stacksize;
+        code.stacksize = stacksize;
         code.consts = consts;
         code.code = instructions;
         code.linetable = linetable;
@@ -187,6 +177,7 @@ impl<'a> Module<'a> {
 
     /// A new `bytes` object.
     pub(crate) fn add_bytes(&mut self, bytes: &[u8]) -> Result<NodeId, Error> {
+        self.pool.push(b's');
         let start = self.input.len() + self.pool.len();
         let length = i32::try_from(bytes.len()).map_err(|_| ErrorKind::TooLarge)?;
         self.pool.extend_from_slice(&length.to_le_bytes());
@@ -197,9 +188,12 @@ impl<'a> Module<'a> {
 
     /// A tuple of the elements of `tuple` and `count` times `None`.
     pub(crate) fn add_extended(&mut self, tuple: NodeId, count: usize) -> Result<NodeId, Error> {
-        let none = match self.none {
-            Some(none) => none,
-            None => self.add(b'N', 0, 0)?,
+        let none = if let Some(none) = self.none {
+            none
+        } else {
+            self.pool.push(b'N');
+            let end = self.input.len() + self.pool.len();
+            self.add(b'N', end, end)?
         };
         self.none = Some(none);
         let old = self.node(tuple);
@@ -232,10 +226,67 @@ impl<'a> Module<'a> {
     }
 
     fn leaf(&self, node: Node) -> &[u8] {
-        let (start, end) = (node.start as usize, node.end as usize);
+        let (source, from, to) = self.tagged_leaf(node);
+        &source[from + 1..to]
+    }
+
+    /// A leaf with a type byte in front that need not be up to date: what it is in, and where.
+    fn tagged_leaf(&self, node: Node) -> (&[u8], usize, usize) {
+        // No leaf starts at 0, where the module has its own type byte.
+        let (start, end) = (node.start as usize - 1, node.end as usize);
         match start.checked_sub(self.input.len()) {
-            Some(start) if end > self.input.len() => &self.pool[start..end - self.input.len()],
-            _ => &self.input[start..end],
+            Some(start) => (&self.pool, start, end - self.input.len()),
+            None => (self.input, start, end),
         }
+    }
+}
+
+/// A walk over the code objects of a module, each once, outer before inner. The one that was
+/// returned last may be edited before the walk goes on.
+pub(crate) struct Walk {
+    /// Code objects on the way, each with the next of its constants.
+    open: Vec<(usize, u32)>,
+    path: Vec<u32>,
+    seen: Vec<bool>,
+    root: Option<usize>,
+}
+
+impl Walk {
+    pub(crate) fn new(module: &Module<'_>) -> Self {
+        Self {
+            open: Vec::new(),
+            path: Vec::new(),
+            seen: vec![false; module.codes.len()],
+            root: Some(module.root_code()),
+        }
+    }
+
+    /// Indices into successive constants that lead to the code object returned last.
+    pub(crate) fn path(&self) -> &[u32] {
+        &self.path
+    }
+
+    pub(crate) fn next(&mut self, module: &Module<'_>) -> Result<Option<usize>, Error> {
+        if let Some(root) = self.root.take() {
+            self.seen[root] = true;
+            self.open.push((root, 0));
+            return Ok(Some(root));
+        }
+        while let Some((code, next)) = self.open.last_mut() {
+            let constants = module.constants(*code)?;
+            while let Some(&constant) = constants.get(*next as usize) {
+                *next += 1;
+                if let Some(inner) = module.code_index(constant)
+                    && !std::mem::replace(&mut self.seen[inner], true)
+                {
+                    self.path.push(*next - 1);
+                    self.open.push((inner, 0));
+                    return Ok(Some(inner));
+                }
+            }
+            self.open.pop();
+            self.path.pop();
+        }
+        Ok(None)
     }
 }

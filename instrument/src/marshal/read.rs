@@ -1,10 +1,13 @@
 //! Marshal bytes to the arena: one pass, bounds checked, no allocation per object.
 
 use super::{Code, FLAG_REF, MAX_DEPTH, Module, Node, NodeId, takes_reference};
+use crate::decode::index;
 use crate::error::{Error, ErrorKind};
 
 /// A node that is still being read may not be referred to.
-const INCOMPLETE: u32 = u32::MAX;
+const INCOMPLETE: NodeId = u32::MAX;
+/// The end mark of a dict in place of an object.
+const NULL: NodeId = u32::MAX;
 
 pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
     if u32::try_from(input.len()).is_err() {
@@ -14,30 +17,37 @@ pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
         input,
         at: 0,
         depth: 0,
-        references: Vec::new(),
+        references: Vec::with_capacity(input.len() / 64),
         pending: Vec::new(),
-        module: Module {
-            input,
-            pool: Vec::new(),
-            nodes: Vec::with_capacity(input.len() / 24),
-            children: Vec::with_capacity(input.len() / 32),
-            codes: Vec::new(),
-            root: 0,
-            none: None,
-        },
+        nodes: Vec::with_capacity(input.len() / 24),
+        children: Vec::with_capacity(input.len() / 32),
+        codes: Vec::new(),
+        error: None,
     };
-    let root = reader.object()?;
+    let Ok(root) = reader.object() else {
+        let unknown = ErrorKind::Truncated.into();
+        return Err(reader.error.unwrap_or(unknown));
+    };
     if reader.at != input.len() {
         let rest = input.len() - reader.at;
         return Err(Error::at(ErrorKind::TrailingBytes(rest), reader.at));
     }
-    let mut module = reader.module;
-    if module.node(root).tag != b'c' {
+    if reader.nodes[root as usize].tag != b'c' {
         return Err(ErrorKind::NotCode.into());
     }
-    module.root = root;
-    Ok(module)
+    Ok(Module {
+        input,
+        pool: Vec::new(),
+        nodes: reader.nodes,
+        children: reader.children,
+        codes: reader.codes,
+        root,
+        none: None,
+    })
 }
+
+/// The error is in the reader, so that results of objects fit a register.
+struct Failed;
 
 struct Reader<'a> {
     input: &'a [u8],
@@ -47,95 +57,87 @@ struct Reader<'a> {
     references: Vec<NodeId>,
     /// Children of the containers being read.
     pending: Vec<NodeId>,
-    module: Module<'a>,
+    nodes: Vec<Node>,
+    children: Vec<NodeId>,
+    codes: Vec<Code>,
+    error: Option<Error>,
 }
 
 impl Reader<'_> {
-    fn take(&mut self, count: usize) -> Result<&[u8], Error> {
-        let bytes = self
-            .input
-            .get(self.at..)
-            .and_then(|rest| rest.get(..count))
-            .ok_or_else(|| Error::at(ErrorKind::Truncated, self.input.len()))?;
+    #[cold]
+    fn fail(&mut self, kind: ErrorKind, at: usize) -> Failed {
+        self.error = Some(Error::at(kind, at));
+        Failed
+    }
+
+    fn skip(&mut self, count: usize) -> Result<(), Failed> {
+        if count > self.input.len() - self.at {
+            return Err(self.fail(ErrorKind::Truncated, self.input.len()));
+        }
         self.at += count;
-        Ok(bytes)
+        Ok(())
     }
 
-    fn byte(&mut self) -> Result<u8, Error> {
-        Ok(self.take(1)?[0])
+    fn byte(&mut self) -> Result<u8, Failed> {
+        let Some(&byte) = self.input.get(self.at) else {
+            return Err(self.fail(ErrorKind::Truncated, self.input.len()));
+        };
+        self.at += 1;
+        Ok(byte)
     }
 
-    fn int(&mut self) -> Result<i32, Error> {
-        let bytes = self.take(4)?;
-        Ok(i32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    fn int(&mut self) -> Result<i32, Failed> {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk() else {
+            return Err(self.fail(ErrorKind::Truncated, self.input.len()));
+        };
+        self.at += 4;
+        Ok(i32::from_le_bytes(*bytes))
     }
 
     /// A 32-bit length; what follows cannot be shorter than one byte an element.
-    fn length(&mut self) -> Result<usize, Error> {
+    fn length(&mut self) -> Result<usize, Failed> {
         let at = self.at;
         let length = self.int()?;
         let rest = self.input.len() - self.at;
         match usize::try_from(length) {
             Ok(length) if length <= rest => Ok(length),
-            Ok(_) => Err(Error::at(ErrorKind::Truncated, at)),
-            Err(_) => Err(Error::at(ErrorKind::BadLength(i64::from(length)), at)),
+            Ok(_) => Err(self.fail(ErrorKind::Truncated, at)),
+            Err(_) => Err(self.fail(ErrorKind::BadLength(i64::from(length)), at)),
         }
     }
 
-    fn object(&mut self) -> Result<NodeId, Error> {
+    fn object(&mut self) -> Result<NodeId, Failed> {
         let at = self.at;
-        self.object_or_null()?
-            .ok_or_else(|| Error::at(ErrorKind::UnexpectedNull, at))
+        match self.object_or_null()? {
+            NULL => Err(self.fail(ErrorKind::UnexpectedNull, at)),
+            id => Ok(id),
+        }
     }
 
-    /// The next object, or `None` for the end mark of a dict.
-    fn object_or_null(&mut self) -> Result<Option<NodeId>, Error> {
+    /// The next object, or [`NULL`].
+    fn object_or_null(&mut self) -> Result<NodeId, Failed> {
         let at = self.at;
         let byte = self.byte()?;
-        let (tag, shared) = (byte & !FLAG_REF, byte & FLAG_REF != 0);
-        if tag == b'0' {
-            return Ok(None);
+        let tag = byte & !FLAG_REF;
+        match tag {
+            b'r' => return self.reference(at),
+            b'0' => return Ok(NULL),
+            _ => {}
         }
-        if tag == b'r' {
-            let index = self.int()?;
-            let target = usize::try_from(index)
-                .ok()
-                .and_then(|index| self.references.get(index).copied());
-            return match target {
-                Some(node) if node != INCOMPLETE => Ok(Some(node)),
-                _ => Err(Error::at(ErrorKind::BadReference(index), at)),
-            };
+        let shared = byte & FLAG_REF != 0 && takes_reference(tag);
+        if self.depth >= MAX_DEPTH {
+            return Err(self.fail(ErrorKind::TooDeep(MAX_DEPTH), at));
         }
-        let reference = (shared && takes_reference(tag)).then(|| {
-            self.references.push(INCOMPLETE);
-            self.references.len() - 1
-        });
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            return Err(Error::at(ErrorKind::TooDeep(MAX_DEPTH), at));
-        }
-        let (start, end) = self.body(tag, at)?;
-        self.depth -= 1;
-        let id = self.module.add(tag, start, end)?;
-        if let Some(reference) = reference {
-            self.module.nodes[id as usize].shared = true;
-            self.references[reference] = id;
-        }
-        Ok(Some(id))
-    }
-
-    /// What follows a type byte: a range of bytes, of children, or the index of a code object.
-    fn body(&mut self, tag: u8, at: usize) -> Result<(usize, usize), Error> {
         let start = self.at;
         match tag {
             b'N' | b'T' | b'F' | b'S' | b'.' => {}
-            b'i' => drop(self.take(4)?),
-            b'I' | b'g' => drop(self.take(8)?),
-            b'y' => drop(self.take(16)?),
+            b'i' => self.skip(4)?,
+            b'I' | b'g' => self.skip(8)?,
+            b'y' => self.skip(16)?,
             b'l' => {
                 let digits = self.int()?.unsigned_abs() as usize;
-                let bytes = digits.checked_mul(2).ok_or(ErrorKind::Truncated)?;
-                self.take(bytes)?;
+                self.skip(digits.saturating_mul(2))?;
             }
             b'f' | b'z' | b'Z' => self.short_text()?,
             b'x' => {
@@ -143,36 +145,82 @@ impl Reader<'_> {
                 self.short_text()?;
             }
             b's' | b'u' | b't' | b'a' | b'A' => {
-                let length = self.length()?;
-                self.take(length)?;
+                // At most what is left.
+                self.at += self.length()?;
             }
+            _ => return self.container(tag, shared, at),
+        }
+        let id = self.add(tag, shared, start, self.at);
+        if shared {
+            self.references.push(id);
+        }
+        Ok(id)
+    }
+
+    fn reference(&mut self, at: usize) -> Result<NodeId, Failed> {
+        let number = self.int()?;
+        let target = usize::try_from(number)
+            .ok()
+            .and_then(|number| self.references.get(number).copied());
+        match target {
+            Some(node) if node != INCOMPLETE => Ok(node),
+            _ => Err(self.fail(ErrorKind::BadReference(number), at)),
+        }
+    }
+
+    /// An object that holds others: its node has a range of children, or the index of a code
+    /// object.
+    fn container(&mut self, tag: u8, shared: bool, at: usize) -> Result<NodeId, Failed> {
+        let reference = self.references.len();
+        if shared {
+            self.references.push(INCOMPLETE);
+        }
+        self.depth += 1;
+        let (start, end) = match tag {
             b')' => {
                 let count = usize::from(self.byte()?);
-                return self.sequence(count);
+                self.sequence(count)?
             }
             b'(' | b'[' | b'<' | b'>' => {
                 let count = self.length()?;
-                return self.sequence(count);
+                self.sequence(count)?
             }
-            b':' => return self.sequence(3),
-            b'{' | b'}' => return self.pairs(),
+            b':' => self.sequence(3)?,
+            b'{' | b'}' => self.pairs()?,
             b'c' => {
                 let code = self.code()?;
-                self.module.codes.push(code);
-                let index = self.module.codes.len() - 1;
-                return Ok((index, index));
+                self.codes.push(code);
+                let number = self.codes.len() - 1;
+                (number, number)
             }
-            _ => return Err(Error::at(ErrorKind::UnknownType(tag), at)),
+            _ => return Err(self.fail(ErrorKind::UnknownType(tag), at)),
+        };
+        self.depth -= 1;
+        let id = self.add(tag, shared, start, end);
+        if shared {
+            self.references[reference] = id;
         }
-        Ok((start, self.at))
+        Ok(id)
     }
 
-    fn short_text(&mut self) -> Result<(), Error> {
+    /// Objects, children and offsets are at most as many as there are bytes.
+    fn add(&mut self, tag: u8, shared: bool, start: usize, end: usize) -> NodeId {
+        let id = index(self.nodes.len());
+        self.nodes.push(Node {
+            tag,
+            shared,
+            start: index(start),
+            end: index(end),
+        });
+        id
+    }
+
+    fn short_text(&mut self) -> Result<(), Failed> {
         let length = usize::from(self.byte()?);
-        self.take(length).map(drop)
+        self.skip(length)
     }
 
-    fn sequence(&mut self, count: usize) -> Result<(usize, usize), Error> {
+    fn sequence(&mut self, count: usize) -> Result<(usize, usize), Failed> {
         let mark = self.pending.len();
         for _ in 0..count {
             let child = self.object()?;
@@ -181,22 +229,26 @@ impl Reader<'_> {
         Ok(self.close(mark))
     }
 
-    fn pairs(&mut self) -> Result<(usize, usize), Error> {
+    fn pairs(&mut self) -> Result<(usize, usize), Failed> {
         let mark = self.pending.len();
-        while let Some(key) = self.object_or_null()? {
+        loop {
+            let key = self.object_or_null()?;
+            if key == NULL {
+                return Ok(self.close(mark));
+            }
             let value = self.object()?;
             self.pending.extend([key, value]);
         }
-        Ok(self.close(mark))
     }
 
     fn close(&mut self, mark: usize) -> (usize, usize) {
-        let start = self.module.children.len();
-        self.module.children.extend(self.pending.drain(mark..));
-        (start, self.module.children.len())
+        let start = self.children.len();
+        self.children.extend_from_slice(&self.pending[mark..]);
+        self.pending.truncate(mark);
+        (start, self.children.len())
     }
 
-    fn code(&mut self) -> Result<Code, Error> {
+    fn code(&mut self) -> Result<Code, Failed> {
         Ok(Code {
             argcount: self.int()?,
             posonlyargcount: self.int()?,

@@ -1,6 +1,7 @@
 //! The arena to marshal bytes; references are numbered in the order of writing.
 
 use super::{FLAG_REF, Module, NodeId};
+use crate::bytes::append;
 
 const UNWRITTEN: u32 = u32::MAX;
 
@@ -17,7 +18,7 @@ pub(super) fn write(module: &Module<'_>) -> Vec<u8> {
 
 struct Writer<'m, 'a> {
     module: &'m Module<'a>,
-    /// Reference number of each node written so far.
+    /// Reference number of each shared node written so far.
     numbers: Vec<u32>,
     next: u32,
     out: Vec<u8>,
@@ -30,37 +31,49 @@ impl Writer<'_, '_> {
 
     fn object(&mut self, id: NodeId) {
         let node = self.module.node(id);
-        let number = self.numbers[id as usize];
-        if number != UNWRITTEN {
-            self.out.push(b'r');
-            self.out.extend_from_slice(&number.to_le_bytes());
-            return;
-        }
         let mut tag = node.tag;
         if node.is_shared() {
-            tag |= FLAG_REF;
-            self.numbers[id as usize] = self.next;
+            let number = &mut self.numbers[id as usize];
+            if *number != UNWRITTEN {
+                let [a, b, c, d] = number.to_le_bytes();
+                self.out.extend_from_slice(&[b'r', a, b, c, d]);
+                return;
+            }
+            *number = self.next;
             self.next += 1;
+            tag |= FLAG_REF;
         }
-        self.out.push(tag);
         match node.tag {
-            b'c' => self.code(node.start as usize),
+            b'c' => {
+                self.out.push(tag);
+                self.code(node.start as usize);
+            }
             b')' => {
-                let count = node.end - node.start;
-                self.out.push(u8::try_from(count).unwrap_or(u8::MAX));
+                let count = u8::try_from(node.end - node.start).unwrap_or(u8::MAX);
+                self.out.extend_from_slice(&[tag, count]);
                 self.children(id);
             }
             b'(' | b'[' | b'<' | b'>' => {
-                self.out
-                    .extend_from_slice(&(node.end - node.start).to_le_bytes());
+                let [a, b, c, d] = (node.end - node.start).to_le_bytes();
+                self.out.extend_from_slice(&[tag, a, b, c, d]);
                 self.children(id);
             }
-            b':' => self.children(id),
+            b':' => {
+                self.out.push(tag);
+                self.children(id);
+            }
             b'{' | b'}' => {
+                self.out.push(tag);
                 self.children(id);
                 self.out.push(b'0');
             }
-            _ => self.out.extend_from_slice(self.module.leaf(node)),
+            _ => {
+                // The type byte is copied with the rest, and then set.
+                let at = self.out.len();
+                let (source, from, to) = self.module.tagged_leaf(node);
+                append(&mut self.out, source, from, to);
+                self.out[at] = tag;
+            }
         }
     }
 
@@ -74,15 +87,15 @@ impl Writer<'_, '_> {
     fn code(&mut self, index: usize) {
         let module = self.module;
         let code = &module.codes[index];
-        for value in [
+        let counts = [
             code.argcount,
             code.posonlyargcount,
             code.kwonlyargcount,
             code.stacksize,
             code.flags,
-        ] {
-            self.int(value);
-        }
+        ];
+        self.out
+            .extend_from_slice(counts.map(i32::to_le_bytes).as_flattened());
         for node in [
             code.code,
             code.consts,

@@ -59,6 +59,18 @@ impl Effect {
         }
     }
 
+    fn linear(self) -> (i8, i8) {
+        let (base, slope) = match self {
+            Self::Fixed(base) => (base, 0),
+            Self::Linear(base, slope) => (base, slope),
+            _ => return (VARIABLE, 0),
+        };
+        match (i8::try_from(base), i8::try_from(slope)) {
+            (Ok(base), Ok(slope)) => (base, slope),
+            _ => (VARIABLE, 0),
+        }
+    }
+
     /// The change of stack depth for this argument; `None` when it leaves 32 bits.
     #[inline]
     pub(crate) fn of(self, arg: u32) -> Option<i32> {
@@ -80,6 +92,7 @@ struct OpRow(u8, &'static str, u8, bool, Flow, Target, Effect, Effect);
 
 /// What every pass asks of an opcode; small, so that the table stays in the first-level cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
 pub(crate) struct Op {
     /// Inline cache units that follow the instruction.
     pub(crate) caches: u8,
@@ -87,10 +100,56 @@ pub(crate) struct Op {
     pub(crate) target: Target,
     /// How the instruction takes part in line events.
     pub(crate) role: Role,
-    /// Stack effect when control falls through; [`VARIABLE`] where it depends on the argument.
-    effect: i8,
-    /// Stack effect when control jumps, likewise.
+    /// [`Op::NOTED`] and the others.
+    flags: u8,
+    /// Stack effect when control falls through: `base + slope * argument`, if `base` is not
+    /// [`VARIABLE`].
+    base: i8,
+    slope: i8,
+    /// Stack effect when control jumps; [`VARIABLE`] where it depends on the argument.
     jump_effect: i8,
+}
+
+impl Op {
+    /// Decoding has something to note: a prefix, no instruction, or a quiet role.
+    pub(crate) const NOTED: u8 = 1;
+    /// It has inline caches.
+    pub(crate) const CACHED: u8 = 2;
+    /// It has a target.
+    pub(crate) const TARGET: u8 = 4;
+    /// Control does not just go on, or the stack effect is no linear one.
+    pub(crate) const TURNS: u8 = 8;
+
+    /// Whether any of these holds.
+    #[inline]
+    pub(crate) fn is_any(self, flags: u8) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// The stack depth behind an instruction that does not turn.
+    #[inline]
+    pub(crate) fn depth_after(self, depth: i32, arg: u32) -> i64 {
+        i64::from(depth) + i64::from(self.base) + i64::from(self.slope) * i64::from(arg)
+    }
+
+    fn with_flags(mut self) -> Self {
+        let noted = self.role.is_quiet() || matches!(self.role, Role::ExtendedArg | Role::Unknown);
+        let target = self.target != Target::None;
+        for (holds, flag) in [
+            (noted, Self::NOTED),
+            (self.caches > 0, Self::CACHED),
+            (target, Self::TARGET),
+            (
+                target || self.flow != Flow::Next || self.base == VARIABLE,
+                Self::TURNS,
+            ),
+        ] {
+            if holds {
+                self.flags |= flag;
+            }
+        }
+        self
+    }
 }
 
 /// A stack effect that has to be looked up.
@@ -130,6 +189,16 @@ pub(crate) enum Role {
     Unknown,
 }
 
+impl Role {
+    /// Whether a change of line at the instruction is none in the eyes of `initialize_lines`.
+    pub(crate) fn is_quiet(self) -> bool {
+        matches!(
+            self,
+            Self::Resume | Self::Silent | Self::EndAsyncFor | Self::PopIter
+        )
+    }
+}
+
 /// How CPython decides that a line starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineRule {
@@ -155,7 +224,10 @@ pub(crate) struct Spec {
     /// A suspended frame points at the RESUME behind YIELD_VALUE, so that an exception thrown
     /// in comes from there in the eyes of a tracer (3.13).
     pub(crate) throws_from_resume: bool,
-    /// The probe: load the constant, ask for its truth, drop it.
+    /// The probe: load the constant, ask for its truth, drop it. The code with constant 0, in
+    /// the first so many units.
+    pub(crate) probe: [u8; 16],
+    pub(crate) probe_units: u8,
     pub(crate) load_const: u8,
     pub(crate) to_bool: u8,
     pub(crate) pop_top: u8,
@@ -167,10 +239,7 @@ impl Spec {
     /// The change of stack depth when control falls through.
     #[inline]
     pub(crate) fn effect(&self, op: u8, arg: u32) -> Option<i32> {
-        match self.ops[usize::from(op)].effect {
-            VARIABLE => self.details[usize::from(op)].effect.of(arg),
-            fixed => Some(i32::from(fixed)),
-        }
+        self.details[usize::from(op)].effect.of(arg)
     }
 
     /// The change of stack depth when control jumps.
@@ -205,9 +274,12 @@ fn build(version: PyVersion) -> Spec {
         flow: Flow::Next,
         target: Target::None,
         role: Role::Unknown,
-        effect: VARIABLE,
+        flags: 0,
         jump_effect: VARIABLE,
-    }; 256];
+        base: VARIABLE,
+        slope: 0,
+    }
+    .with_flags(); 256];
     let mut details = [OpDetail {
         name: "",
         has_arg: false,
@@ -220,14 +292,18 @@ fn build(version: PyVersion) -> Spec {
             "RETURN_GENERATOR" => Effect::Fixed(1),
             _ => effect,
         };
+        let (base, slope) = effect.linear();
         ops[usize::from(number)] = Op {
             caches,
             flow,
             target,
             role: role(name),
-            effect: effect.fixed(),
+            flags: 0,
             jump_effect: jump_effect.fixed(),
-        };
+            base,
+            slope,
+        }
+        .with_flags();
         details[usize::from(number)] = OpDetail {
             name,
             has_arg,
@@ -239,7 +315,22 @@ fn build(version: PyVersion) -> Spec {
         let found = details.iter().position(|op| op.name == name);
         u8::try_from(found.unwrap_or_default()).unwrap_or_default()
     };
+    let load_const = number("LOAD_CONST");
+    // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
+    let to_bool = if version >= PyVersion::V313 {
+        number("TO_BOOL")
+    } else {
+        number("UNARY_NOT")
+    };
+    let pop_top = number("POP_TOP");
+    let caches = ops[usize::from(to_bool)].caches;
+    let mut probe = [0; 16];
+    probe[0] = load_const;
+    probe[2] = to_bool;
+    probe[4 + 2 * usize::from(caches)] = pop_top;
     Spec {
+        probe,
+        probe_units: 3 + caches,
         line_rule: if version >= PyVersion::V312 {
             LineRule::Marked
         } else {
@@ -253,14 +344,9 @@ fn build(version: PyVersion) -> Spec {
         },
         untraced_resume: (version >= PyVersion::V315).then_some(4),
         throws_from_resume: version >= PyVersion::V313,
-        load_const: number("LOAD_CONST"),
-        // Conditional jumps take an exact bool from 3.13 on, and TO_BOOL is what asks for it.
-        to_bool: if version >= PyVersion::V313 {
-            number("TO_BOOL")
-        } else {
-            number("UNARY_NOT")
-        },
-        pop_top: number("POP_TOP"),
+        load_const,
+        to_bool,
+        pop_top,
         jump_forward: number("JUMP_FORWARD"),
         extended_arg: number("EXTENDED_ARG"),
         ops,

@@ -1,27 +1,20 @@
-//! A variant read from its bytes, instruction by instruction, with locations.
+//! The code of a variant, read from its bytes.
 //!
-//! Shares with the rest of the crate only the decoder of line table entries: it builds no model,
-//! it says what stands at a unit and what may be an added piece.
+//! It builds no model: it says what stands at a unit, how far the bytes are those of the
+//! original, and what may be an added piece.
 
-use super::Claim;
-use crate::assemble::Assembled;
 use crate::decode::index;
 use crate::error::Reason;
-use crate::linetable::{Decoder, Location};
 use crate::spec::{Role, Spec, Target};
 
-/// Reads a variant instruction by instruction, with locations.
+/// Reads a variant from one unit on.
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
     pub(super) spec: &'a Spec,
     units: &'a [[u8; 2]],
-    pub(super) first_constant: u32,
+    first_constant: u32,
     /// The next unit to read.
     pub(super) unit: u32,
-    locations: Decoder<'a>,
-    pub(super) location: Location,
-    /// Units that `location` still covers.
-    left: u32,
 }
 
 /// An instruction as it was read.
@@ -29,19 +22,15 @@ pub(super) struct Reader<'a> {
 pub(super) struct Read {
     pub(super) op: u8,
     pub(super) arg: u32,
-    pub(super) location: Location,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(spec: &'a Spec, variant: &'a Assembled, claim: &Claim<'_>) -> Self {
+    pub(super) fn new(spec: &'a Spec, code: &'a [u8], first_constant: u32) -> Self {
         Self {
             spec,
-            units: variant.code.as_chunks().0,
-            first_constant: claim.first_constant,
+            units: code.as_chunks().0,
+            first_constant,
             unit: 0,
-            locations: Decoder::new(&variant.linetable, claim.first_line),
-            location: Location::NONE,
-            left: 0,
         }
     }
 
@@ -50,78 +39,50 @@ impl<'a> Reader<'a> {
         self.op_at(self.unit)
     }
 
-    #[inline]
+    /// The opcode at a unit; 0 (CACHE) at the end.
+    pub(super) fn op_at(&self, unit: u32) -> u8 {
+        self.units.get(unit as usize).map_or(0, |unit| unit[0])
+    }
+
     pub(super) fn instruction(&mut self) -> Result<Read, Reason> {
         const CUT: Reason = Reason::Verification("the code is cut short");
-        let start = self.unit;
-        let mut at = start as usize;
+        let mut at = self.unit as usize;
         let (mut op, mut arg) = (self.spec.extended_arg, 0);
         while op == self.spec.extended_arg {
             let &[next, byte] = self.units.get(at).ok_or(CUT)?;
             (op, arg) = (next, arg << 8 | u32::from(byte));
             at += 1;
         }
-        for _ in 0..self.spec.ops[usize::from(op)].caches {
-            match self.units.get(at) {
-                Some([0, 0]) => at += 1,
-                _ => return Err(CUT),
-            }
+        let caches = usize::from(self.spec.ops[usize::from(op)].caches);
+        if !self.blank(at, caches) {
+            return Err(CUT);
         }
-        self.unit = index(at);
-        let size = self.unit - start;
-        let mut needed = size;
-        while needed > self.left {
-            needed -= self.left;
-            let (count, location) = self.locations.entry()?;
-            if needed != size && location != self.location {
-                return Err(Reason::SplitLocation);
-            }
-            (self.left, self.location) = (count, location);
-        }
-        self.left -= needed;
-        Ok(Read {
-            op,
-            arg,
-            location: self.location,
-        })
+        self.unit = index(at + caches);
+        Ok(Read { op, arg })
+    }
+
+    /// Whether so many units are there and empty.
+    fn blank(&self, at: usize, count: usize) -> bool {
+        let caches = self.units.get(at..at + count);
+        caches.is_some_and(|caches| caches.iter().all(|cache| *cache == [0, 0]))
     }
 
     /// How many units from here on are these.
-    pub(super) fn common(&self, units: &[[u8; 2]]) -> u32 {
-        let ours = self.units.iter().skip(self.unit as usize);
-        index(ours.zip(units).take_while(|(a, b)| a == b).count())
-    }
-
-    /// Goes on by `units` that were compared, all of which must have this location.
-    pub(super) fn advance(&mut self, units: u32, location: Location) -> Result<(), Reason> {
-        const MOVED: Reason = Reason::Verification("a location changed");
-        self.unit += units;
-        if units > 0 && self.left > 0 && self.location != location {
-            return Err(MOVED);
-        }
-        let mut needed = units;
-        while needed > self.left {
-            needed -= self.left;
-            (self.left, self.location) = self.locations.entry()?;
-            if self.location != location {
-                return Err(MOVED);
+    #[inline]
+    pub(super) fn common(&self, theirs: &[[u8; 2]]) -> u32 {
+        let ours = self.units.get(self.unit as usize..).unwrap_or_default();
+        let (many, _) = ours.as_flattened().as_chunks::<8>();
+        let (their_many, _) = theirs.as_flattened().as_chunks::<8>();
+        let mut same = 0;
+        for (ours, theirs) in many.iter().zip(their_many) {
+            let differs = u64::from_le_bytes(*ours) ^ u64::from_le_bytes(*theirs);
+            if differs != 0 {
+                return same + differs.trailing_zeros() / 16;
             }
+            same += 4;
         }
-        self.left -= needed;
-        Ok(())
-    }
-
-    /// The opcode at a unit; 0 (CACHE) at the end.
-    pub(super) fn op_at(&self, unit: u32) -> u8 {
-        self.units.get(unit as usize).map_or(0, |unit| unit[0])
-    }
-
-    /// The location of the next unit.
-    pub(super) fn location(&self) -> Result<Location, Reason> {
-        if self.left > 0 {
-            return Ok(self.location);
-        }
-        Ok(self.locations.clone().entry()?.1)
+        let rest = ours[same as usize..].iter().zip(&theirs[same as usize..]);
+        same + index(rest.take_while(|(ours, theirs)| ours == theirs).count())
     }
 
     /// Where a jump that was just read leads.
@@ -143,26 +104,44 @@ impl<'a> Reader<'a> {
             || self.spec.ops[usize::from(op)].role == Role::PushExcInfo
     }
 
-    /// Whether a LOAD_CONST of a probe's constant comes next.
-    pub(super) fn peeks_probe(&self) -> bool {
+    /// The ordinal of the probe that comes next, if a LOAD_CONST of a probe's constant does,
+    /// and the unit behind that.
+    #[inline]
+    pub(super) fn peeks_probe(&self) -> Option<(u32, u32)> {
         let mut arg = 0;
-        for &[op, byte] in self.units.iter().skip(self.unit as usize).take(4) {
+        for unit in self.unit..self.unit.saturating_add(4) {
+            let &[op, byte] = self.units.get(unit as usize)?;
             arg = arg << 8 | u32::from(byte);
             if op == self.spec.load_const {
-                return arg >= self.first_constant;
+                return Some((arg.checked_sub(self.first_constant)?, unit + 1));
             }
             if op != self.spec.extended_arg {
-                return false;
+                return None;
             }
         }
-        false
+        None
+    }
+
+    /// Reads the rest of a probe, from `unit` on.
+    #[inline]
+    pub(super) fn probe(&mut self, unit: u32) -> Result<(), Reason> {
+        let at = unit as usize;
+        let caches = usize::from(self.spec.ops[usize::from(self.spec.to_bool)].caches);
+        if self.units.get(at) != Some(&[self.spec.to_bool, 0])
+            || !self.blank(at + 1, caches)
+            || self.units.get(at + 1 + caches) != Some(&[self.spec.pop_top, 0])
+        {
+            return Err(Reason::Verification("a probe is broken"));
+        }
+        self.unit = index(at + caches + 2);
+        Ok(())
     }
 
     /// Whether a jump over exactly one probe comes next.
     pub(super) fn peeks_skip(&self) -> bool {
         let mut ahead = self.clone();
         let target = ahead.instruction().and_then(|skip| ahead.target(skip));
-        ahead.peeks_probe() && ahead.probe_end() == target
+        ahead.peeks_probe().is_some() && ahead.probe_end() == target
     }
 
     /// Whether the next instruction is followed by a jump over its like and a probe.
@@ -173,7 +152,8 @@ impl<'a> Reader<'a> {
             return false;
         }
         let first = ahead.instruction();
-        copy.is_ok_and(|copy| first.is_ok_and(|first| first.op == copy.op)) && ahead.peeks_probe()
+        copy.is_ok_and(|copy| first.is_ok_and(|first| first.op == copy.op))
+            && ahead.peeks_probe().is_some()
     }
 
     /// Where the probe that comes next ends.
@@ -185,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn finish(&self) -> Result<(), Reason> {
-        if self.unit as usize != self.units.len() || self.left != 0 || !self.locations.is_done() {
+        if self.unit as usize != self.units.len() {
             return Err(Reason::Verification("something follows the code"));
         }
         Ok(())

@@ -53,8 +53,8 @@ impl Case {
             .expect("it has lines");
         let first_line = module.codes[code].firstlineno;
         let mut variant = Body::default();
-        let tables = edited.tables.tables(first_line);
-        decode(spec, tables, &mut variant, &mut Vec::new()).expect("it can be decoded");
+        let tables = engine.splice.written.tables(first_line);
+        decode(spec, tables, &mut variant).expect("it can be decoded");
         Self {
             spec,
             original: engine.analysis.body,
@@ -62,7 +62,7 @@ impl Case {
             variant,
             first_line,
             first_constant: edited.first_constant,
-            lines: edited.lines,
+            lines: engine.injection.lines,
             stacksize: edited.stacksize,
         }
     }
@@ -76,8 +76,7 @@ impl Case {
         let original = assemble(self.spec, &self.original, self.first_line, &mut Vec::new());
         let original = original.expect("it can be assembled");
         let claim = Claim {
-            code: &original.code,
-            first_line: self.first_line,
+            original: original.tables(self.first_line),
             first_constant: self.first_constant,
             lines: &self.lines,
             stacksize: self.stacksize,
@@ -292,7 +291,7 @@ fn a_probe_that_does_something_else() {
 
 #[test]
 fn a_probe_half_on_another_line() {
-    broken_as(Some("a probe is on the wrong line"), |case| {
+    broken_as(Some("a location changed"), |case| {
         let first = case.probes()[0];
         let other = case.copied(|instr, _| {
             case.variant.locations[instr.location as usize]

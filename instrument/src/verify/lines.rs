@@ -1,0 +1,136 @@
+//! The line table of a variant, read beside the original one.
+//!
+//! Between the places at which code was added the two are the same bytes, read from the same
+//! line on, so that they say the same. Where code was added the entries are decoded: they must
+//! give the one location to exactly as many units as the code has there.
+
+use super::Claim;
+use crate::error::Reason;
+use crate::instr::Body;
+use crate::linetable::Decoder;
+
+const MOVED: Reason = Reason::Verification("a location changed");
+
+/// How far the two tables were compared.
+pub(super) struct Lines<'a> {
+    original: &'a Body,
+    first_line: i32,
+    theirs: &'a [u8],
+    ours: &'a [u8],
+    /// Compared so far.
+    their_byte: usize,
+    our_byte: usize,
+    /// The location that code was added to last, and how many units.
+    open: usize,
+    more: u32,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(original: &'a Body, claim: &Claim<'a>, linetable: &'a [u8]) -> Self {
+        Self {
+            original,
+            first_line: claim.original.first_line,
+            theirs: claim.original.linetable,
+            ours: linetable,
+            their_byte: 0,
+            our_byte: 0,
+            open: 0,
+            more: 0,
+        }
+    }
+
+    /// Code of so many units was added that must have this location; locations ascend.
+    #[inline]
+    pub(super) fn add(&mut self, location: u32, units: u32) -> Result<(), Reason> {
+        if location as usize != self.open {
+            self.settle()?;
+            self.open = location as usize;
+        }
+        self.more += units;
+        Ok(())
+    }
+
+    /// Whether the unit in front of the original instruction at `unit`, behind everything that
+    /// was read so far, still has this location.
+    pub(super) fn goes_on(&mut self, location: u32, unit: u32) -> Result<bool, Reason> {
+        self.add(location, 0)?;
+        let start = self.original.runs[self.open];
+        let mut ahead = Self { ..*self };
+        ahead.same_until(start.byte as usize)?;
+        let mut decoder = ahead.decoder();
+        let mut left = unit - start.unit + self.more;
+        loop {
+            let (units, location) = decoder.entry()?;
+            if location != self.original.locations[self.open] {
+                return Ok(false);
+            }
+            if units > left {
+                return Ok(true);
+            }
+            left -= units;
+        }
+    }
+
+    /// All code was read.
+    pub(super) fn finish(&mut self) -> Result<(), Reason> {
+        self.settle()?;
+        let theirs = &self.theirs[self.their_byte..];
+        let ours = &self.ours[self.our_byte..];
+        if ours == theirs {
+            Ok(())
+        } else if theirs.starts_with(ours) {
+            Err(Reason::BadLineTable)
+        } else if ours.starts_with(theirs) {
+            Err(Reason::Verification("something follows the code"))
+        } else {
+            Err(MOVED)
+        }
+    }
+
+    /// Compares up to the end of the location that is open, if code was added to it.
+    fn settle(&mut self) -> Result<(), Reason> {
+        if self.more == 0 {
+            return Ok(());
+        }
+        let (start, end) = (
+            self.original.runs[self.open],
+            self.original.runs[self.open + 1],
+        );
+        self.same_until(start.byte as usize)?;
+        let location = self.original.locations[self.open];
+        let mut decoder = self.decoder();
+        let mut left = end.unit - start.unit + self.more;
+        while left > 0 {
+            let (units, found) = decoder.entry()?;
+            if found != location || units > left {
+                return Err(MOVED);
+            }
+            left -= units;
+        }
+        self.our_byte = decoder.byte();
+        self.their_byte = end.byte as usize;
+        self.more = 0;
+        Ok(())
+    }
+
+    fn same_until(&mut self, byte: usize) -> Result<(), Reason> {
+        let theirs = self.theirs.get(self.their_byte..byte).ok_or(MOVED)?;
+        let ours = self.ours.get(self.our_byte..).unwrap_or_default();
+        let ours = ours.get(..theirs.len()).ok_or(Reason::BadLineTable)?;
+        if ours != theirs {
+            return Err(MOVED);
+        }
+        self.our_byte += theirs.len();
+        self.their_byte = byte;
+        Ok(())
+    }
+
+    /// Reads on from the entries of the open location.
+    fn decoder(&self) -> Decoder<'a> {
+        let before = &self.original.locations[..self.open];
+        // Entries without a line leave it as it was.
+        let line = before.iter().rev().map(|location| location.line);
+        let line = { line }.find(|&line| line >= 0);
+        Decoder::at(self.ours, self.our_byte, line.unwrap_or(self.first_line))
+    }
+}
