@@ -6,10 +6,12 @@
 //! code only while stepping into; on 3.11 it has the trace function of its own thread. Events of
 //! other threads pass by. When it stops, everything it had installed is gone before the callback
 //! runs, which may begin the next step.
-//! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine.
+//! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine,
+//! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one.
 
 mod awaiters;
 mod probes;
+mod vanishing;
 mod walk;
 
 use std::cell::{Cell, RefCell};
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 
 use crate::ffi::{symbols, tracing};
 use crate::hit;
@@ -72,6 +75,8 @@ struct Step {
     skipped: HashMap<usize, bool>,
     returns: bool,
     exceptions: bool,
+    /// Tells when the generator is gone whose next line is waited for.
+    vanishing: Option<Py<PyWeakrefReference>>,
     /// Code objects that have local events for this step.
     armed: Vec<Py<PyAny>>,
 }
@@ -147,6 +152,7 @@ fn step(
         skipped: HashMap::new(),
         returns,
         exceptions,
+        vanishing: None,
         armed: Vec::new(),
     };
     STEP.set(Some(step));
@@ -309,15 +315,18 @@ pub(crate) fn yielded(
     code: &Bound<'_, PyAny>,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    if !into || !is_target(frame) || walk::is_dormant(frame)? {
+    if !is_target(frame) || walk::is_dormant(frame)? {
         return Ok(());
     }
-    if walk::suspends(code, value)? {
-        // The event loop and other tasks are no part of the step.
-        return go_on(std::slice::from_ref(frame), Lines::InTargets);
+    let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    if into && !walk::suspends(code, value)? {
+        return walk::leave(frame);
     }
-    walk::leave(frame)
+    if into {
+        // The event loop and other tasks are no part of the step.
+        go_on(std::slice::from_ref(frame), Lines::InTargets)?;
+    }
+    vanishing::await_end(frame)
 }
 
 /// A frame returns a value, or is left by an exception (without one).
