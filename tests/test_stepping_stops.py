@@ -160,14 +160,15 @@ def test_off_the_end_of_a_thread():
     assert [stop[0] for stop in driver.stops[:2]] == ["run", "_bootstrap_inner"]
 
 
-@pytest.mark.skipif(MONITORING is not None, reason="steps by sys.monitoring")
-def test_another_tools_trace_function_is_a_reason():
-    def trace(*_: object) -> Any:
-        return trace
+if MONITORING is None:
 
-    sys.settrace(trace)
-    try:
-        with pytest.raises(RuntimeError, match="another tool traces"):
-            _engine.step(sys._getframe(), "over", print)
-    finally:
-        sys.settrace(None)
+    def test_another_tools_trace_function_is_a_reason():
+        def trace(*_: object) -> Any:
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with pytest.raises(RuntimeError, match="another tool traces"):
+                _engine.step(sys._getframe(), "over", print)
+        finally:
+            sys.settrace(None)

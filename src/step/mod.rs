@@ -319,8 +319,8 @@ pub(crate) fn yielded(
         return Ok(());
     }
     let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    if into && !walk::suspends(code, value)? {
-        return walk::leave(frame);
+    if into && !walk::suspends(frame, code, value)? {
+        return walk::consume(frame);
     }
     if into {
         // The event loop and other tasks are no part of the step.
