@@ -298,7 +298,7 @@ def managed() -> Iterator[str]:
         before = "after"
 
 
-def test_context_manager():
+def test_with_statement():
     def run() -> None:
         driver.start()
         with managed() as value:

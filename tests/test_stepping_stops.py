@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 from tests.launch import ROOT, python
-from tests.stepping import MONITORING, Driver, inner, leaving_nothing, outer
+from tests.stepping import MONITORING, Driver, inner, leaving_nothing, outer, tools
 
 from dapper import _engine
 
@@ -158,6 +159,31 @@ def test_off_the_end_of_a_thread():
     thread.start()
     thread.join()
     assert [stop[0] for stop in driver.stops[:2]] == ["run", "_bootstrap_inner"]
+
+
+def test_thread_that_ends_while_its_step_waits():
+    def wait() -> Any:
+        driver.go(sys._getframe())
+        yield 1
+
+    def run() -> None:
+        generator = wait()
+        next(generator)
+        kept.append(generator)
+
+    kept: list[Any] = []
+    driver = Driver(["over", "over"])
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert driver.stops == [("wait", 2)]
+    # The generator goes on in another thread, where nobody steps.
+    assert list(kept[0]) == []
+    # The native thread ends a little after it could be joined; then any step tidies up.
+    deadline = time.monotonic() + 10
+    while tools() and time.monotonic() < deadline:
+        time.sleep(0.001)
+        _engine.cancel_step()
 
 
 if MONITORING is None:
