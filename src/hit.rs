@@ -235,6 +235,18 @@ pub(crate) fn refresh_attention() {
     ATTENTIVE.store(attentive, Ordering::Relaxed);
 }
 
+/// Keeps an error of our own from the program: only what leaves it (`SystemExit`,
+/// `KeyboardInterrupt`) goes on into it.
+pub(crate) fn spare<T>(py: Python<'_>, event: PyResult<T>, otherwise: T) -> PyResult<T> {
+    match event {
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            tell_once(&format!("an event was lost: {error}"));
+            Ok(otherwise)
+        }
+        event => event,
+    }
+}
+
 /// Sets what a stop calls when its breakpoint has no callback of its own.
 pub(crate) fn set_default_callback(callback: Option<Py<PyAny>>) {
     let mut default = DEFAULT_CALLBACK

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
 from dapper import _engine
-
-Stop = tuple[str, int]
 
 
 class Driver:
@@ -61,3 +60,43 @@ class Driver:
     def start(self) -> None:
         """Begin in the caller."""
         self.go(sys._getframe(1))
+
+
+MONITORING: Any = getattr(sys, "monitoring", None)
+
+
+def tools() -> list[str]:
+    """The monitoring tools of this interpreter."""
+    if MONITORING is None:
+        return []
+    return [name for name in map(MONITORING.get_tool, range(6)) if name]
+
+
+def leaving_nothing() -> Iterator[None]:
+    """A fixture: every step ends with nothing installed."""
+    yield
+    left = [*tools(), sys.gettrace()]
+    _engine.cancel_step()
+    _engine.unwatch_all()
+    _engine.clear()
+    assert left == [None]
+    assert tools() == []
+    assert sys.gettrace() is None
+    assert threading.gettrace() is None
+
+
+# Without docstrings: the tests count their lines.
+def inner(x: int) -> int:
+    y = x + 1
+    return y
+
+
+def outer(x: int) -> int:
+    a = inner(x)
+    b = inner(a)
+    return a + b
+
+
+def skip_library(code: CodeType) -> bool:
+    """Pass through everything but tests."""
+    return "/tests/" not in code.co_filename

@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import CodeType, FrameType
 from typing import Any, Literal
 
@@ -70,6 +70,7 @@ def test_raised_again_is_reported_again(ask, reports):
         try:
             through()
         except ValueError as error:
+            str(error)
             raise error  # noqa: TRY201
 
     ask("raised")
@@ -116,7 +117,7 @@ class Countdown:
 
 
 def test_the_ends_of_iteration_are_not_raised(ask, reports):
-    def count() -> Iterator[int]:
+    def count() -> Generator[int]:
         yield 1
         yield 2
 
@@ -139,8 +140,8 @@ def test_the_ends_of_iteration_are_not_raised(ask, reports):
 
 
 def test_error_in_the_callback_is_told(ask, capfd):
-    def break_down(frame: FrameType, *_: object) -> None:
-        if is_here(frame.f_code):
+    def break_down(frame: FrameType | None, *_: object) -> None:
+        if frame and is_here(frame.f_code):
             raise RuntimeError("mine")
 
     _engine.set_exception_breakpoints(["raised"], break_down)
@@ -150,8 +151,8 @@ def test_error_in_the_callback_is_told(ask, capfd):
 
 
 def test_leaving_in_the_callback_replaces_the_exception(ask):
-    def leave(frame: FrameType, *_: object) -> None:
-        if is_here(frame.f_code):
+    def leave(frame: FrameType | None, *_: object) -> None:
+        if frame and is_here(frame.f_code):
             raise SystemExit(4)
 
     _engine.set_exception_breakpoints(["raised"], leave)
@@ -228,9 +229,10 @@ def test_step_from_an_exception_goes_to_its_handler(ask):
             return "handled"
         return "missed"
 
-    for kind in ("raised", "user_unhandled"):
+    kinds: tuple[Filter, ...] = ("raised", "user_unhandled")
+    for kind in kinds:
         _engine.set_exception_breakpoints(
-            [kind],  # type: ignore[list-item]
+            [kind],
             on_exception,
             is_user=lambda code: code.co_name in ("fail", "through"),
         )

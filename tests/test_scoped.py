@@ -66,7 +66,7 @@ def count_to(n: int) -> Iterator[int]:
 
 
 def test_watched_line_stops_with_its_frame(backend):
-    seen = []
+    seen: list[Any] = []
     wanted = breakpoint_at(add, 2, lambda hit: seen.append((hit.frame.f_locals["y"], hit.line)))
     assert _engine.watch_code(add.__code__, [wanted], backend=backend) is None
     assert wanted[1].tier == "tracing"
@@ -79,7 +79,7 @@ def test_watched_line_stops_with_its_frame(backend):
 
 def test_other_code_is_not_watched(backend):
     """Identity counts: an equal code object is another one."""
-    seen = []
+    seen: list[Any] = []
     other = add.__code__.replace()
     assert other == add.__code__
     wanted = breakpoint_at(add, 1, seen.append)
@@ -89,7 +89,8 @@ def test_other_code_is_not_watched(backend):
 
 
 def test_watch_replaces_an_earlier_one(backend):
-    first, second = [], []
+    first: list[Any] = []
+    second: list[Any] = []
     _engine.watch_code(add.__code__, [breakpoint_at(add, 1, first.append)], backend=backend)
     _engine.watch_code(add.__code__, [breakpoint_at(add, 2, second.append)], backend=backend)
     add(1)
@@ -97,7 +98,7 @@ def test_watch_replaces_an_earlier_one(backend):
 
 
 def test_two_probes_on_one_line_fire_in_order(backend):
-    seen = []
+    seen: list[Any] = []
     wanted = [
         breakpoint_at(add, 1, lambda _: seen.append("first")),
         breakpoint_at(add, 1, lambda _: seen.append("second")),
@@ -109,7 +110,7 @@ def test_two_probes_on_one_line_fire_in_order(backend):
 
 def test_line_that_was_given_up_can_be_watched_again(backend):
     """A location that answered that nobody wants it sends its events again."""
-    seen = []
+    seen: list[Any] = []
     _engine.watch_code(add.__code__, [breakpoint_at(add, 1, seen.append)], backend=backend)
     add(1)
     add(1)
@@ -119,10 +120,10 @@ def test_line_that_was_given_up_can_be_watched_again(backend):
 
 
 def test_one_line_function_and_loop(backend):
-    seen = []
-    function: Any = lambda n: [seen.append(i) for i in range(n)] and None  # noqa: E731
+    seen: set[int] = set()
+    function: Any = lambda n: [seen.add(i) for i in range(n)] and None  # type: ignore[func-returns-value]  # noqa: E731
     code = function.__code__
-    hits = []
+    hits: list[Any] = []
     wanted = (
         code.co_firstlineno,
         _engine.add(FILE, code.co_firstlineno, "stop", None, hits.append),
@@ -148,7 +149,7 @@ def test_leaving_a_stop_reaches_the_program(backend, error):
 
 
 def test_leaving_a_stop_at_a_jump_reaches_the_program(backend):
-    hits = []
+    hits: list[Any] = []
 
     def leave(hit: Any) -> None:
         hits.append(hit)
@@ -157,7 +158,7 @@ def test_leaving_a_stop_at_a_jump_reaches_the_program(backend):
 
     def loop() -> str:
         try:
-            for _ in range(9): pass  # fmt: skip
+            for _ in range(9): pass  # fmt: skip  # noqa: E701
         except KeyboardInterrupt:
             return "caught"
         return "missed"
@@ -183,7 +184,7 @@ def test_error_of_a_callback_is_not_the_programs(backend, capfd):
 
 
 def test_given_frame_only(backend):
-    hits = []
+    hits: list[Any] = []
 
     def walk(depth: int) -> int:
         if depth == 2:
@@ -202,7 +203,7 @@ def test_given_frame_only(backend):
 
 
 def test_frame_left_by_an_exception_ends_the_watch(backend):
-    hits = []
+    hits: list[Any] = []
 
     def fail() -> None:
         _engine.watch_code(fail.__code__, [wanted], [sys._getframe()], backend)
@@ -222,7 +223,7 @@ def test_watch_keeps_no_local_alive(backend):
     def hold() -> None:
         local = Local()
         _engine.watch_code(hold.__code__, [wanted], [sys._getframe()], backend)
-        assert local
+        del local
 
     wanted = breakpoint_at(hold, 3, lambda _hit: None)
     hold()
@@ -232,7 +233,7 @@ def test_watch_keeps_no_local_alive(backend):
 def test_suspended_generator(backend):
     generator, other = count_to(3), count_to(3)
     assert next(generator) == next(other) == 1
-    hits = []
+    hits: list[Any] = []
     wanted = breakpoint_at(count_to, 3, lambda hit: hits.append(hit.frame.f_locals["i"]))
     assert _engine.watch_code(count_to.__code__, [wanted], [generator], backend) is None
     assert next(other) == 2
@@ -263,7 +264,7 @@ def test_exhausted_generator_is_no_frame(backend):
 
 
 def test_suspended_coroutine_and_asynchronous_generator(backend):
-    hits = []
+    hits: list[Any] = []
 
     async def numbers() -> Any:
         for i in range(3):
@@ -345,7 +346,7 @@ def test_live_loop_in_another_thread(backend, spinning, given):
 
 
 def test_thread_that_starts_later(backend):
-    hits = []
+    hits: list[Any] = []
     wanted = breakpoint_at(add, 1, lambda _hit: hits.append(threading.get_ident()))
     _engine.watch_code(add.__code__, [wanted], backend=backend)
     thread = threading.Thread(target=add, args=(1,))
@@ -355,7 +356,7 @@ def test_thread_that_starts_later(backend):
 
 
 def test_another_trace_function_is_respected():
-    seen = []
+    seen: list[Any] = []
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         if frame.f_code is add.__code__:
@@ -377,7 +378,7 @@ def test_another_trace_function_is_respected():
 
 
 def test_trace_function_is_given_back_after_another_debugger_borrowed_it():
-    hits = []
+    hits: list[Any] = []
     _engine.watch_code(add.__code__, [breakpoint_at(add, 1, hits.append)], backend="settrace")
     ours = sys.gettrace()
     assert ours is not None
@@ -394,12 +395,13 @@ def test_unknown_backend():
         _engine.watch_code(add.__code__, [], backend="bpf")
 
 
-@pytest.mark.skipif(MONITORING is not None, reason="has sys.monitoring")
-def test_monitoring_is_refused_where_there_is_none():
-    wanted = breakpoint_at(add, 1, lambda _hit: None)
-    reason = _engine.watch_code(add.__code__, [wanted], backend="sys_monitoring")
-    assert reason == "this interpreter has no sys.monitoring"
-    assert wanted[1].reason == reason
+if MONITORING is None:
+
+    def test_monitoring_is_refused_where_there_is_none():
+        wanted = breakpoint_at(add, 1, lambda _hit: None)
+        reason = _engine.watch_code(add.__code__, [wanted], backend="sys_monitoring")
+        assert reason == "this interpreter has no sys.monitoring"
+        assert wanted[1].reason == reason
 
 
 if MONITORING:
@@ -419,7 +421,8 @@ if MONITORING:
         assert reason == "other tools hold every sys.monitoring id"
 
     def test_other_tools_keep_their_events():
-        lines, hits = [], []
+        lines: list[int] = []
+        hits: list[Any] = []
         number = MONITORING.DEBUGGER_ID
         MONITORING.use_tool_id(number, "another")
         event = MONITORING.events.LINE

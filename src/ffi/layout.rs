@@ -246,6 +246,9 @@ const V315: Layout = Layout {
     ..V314
 };
 
+/// `PyFrameObject`: the frame itself (`f_frame`), in every version.
+pub(crate) const FRAME_OF_OBJECT: usize = 24;
+
 /// The layout of `CPython` 3.`minor`, if it is known.
 pub(crate) fn of_minor(minor: u8) -> Option<&'static Layout> {
     match minor {

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use pyo3::ffi::{self, PyFrameObject, PyInterpreterState, PyObject, PyThreadState};
 use pyo3::prelude::*;
 
-use super::layout::{self, ThreadLayout};
+use super::layout::{self, FRAME_OF_OBJECT, ThreadLayout};
 use super::swap::word;
 use super::symbols::address;
 
@@ -125,6 +125,37 @@ pub(crate) fn line_of(frame: &Bound<'_, PyAny>) -> u32 {
     // SAFETY: callers pass frame objects.
     let line = unsafe { ffi::PyFrame_GetLineNumber(frame.as_ptr().cast()) };
     u32::try_from(line).unwrap_or(0)
+}
+
+/// The generator, coroutine or asynchronous generator that a frame belongs to.
+pub(crate) fn generator_of<'py>(
+    frame: &Bound<'py, PyAny>,
+    minor: u8,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    const OWNED_BY_GENERATOR: u8 = 1;
+    let py = frame.py();
+    let Some(layout) = layout::of_minor(minor) else {
+        return Ok(None);
+    };
+    // SAFETY: callers pass frame objects, which hold the address of their frame there.
+    let inner = unsafe { word(frame.as_ptr(), FRAME_OF_OBJECT) } as *mut PyObject;
+    let owner = inner.wrapping_byte_add(layout.frame.owner).cast::<u8>();
+    // SAFETY: the frame of a frame object lives as long as the object.
+    if unsafe { owner.read() } != OWNED_BY_GENERATOR {
+        return Ok(None);
+    }
+    let candidate = inner.wrapping_byte_sub(layout.generator.frame);
+    // SAFETY: a frame that a generator owns lies inside the generator, at this offset.
+    let kind = unsafe { word(candidate, std::mem::offset_of!(PyObject, ob_type)) };
+    let types = py.import("types")?;
+    for name in ["GeneratorType", "CoroutineType", "AsyncGeneratorType"] {
+        if types.getattr(name)?.as_ptr() as usize == kind {
+            // SAFETY: the type has been recognised, and the frame keeps no generator that is
+            // being freed: its owner would have changed.
+            return Ok(Some(unsafe { Bound::from_borrowed_ptr(py, candidate) }));
+        }
+    }
+    Ok(None)
 }
 
 /// The line of the instruction at a byte offset of a code object.

@@ -54,8 +54,8 @@ fn answer(
     let interest = catch_unwind(AssertUnwindSafe(event)).unwrap_or_else(|_| {
         hit::tell_once("an event was lost to an error of dapper's own");
         Ok(Interest::Wanted)
-    })?;
-    match interest {
+    });
+    match hit::spare(py, interest, Interest::Wanted)? {
         // A step may want any line of code that another thread has just given up.
         Interest::Unwanted if !step::is_active() => disable(py).map(Some),
         Interest::Unwanted | Interest::Wanted => Ok(None),

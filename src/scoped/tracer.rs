@@ -265,6 +265,14 @@ fn told(
     event: Event,
     argument: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
+    hit::spare(frame.py(), pass_on(frame, event, argument), ())
+}
+
+fn pass_on(
+    frame: &Bound<'_, PyAny>,
+    event: Event,
+    argument: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
     if !WANTED.load(Ordering::Relaxed) {
         return stop_in_vain(frame.py()).map_err(refused);
     }

@@ -9,14 +9,20 @@ use pyo3::prelude::*;
 use super::{skips, walk};
 use crate::ffi::tracing;
 
-/// Whether a frame belongs to the event loop of the standard library.
+/// The packages of event loops, and of what they run coroutines with.
+const EVENT_LOOPS: [&str; 5] = ["asyncio", "selectors", "trio", "outcome", "curio"];
+
+/// Whether a frame belongs to an event loop.
 pub(super) fn is_event_loop(frame: &Bound<'_, PyAny>) -> bool {
     let py = frame.py();
     let name = frame
         .getattr(pyo3::intern!(py, "f_globals"))
         .and_then(|globals| globals.get_item(pyo3::intern!(py, "__name__")))
         .and_then(|name| name.extract::<String>());
-    name.is_ok_and(|name| name == "asyncio" || name.starts_with("asyncio.") || name == "selectors")
+    name.is_ok_and(|name| {
+        let package = name.split('.').next().unwrap_or_default();
+        EVENT_LOOPS.contains(&package)
+    })
 }
 
 fn is_passed(frame: &Bound<'_, PyAny>) -> bool {

@@ -6,18 +6,22 @@
 //! code only while stepping into; on 3.11 it has the trace function of its own thread. Events of
 //! other threads pass by. When it stops, everything it had installed is gone before the callback
 //! runs, which may begin the next step.
-//! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine.
+//! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine,
+//! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one.
 
 mod awaiters;
 mod probes;
+mod vanishing;
 mod walk;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyWeakrefReference;
 
 use crate::ffi::{symbols, tracing};
 use crate::hit;
@@ -72,8 +76,24 @@ struct Step {
     skipped: HashMap<usize, bool>,
     returns: bool,
     exceptions: bool,
+    /// Tells when the generator is gone whose next line is waited for.
+    vanishing: Option<Py<PyWeakrefReference>>,
     /// Code objects that have local events for this step.
     armed: Vec<Py<PyAny>>,
+    finished: bool,
+}
+
+impl Drop for Step {
+    /// A thread may end while its step waits for a generator that nobody resumes.
+    fn drop(&mut self) {
+        if !self.finished {
+            ACTIVE.fetch_sub(1, Ordering::Relaxed);
+            ABANDONED
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(self.id);
+        }
+    }
 }
 
 /// The events that move a target on.
@@ -95,6 +115,8 @@ const ENTRIES: Events = Events::START.with(Events::RESUME).with(Events::THROW);
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 /// How many threads are stepping.
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+/// Steps whose threads ended; the next step that begins or ends takes their events away.
+static ABANDONED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 
 thread_local! {
     static STEP: RefCell<Option<Step>> = const { RefCell::new(None) };
@@ -147,10 +169,12 @@ fn step(
         skipped: HashMap::new(),
         returns,
         exceptions,
+        vanishing: None,
         armed: Vec::new(),
+        finished: false,
     };
-    STEP.set(Some(step));
     ACTIVE.fetch_add(1, Ordering::Relaxed);
+    STEP.set(Some(step));
     if let Err(error) = begin(frame, mode, exceptions) {
         cancel(py)?;
         return Err(error);
@@ -184,14 +208,19 @@ fn cancel_step(py: Python<'_>) -> PyResult<()> {
 
 /// Gives up the step of this thread.
 pub(crate) fn cancel(py: Python<'_>) -> PyResult<()> {
+    let abandoned = std::mem::take(&mut *ABANDONED.lock().unwrap_or_else(PoisonError::into_inner));
+    for id in abandoned {
+        tool::release(py, Owner::Step(id))?;
+    }
     match STEP.take() {
-        Some(step) => finish(py, &step),
+        Some(mut step) => finish(py, &mut step),
         None => Ok(()),
     }
 }
 
 /// Takes away what a step had installed.
-fn finish(py: Python<'_>, step: &Step) -> PyResult<()> {
+fn finish(py: Python<'_>, step: &mut Step) -> PyResult<()> {
+    step.finished = true;
     ACTIVE.fetch_sub(1, Ordering::Relaxed);
     if tool::monitoring(py).is_none() {
         return tracer::end_step(py);
@@ -309,15 +338,18 @@ pub(crate) fn yielded(
     code: &Bound<'_, PyAny>,
     value: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    if !into || !is_target(frame) || walk::is_dormant(frame)? {
+    if !is_target(frame) || walk::is_dormant(frame)? {
         return Ok(());
     }
-    if walk::suspends(code, value)? {
-        // The event loop and other tasks are no part of the step.
-        return go_on(std::slice::from_ref(frame), Lines::InTargets);
+    let into = with(|step| step.lines == Lines::Anywhere) == Some(true);
+    if into && !walk::suspends(frame, code, value)? {
+        return walk::consume(frame);
     }
-    walk::leave(frame)
+    if into {
+        // The event loop and other tasks are no part of the step.
+        go_on(std::slice::from_ref(frame), Lines::InTargets)?;
+    }
+    vanishing::await_end(frame)
 }
 
 /// A frame returns a value, or is left by an exception (without one).
@@ -369,10 +401,10 @@ pub(crate) fn while_leaving(
 /// Ends the step of this thread in a stop.
 fn stop(frame: &Bound<'_, PyAny>, event: &str, argument: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = frame.py();
-    let Some(step) = STEP.take() else {
+    let Some(mut step) = STEP.take() else {
         return Ok(());
     };
-    finish(py, &step)?;
+    finish(py, &mut step)?;
     let called = hit::call_quietly(py, "callback of a step", || {
         step.on_stop.call1(py, (frame, event, argument)).map(drop)
     });

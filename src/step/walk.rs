@@ -10,6 +10,8 @@ use super::{Lines, Mode, awaiters, cancel, go_on, skips, with};
 use crate::ffi::tracing;
 use crate::hit;
 
+/// `CO_GENERATOR`.
+const GENERATOR: u32 = 0x20;
 /// `CO_COROUTINE` and `CO_ITERABLE_COROUTINE`.
 const AWAITED: u32 = 0x80 | 0x100;
 /// `CO_ASYNC_GENERATOR`.
@@ -20,45 +22,88 @@ pub(super) fn back<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py,
     Ok((!back.is_none()).then_some(back))
 }
 
-/// Goes on behind a frame that leaves: with its caller, or with who waits for it.
-pub(super) fn leave(frame: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = frame.py();
+fn flags(code: &Bound<'_, PyAny>) -> PyResult<u32> {
+    code.getattr(pyo3::intern!(code.py(), "co_flags"))?
+        .extract()
+}
+
+/// The caller of a frame; one that is passed through only if it is an event loop's.
+fn caller<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let mut caller = back(frame)?;
-    while let Some(passed) = caller.take_if(|caller| skips(&tracing::code_of(caller))) {
-        if awaiters::is_event_loop(&passed) {
-            caller = Some(passed);
+    while let Some(at) = &caller {
+        if !skips(&tracing::code_of(at)) || awaiters::is_event_loop(at) {
             break;
         }
-        caller = back(&passed)?;
+        caller = back(at)?;
     }
-    let Some(caller) = caller else {
-        return cancel(py);
+    Ok(caller)
+}
+
+/// Goes on behind a frame that leaves: with its caller, or with who waits for it.
+pub(super) fn leave(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Some(caller) = caller(frame)? else {
+        return cancel(frame.py());
     };
     if awaiters::is_event_loop(&caller) && !awaiters::is_event_loop(frame) {
         let waiting = awaiters::of(frame, &caller)?;
         if waiting.is_empty() {
-            return cancel(py);
+            return cancel(frame.py());
         }
         return go_on(&waiting, Lines::InTargets);
     }
-    let lines = if with(|step| step.mode == Mode::Into) == Some(true) {
+    go_on(std::slice::from_ref(&caller), lines_behind())
+}
+
+/// Goes on with the consumer of what a frame yields.
+///
+/// A generator that delegates is passed over when an exception was thrown into it, so that whoever
+/// threw it may be next.
+pub(super) fn consume(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let mut consumers = Vec::new();
+    let mut next = caller(frame)?;
+    while let Some(at) = next {
+        let delegates = flags(&tracing::code_of(&at))? & (GENERATOR | AWAITED | ASYNC_GENERATOR);
+        next = if delegates == 0 { None } else { caller(&at)? };
+        consumers.push(at);
+    }
+    if consumers.is_empty() {
+        return cancel(frame.py());
+    }
+    go_on(&consumers, lines_behind())
+}
+
+fn lines_behind() -> Lines {
+    if with(|step| step.mode == Mode::Into) == Some(true) {
         Lines::Anywhere
     } else {
         Lines::InTargets
-    };
-    go_on(std::slice::from_ref(&caller), lines)
+    }
 }
 
-/// Whether a yield hands control to an event loop and not to a consumer of values.
-pub(super) fn suspends(code: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let flags: u32 = code
-        .getattr(pyo3::intern!(code.py(), "co_flags"))?
-        .extract()?;
-    if flags & ASYNC_GENERATOR != 0 {
-        // What `yield` gives in an asynchronous generator is wrapped, what `await` passes on is not.
-        return Ok(value.get_type().name()? != "async_generator_wrapped_value");
+/// Whether a yield hands control to an event loop, or to code that is passed through, and not to a
+/// consumer of values.
+pub(super) fn suspends(
+    frame: &Bound<'_, PyAny>,
+    code: &Bound<'_, PyAny>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    let flags_here = flags(code)?;
+    // What `yield` gives in an asynchronous generator is wrapped, what `await` passes on is not.
+    let awaits = flags_here & AWAITED != 0
+        || (flags_here & ASYNC_GENERATOR != 0
+            && value.get_type().name()? != "async_generator_wrapped_value");
+    if !awaits {
+        return Ok(false);
     }
-    Ok(flags & AWAITED != 0)
+    let mut driver = back(frame)?;
+    while let Some(at) = driver {
+        let code = tracing::code_of(&at);
+        if flags(&code)? & (AWAITED | ASYNC_GENERATOR) == 0 {
+            return Ok(awaiters::is_event_loop(&at) || skips(&code));
+        }
+        driver = back(&at)?;
+    }
+    Ok(true)
 }
 
 /// The debugger's frame that `frame` has called, if it does not run in a callback of ours; an

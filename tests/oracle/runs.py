@@ -18,6 +18,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 RECORDER = Path(__file__).with_name("recorder.py")
 WATCHER = Path(__file__).with_name("watcher.py")
+STEPPER = Path(__file__).with_name("stepper.py")
 SECONDS = 120
 # Events shown before and after the first difference.
 CONTEXT = 6
@@ -135,6 +136,16 @@ class Place:
             event = json.loads(record)
             assert event["tier"] == "tracing", record
             events.append(Event(event["file"], event["function"], event["line"]))
+        return run, events
+
+    def stepped(self, program: str) -> tuple[Run, list[Event]]:
+        """Run a program while stepping into everything, from its first line to its end."""
+        self.events.unlink(missing_ok=True)
+        run = self._run(STEPPER, self.events, program, stdin="")
+        events = []
+        for record in self.events.read_text().splitlines():
+            function, line = record.split("\t")
+            events.append(Event(program, function, int(line)))
         return run, events
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from types import CodeType
 
-from recorder import run_script, show
+from recorder import run_script, show  # type: ignore[import-not-found]
 
 from dapper import _engine
 
