@@ -108,14 +108,16 @@ def test_generators_and_coroutines(module):
     assert [point.hits for point in points] == [2, 1, 1, 1]
 
 
-def test_a_suspended_generator_goes_on_with_the_code_it_had(module):
+def test_a_suspended_generator_is_watched_until_it_leaves(module):
     generator = module.numbers(3)
     next(generator)
+    code = generator.gi_code
     point = dapper.add_breakpoint(module.__file__, 11, kind="count")
+    assert generator.gi_code is code
     assert list(generator) == [1, 2]
-    assert point.hits == 0
-    assert list(module.numbers(2)) == [0, 1]
     assert point.hits == 2
+    assert list(module.numbers(2)) == [0, 1]
+    assert (point.hits, point.tier) == (4, "bound")
 
 
 def test_a_callback_does_not_keep_what_it_refers_to(module):

@@ -109,6 +109,8 @@ def stop() -> None:
     _engine.restore()
     _engine.set_backend("eval_frame")
     _engine.set_promotion(True)
+    _engine.cancel_step()
+    _engine.set_exception_breakpoints([], None)
     _engine.close_record()
     _Session.active = False
     _follow()
