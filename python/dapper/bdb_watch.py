@@ -1,0 +1,94 @@
+"""What a watch of a debugger does, and which one this interpreter offers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from dapper import _engine
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+    from _typeshed import TraceFunction
+
+__all__ = ["Watch", "Watcher", "store_locals", "thread", "watch"]
+
+
+class Watcher(Protocol):
+    """Who is told of events."""
+
+    dispatch: TraceFunction
+
+    @property
+    def waits_for_frame(self) -> bool:
+        """Whether frames with a trace function are to be followed beside the breakpoints."""
+
+    def canonic(self, file: str) -> str:
+        """Return the name by which breakpoints know a file."""
+
+    def lines_in(self, code: CodeType) -> frozenset[int] | None:
+        """Return the lines of this code at which a breakpoint may be hit; `None` is all."""
+
+    def calls_in(self, code: CodeType) -> bool:
+        """Tell whether calls of this code are to be told."""
+
+    def at_line(self, frame: FrameType, *, wanted: bool) -> None:
+        """Carry out a line event; `wanted` tells that a breakpoint may be hit there."""
+
+    def at_event(self, frame: FrameType, event: str, arg: object) -> None:
+        """Carry out any other event."""
+
+
+class Watch(Protocol):
+    """Tells watchers what happens at lines and in frames of the threads that they own."""
+
+    def join(self, watcher: Watcher) -> str | None:
+        """Add a watcher, or say why it cannot be served."""
+
+    def leave(self, watcher: Watcher) -> None:
+        """Forget a watcher."""
+
+    def change(self, watcher: Watcher, files: set[str]) -> None:
+        """Follow a watcher's breakpoints in these files."""
+
+    def pause(self, watcher: Watcher) -> None:
+        """Tell a watcher nothing more until it enters again."""
+
+    def enter(self, watcher: Watcher, frame: FrameType) -> None:
+        """Begin to watch or go on, where `frame` is the innermost one."""
+
+
+class _Thread(threading.local):
+    # Who watches this thread instead of tracing it.
+    owner: Watcher | None = None
+
+
+thread = _Thread()
+
+# Up to 3.12 `f_locals` of a function is a copy, which a trace function's caller writes back.
+_COPIES_LOCALS = type((lambda: sys._getframe().f_locals)()) is dict  # noqa: SLF001 - the documented name
+
+
+def store_locals(frame: FrameType) -> None:
+    """Write what was changed in `f_locals` back to the frame, as after a trace function."""
+    if _COPIES_LOCALS:
+        _engine.store_locals(frame)
+
+
+def watch() -> Watch:
+    """Return the watch of this process."""
+    if not _watches:
+        if hasattr(sys, "monitoring"):
+            from dapper.bdb_monitor import Monitor  # noqa: PLC0415 - needs `sys.monitoring`
+
+            _watches.append(Monitor())
+        else:
+            from dapper.bdb_probes import Probes  # noqa: PLC0415 - loads the import hook
+
+            _watches.append(Probes())
+    return _watches[0]
+
+
+_watches: list[Watch] = []
