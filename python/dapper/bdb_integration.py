@@ -85,6 +85,10 @@ class Integration:
         self._break_here = debugger.break_here
         self._known_condition = type(debugger).break_here is bdb.Bdb.break_here
         self._stopping: FrameType | None = None
+        self.told: tuple[FrameType, int, int] | None = None
+        self._is_entered = False
+        # The watch could not be entered: the debugger traces as it would have.
+        self._keeps_tracing = False
         self._followed: dict[str, tuple[int, ...]] = {}
         self._replaced: list[str] = []
         self._backend: object = None
@@ -123,6 +127,19 @@ class Integration:
             "errors_handled": self.errors_handled,
         }
 
+    def lines_of(self, file: str) -> set[int]:
+        """Return the lines of this file that hold a breakpoint."""
+        return set(self._followed.get(file, ()))
+
+    def functions_in(self, file: str) -> set[tuple[int, str]]:
+        """Return the functions with a breakpoint, by the line of their `def` and their name."""
+        return {
+            (line, point.funcname)
+            for line in self._followed.get(file, ())
+            for point in bdb.Breakpoint.bplist.get((file, line), ())
+            if point.funcname
+        }
+
     def lines_in(self, code: CodeType) -> frozenset[int] | None:
         """Return the lines of this code at which a breakpoint may be hit; `None` is all of them."""
         file = self.canonic(code.co_filename)
@@ -151,19 +168,22 @@ class Integration:
         """Carry out a line event of a watched thread; `wanted` tells of a breakpoint there."""
         if not self._is_watching():
             return
-        traced = frame.f_trace is not None and self.mode is Mode.FRAME
-        if not (traced and self.debugger.stop_here(frame)):
-            if not wanted:
-                return
+        if (
+            self.mode is Mode.FRAME
+            and frame.f_trace is not None
+            and self.debugger.stop_here(frame)
+        ):
+            self.at_event(frame, "line", None)
+        elif wanted:
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
-            if not hit:
+            if hit:
+                self._stopping = frame
+                self._trace_callers(frame)
+                frame.f_trace = self.dispatch
+                self._watch.stop(self, frame)
+            else:
                 self.trace_calls_saved += 1
-                return
-            self._stopping = frame
-            self._trace_callers(frame)
-            frame.f_trace = self.dispatch
-        self.at_event(frame, "line", None)
 
     def at_event(self, frame: FrameType, event: str, arg: object) -> None:
         """Give a watched frame's trace function an event, as the interpreter does."""
@@ -182,13 +202,14 @@ class Integration:
         if local is not None:
             frame.f_trace = local
 
-    def follow(self) -> None:
-        """Watch the lines that hold breakpoints now."""
+    def follow(self) -> bool:
+        """Watch the lines that hold breakpoints now; tell whether they are others than before."""
         breaks = {file: tuple(lines) for file, lines in self.debugger.breaks.copy().items()}
         before, self._followed = self._followed, breaks
         changed = {file for file in {*before, *breaks} if before.get(file) != breaks.get(file)}
         if changed:
             self._watch.change(self, changed)
+        return bool(changed)
 
     def _take_over(self) -> None:
         attributes = vars(self.debugger)
@@ -212,7 +233,7 @@ class Integration:
     def _set_trace(self, frame: FrameType | None = None, **options: Any) -> object:
         # Called by the program or by a signal: what goes on is traced from here.
         thread.owner = None
-        self._watch.pause(self)
+        self._pause()
         caller = sys._getframe(1)  # noqa: SLF001 - the documented name
         return type(self.debugger).set_trace(self.debugger, frame or caller, **options)
 
@@ -232,23 +253,38 @@ class Integration:
         finally:
             self._stopping = None
         if self._replaced:
-            self._go_on(frame)
+            self._go_on(frame, event, local)
         return local
 
-    def _go_on(self, frame: FrameType) -> None:
-        mode = self.mode = self._mode()
-        if mode is Mode.EVENT:
-            if sys.gettrace() is not self.dispatch:
-                self._watch.pause(self)
+    def _go_on(self, frame: FrameType, event: str, local: TraceFunction | None) -> None:
+        before, self.mode = self.mode, self._mode()
+        if self.mode is Mode.EVENT or self.mode is Mode.OFF:
+            self._pause()
+            if self.mode is Mode.EVENT and sys.gettrace() is not self.dispatch:
                 sys.settrace(self.dispatch)
-        elif mode is Mode.OFF:
+            return
+        changed = self.follow()
+        if self._keeps_tracing and self.mode is before and event != "return" and not changed:
+            return
+        # What the interpreter does with it when this returns is too late for the watch.
+        if local is not None:
+            frame.f_trace = local
+        self._is_entered = True
+        traced = sys.gettrace() is self.dispatch
+        self._keeps_tracing = not self._watch.enter(self, frame)
+        if self._keeps_tracing:
+            if not traced:
+                sys.settrace(self.dispatch)
+            return
+        self.told = (frame, frame.f_lineno, frame.f_lasti) if traced and event == "line" else None
+        if traced:
+            sys.settrace(None)
+        thread.owner = self
+
+    def _pause(self) -> None:
+        if self._is_entered:
+            self._is_entered = self._keeps_tracing = False
             self._watch.pause(self)
-        else:
-            self.follow()
-            if sys.gettrace() is self.dispatch:
-                sys.settrace(None)
-            thread.owner = self
-            self._watch.enter(self, frame)
 
     def _mode(self) -> Mode:
         debugger: Any = self.debugger

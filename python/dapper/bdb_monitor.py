@@ -31,7 +31,7 @@ _DISABLE = _monitoring.DISABLE
 _TOOL = "dapper bdb"
 _LINES = _events.LINE | _events.JUMP
 _CALLS = _events.PY_START | _events.PY_RESUME
-_FRAME = _LINES | _events.PY_RETURN | _events.PY_YIELD | _events.STOP_ITERATION
+_FRAME = _CALLS | _LINES | _events.PY_RETURN | _events.PY_YIELD | _events.STOP_ITERATION
 # These two can only be had for all code; they cost nothing until something is raised.
 _RAISES = _events.RAISE | _events.PY_UNWIND
 
@@ -88,7 +88,7 @@ class Monitor:
         if self._watchers or self._tool is None:
             self.change(watcher, {watcher.canonic(name) for name in self._met})
             return
-        for event in (*_bits(_FRAME), *_bits(_CALLS), *_bits(_RAISES)):
+        for event in (*_bits(_FRAME), *_bits(_RAISES)):
             _monitoring.register_callback(self._tool, event, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
@@ -113,14 +113,16 @@ class Monitor:
                 for watched in self._watched.values():
                     self._switch(watched.code, 0)
 
-    def enter(self, watcher: Watcher, frame: FrameType) -> None:
+    def enter(self, watcher: Watcher, frame: FrameType) -> bool:
         """Follow the frames of this stack that have a trace function, if one is waited for."""
         if not self._active:
             for watched in self._watched.values():
                 self._switch(watched.code, watched.events)
         if watcher not in self._active:
             self._active.append(watcher)
-        before, self._followed = self._followed, set()
+        # A generator that is followed may be suspended now.
+        before = set() if watcher.waits_for_frame else self._followed
+        self._followed -= before
         codes = []
         caller: FrameType | None = frame
         while caller is not None:
@@ -133,9 +135,14 @@ class Monitor:
             caller = caller.f_back
         for code in codes:
             self._meet(code)
-        for address in before - self._followed:
+        for address in before:
             self._arm(self._watched[address].code)
         self._observe(_CALLS | _RAISES if watcher.waits_for_frame else _CALLS)
+        return True
+
+    def stop(self, watcher: Watcher, frame: FrameType) -> None:
+        """Tell a watcher of the line; this is a line event already."""
+        watcher.at_event(frame, "line", None)
 
     def _observe(self, events: int) -> None:
         if self._tool is not None and _monitoring.get_events(self._tool) != events:
@@ -157,14 +164,14 @@ class Monitor:
 
     def _arm(self, code: CodeType) -> None:
         lines: frozenset[int] | None = frozenset()
-        events = 0
+        calls = False
         for watcher in self._watchers:
             wanted = watcher.lines_in(code)
             lines = None if lines is None or wanted is None else lines | wanted
-            if watcher.calls_in(code):
-                events |= _CALLS
-        if lines is None or lines:
-            events |= _LINES
+            calls = calls or watcher.calls_in(code)
+        events = _LINES if lines is None or lines else 0
+        if calls:
+            events |= _CALLS
         if id(code) in self._followed:
             events |= _FRAME
         before = self._watched.pop(id(code), None)
@@ -174,6 +181,11 @@ class Monitor:
             # Events that were taken away come back with their locations switched on.
             self._switch(code, 0)
         if events and self._active:
+            if calls and before is None:
+                # Its call has switched itself off, and is asked for globally too.
+                self._observe(0)
+                self._switch(code, 0)
+                self._observe(_CALLS)
             self._switch(code, events)
 
     def _at_call(self, code: CodeType, _offset: int) -> object:
@@ -185,8 +197,12 @@ class Monitor:
         if watched is None or not watched.events & _CALLS:
             return _DISABLE
         owner = thread.owner
-        if owner is not None and owner.calls_in(code):
-            owner.at_event(sys._getframe(1), "call", None)  # noqa: SLF001 - the documented name
+        if owner is not None:
+            frame = sys._getframe(1)  # noqa: SLF001 - the documented name
+            # A followed frame is resumed, or was sent back to its first line.
+            followed = owner.waits_for_frame and frame.f_trace is not None
+            if followed or owner.calls_in(code):
+                owner.at_event(frame, "call", None)
         return None
 
     def _at_line(self, code: CodeType, line: int) -> object:

@@ -20,6 +20,8 @@ class Watcher(Protocol):
     """Who is told of events."""
 
     dispatch: TraceFunction
+    # The frame, line and offset of the line event that was the last one it was told of by tracing.
+    told: tuple[FrameType, int, int] | None
 
     @property
     def waits_for_frame(self) -> bool:
@@ -27,6 +29,12 @@ class Watcher(Protocol):
 
     def canonic(self, file: str) -> str:
         """Return the name by which breakpoints know a file."""
+
+    def lines_of(self, file: str) -> set[int]:
+        """Return the lines of this file that hold a breakpoint."""
+
+    def functions_in(self, file: str) -> set[tuple[int, str]]:
+        """Return the functions with a breakpoint, by the line of their `def` and their name."""
 
     def lines_in(self, code: CodeType) -> frozenset[int] | None:
         """Return the lines of this code at which a breakpoint may be hit; `None` is all."""
@@ -56,8 +64,11 @@ class Watch(Protocol):
     def pause(self, watcher: Watcher) -> None:
         """Tell a watcher nothing more until it enters again."""
 
-    def enter(self, watcher: Watcher, frame: FrameType) -> None:
-        """Begin to watch or go on, where `frame` is the innermost one."""
+    def enter(self, watcher: Watcher, frame: FrameType) -> bool:
+        """Begin to watch or go on, where `frame` is the innermost one; false when it cannot."""
+
+    def stop(self, watcher: Watcher, frame: FrameType) -> None:
+        """Tell a watcher, by an event in which it may stop, of the line that a frame is at."""
 
 
 class _Thread(threading.local):
