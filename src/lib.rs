@@ -39,5 +39,6 @@ mod session;
 mod step;
 mod store;
 mod user_code;
+mod trace_event;
 pub mod variant;
 pub mod variant_key;

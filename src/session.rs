@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,7 @@ use crate::importer::{self, GetCode};
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, registry, run,
     scoped, step, store,
+    counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, store, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -279,17 +280,6 @@ fn unsupported(py: Python<'_>) -> Option<&'static str> {
     interpreter::current(py).err()
 }
 
-/// Writes what was changed in `f_locals` of a frame back to its variables.
-#[pyfunction]
-fn store_locals(frame: &Bound<'_, PyAny>) -> PyResult<()> {
-    let frame_type = frame.py().import("types")?.getattr("FrameType")?;
-    if !frame.is_instance(&frame_type)? {
-        return Err(PyTypeError::new_err("only a frame has locals to store"));
-    }
-    ffi::symbols::store_locals(frame);
-    Ok(())
-}
-
 /// Stops waiting for the main script.
 #[pyfunction]
 fn cancel_main(py: Python<'_>) {
@@ -327,7 +317,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(counters::reset_counters, module)?)?;
     module.add_function(wrap_pyfunction!(counters::entry_hook_installed, module)?)?;
     module.add_function(wrap_pyfunction!(counters::inside_frame_eval, module)?)?;
-    module.add_function(wrap_pyfunction!(store_locals, module)?)?;
+    module.add_function(wrap_pyfunction!(trace_event::store_locals, module)?)?;
+    module.add_function(wrap_pyfunction!(trace_event::opcode_as_line, module)?)?;
     module.add_function(wrap_pyfunction!(close_record, module)?)?;
     module.add_function(wrap_pyfunction!(
         crate::instrument_main::instrument_main,

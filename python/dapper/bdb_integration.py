@@ -178,8 +178,8 @@ class Integration:
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
             if hit:
+                self.stops += 1
                 self._stopping = frame
-                self._trace_callers(frame)
                 frame.f_trace = self.dispatch
                 self._watch.stop(self, frame)
             else:
@@ -312,7 +312,6 @@ class Integration:
     def _trace_callers(self, frame: FrameType) -> None:
         """Give a trace function to the callers that would have got one when they were called."""
         debugger: Any = self.debugger
-        self.stops += 1
         caller = frame.f_back
         while caller is not None and caller is not debugger.botframe:
             if caller.f_trace is None and debugger.break_anywhere(caller):
@@ -327,6 +326,7 @@ class Integration:
         """Do what `break_here` does, with conditions that are compiled once."""
         debugger: Any = self.debugger
         if not self._known_condition:
+            self._trace_callers(frame)
             return bool(self._break_here(frame))
         file = self.canonic(frame.f_code.co_filename)
         lines = debugger.breaks.get(file, ())
@@ -348,6 +348,8 @@ class Integration:
             if point.ignore > 0 and not failed:
                 point.ignore -= 1
                 continue
+            # While a breakpoint that is about to be deleted still counts.
+            self._trace_callers(frame)
             debugger.currentbp = point.number
             if point.temporary and not failed:
                 debugger.do_clear(str(point.number))

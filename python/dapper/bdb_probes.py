@@ -13,6 +13,7 @@ import dis
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from dapper import _engine, hooks
 from dapper.bdb_watch import thread
@@ -39,6 +40,8 @@ class Probes:
     def __init__(self) -> None:
         self._watchers: list[Watcher] = []
         self._points: dict[str, dict[int, Breakpoint]] = {}
+        # Modules that were running when probes were last looked for in them.
+        self._modules: WeakValueDictionary[int, CodeType] = WeakValueDictionary()
 
     def join(self, watcher: Watcher) -> str | None:
         """Add a watcher."""
@@ -80,6 +83,7 @@ class Probes:
         running = {}
         caller: FrameType | None = frame
         while caller is not None:
+            self._bind_module(watcher, caller.f_code)
             if caller.f_trace is not None and not _carries_probe(caller.f_code):
                 running[caller.f_code] = watcher.lines_in(caller.f_code)
             caller = caller.f_back
@@ -103,12 +107,23 @@ class Probes:
         def at_instruction(frame: FrameType, _event: str, _arg: object) -> TraceFunction | None:
             frame.f_trace_opcodes = traced_opcodes
             frame.f_trace = watcher.dispatch
+            sys.settrace(watcher.dispatch)
+            _engine.opcode_as_line()
             return watcher.dispatch(frame, "line", None)
 
         traced_opcodes = frame.f_trace_opcodes
         frame.f_trace_opcodes = True
         frame.f_trace = at_instruction
-        sys.settrace(watcher.dispatch)
+        # What is called before that, such as a finalizer, is none of the watcher's concern.
+        sys.settrace(_trace_nothing)
+
+    def _bind_module(self, watcher: Watcher, code: CodeType) -> None:
+        """Look for probes in a module that no import brought, such as a program run again."""
+        if code.co_name == "<module>" and id(code) not in self._modules:
+            self._modules[id(code)] = code
+            file = watcher.canonic(code.co_filename)
+            if file in self._points:
+                _engine.bind(file)
 
     def _at_hit(self, hit: Hit) -> None:
         owner = thread.owner
@@ -125,6 +140,10 @@ class Probes:
             ):
                 return
         owner.at_line(frame, wanted=True)
+
+
+def _trace_nothing(_frame: FrameType, _event: str, _arg: object) -> None:
+    return None
 
 
 def _probe_lines(watcher: Watcher, file: str) -> set[int]:
