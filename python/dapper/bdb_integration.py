@@ -29,7 +29,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dapper import bdb_watch
-from dapper.bdb_watch import thread
+from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,12 +83,17 @@ class Integration:
         self.dispatch: TraceFunction = self._dispatch
         self._trace_dispatch = debugger.trace_dispatch
         self._break_here = debugger.break_here
+        self._break_anywhere = debugger.break_anywhere
         self._known_condition = type(debugger).break_here is bdb.Bdb.break_here
         self._stopping: FrameType | None = None
+        # The breakpoints are others than when the watch was entered.
+        self._is_changed = False
         self.told: tuple[FrameType, int, int] | None = None
         self._is_entered = False
-        # The watch could not be entered: the debugger traces as it would have.
-        self._keeps_tracing = False
+        self.reach = Reach.NOTHING
+        # Whether calls of code in files with breakpoints are told, as `wants_calls` or the mode asks.
+        self.follows_calls = self.wants_calls
+        self._names: dict[str, str] = {}
         self._followed: dict[str, tuple[int, ...]] = {}
         self._replaced: list[str] = []
         self._backend: object = None
@@ -158,11 +163,14 @@ class Integration:
 
     def calls_in(self, code: CodeType) -> bool:
         """Tell whether the debugger may be told of calls of this code."""
-        return self.wants_calls and self.canonic(code.co_filename) in self._followed
+        return self.follows_calls and self.canonic(code.co_filename) in self._followed
 
     def canonic(self, file: str) -> str:
         """Return the name by which breakpoints know a file."""
-        return str(self.debugger.canonic(file))
+        known = self._names.get(file)
+        if known is None:
+            known = self._names[file] = str(self.debugger.canonic(file))
+        return known
 
     def at_line(self, frame: FrameType, *, wanted: bool) -> None:
         """Carry out a line event of a watched thread; `wanted` tells of a breakpoint there."""
@@ -202,14 +210,14 @@ class Integration:
         if local is not None:
             frame.f_trace = local
 
-    def follow(self) -> bool:
-        """Watch the lines that hold breakpoints now; tell whether they are others than before."""
+    def follow(self) -> None:
+        """Watch the lines that hold breakpoints now."""
         breaks = {file: tuple(lines) for file, lines in self.debugger.breaks.copy().items()}
         before, self._followed = self._followed, breaks
         changed = {file for file in {*before, *breaks} if before.get(file) != breaks.get(file)}
         if changed:
+            self._is_changed = True
             self._watch.change(self, changed)
-        return bool(changed)
 
     def _take_over(self) -> None:
         attributes = vars(self.debugger)
@@ -223,6 +231,7 @@ class Integration:
         replaced.update(
             trace_dispatch=self.dispatch,
             break_here=self._break_here_once,
+            break_anywhere=self._break_anywhere_unreached,
             set_trace=self._set_trace,
         )
         attributes.update(replaced)
@@ -247,11 +256,14 @@ class Integration:
         return changed
 
     def _dispatch(self, frame: FrameType, event: str, arg: Any) -> TraceFunction | None:
+        if event == "call" and self.reach is Reach.BREAKPOINTS and frame.f_trace is None:
+            return None
         thread.owner = None
         try:
             local = self._trace_dispatch(frame, event, arg)
         finally:
-            self._stopping = None
+            if self._stopping is frame:
+                self._stopping = None
         if self._replaced:
             self._go_on(frame, event, local)
         return local
@@ -263,27 +275,42 @@ class Integration:
             if self.mode is Mode.EVENT and sys.gettrace() is not self.dispatch:
                 sys.settrace(self.dispatch)
             return
-        changed = self.follow()
-        if self._keeps_tracing and self.mode is before and event != "return" and not changed:
-            return
-        # What the interpreter does with it when this returns is too late for the watch.
-        if local is not None:
-            frame.f_trace = local
-        self._is_entered = True
         traced = sys.gettrace() is self.dispatch
-        self._keeps_tracing = not self._watch.enter(self, frame)
-        if self._keeps_tracing:
+        if not traced or self._is_changed or self.mode is not before or event == "return":
+            self.follow()
+            self._follow_calls()
+            # What the interpreter does with it when this returns is too late for the watch.
+            if local is not None:
+                frame.f_trace = local
+            self._is_changed = False
+            self._is_entered = True
+            self.reach = self._watch.enter(self, frame)
+        if self.reach is not Reach.EVERYTHING:
             if not traced:
                 sys.settrace(self.dispatch)
-            return
-        self.told = (frame, frame.f_lineno, frame.f_lasti) if traced and event == "line" else None
-        if traced:
+        elif traced:
             sys.settrace(None)
-        thread.owner = self
+        if self.reach is not Reach.NOTHING:
+            self.told = (frame, frame.f_lineno, frame.f_lasti) if event == "line" else None
+            thread.owner = self
+
+    def _follow_calls(self) -> None:
+        # While a generator is waited for, any frame that would be traced may end an iteration.
+        stopframe = vars(self.debugger)["stopframe"]
+        waits_for_generator = (
+            self.mode is Mode.FRAME
+            and stopframe is not None
+            and bool(stopframe.f_code.co_flags & bdb.GENERATOR_AND_COROUTINE_FLAGS)
+        )
+        follows = self.wants_calls or waits_for_generator
+        if follows is not self.follows_calls:
+            self.follows_calls = follows
+            self._watch.change(self, set(self._followed))
 
     def _pause(self) -> None:
         if self._is_entered:
-            self._is_entered = self._keeps_tracing = False
+            self._is_entered = False
+            self.reach = Reach.NOTHING
             self._watch.pause(self)
 
     def _mode(self) -> Mode:
@@ -314,13 +341,17 @@ class Integration:
         debugger: Any = self.debugger
         caller = frame.f_back
         while caller is not None and caller is not debugger.botframe:
-            if caller.f_trace is None and debugger.break_anywhere(caller):
+            if caller.f_trace is None and self._break_anywhere(caller):
                 caller.f_trace = self.dispatch
             caller = caller.f_back
 
     def _break_here_once(self, frame: FrameType) -> bool:
         """Stand in for `break_here`, which counts: a hit that was counted is not counted again."""
         return self._stopping is frame or bool(self._break_here(frame))
+
+    def _break_anywhere_unreached(self, frame: FrameType) -> bool:
+        """Stand in for `break_anywhere`: no frame is traced for what the watch reaches."""
+        return self.reach is not Reach.BREAKPOINTS and bool(self._break_anywhere(frame))
 
     def _is_hit(self, frame: FrameType) -> bool:
         """Do what `break_here` does, with conditions that are compiled once."""

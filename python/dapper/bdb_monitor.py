@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from dapper.bdb_watch import thread
+from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,10 +98,14 @@ class Monitor:
 
     def change(self, watcher: Watcher, files: set[str]) -> None:
         """Watch other lines in the code of these files."""
+        # A call that has switched itself off comes back when nothing asks for it any more.
+        observed = 0 if self._tool is None else _monitoring.get_events(self._tool)
+        self._observe(0)
         for name, codes in list(self._met.items()):
             if watcher.canonic(name) in files:
                 for code in list(codes.values()):
                     self._arm(code)
+        self._observe(observed)
 
     def pause(self, watcher: Watcher) -> None:
         """Tell a watcher nothing more, while it traces."""
@@ -113,7 +117,7 @@ class Monitor:
                 for watched in self._watched.values():
                     self._switch(watched.code, 0)
 
-    def enter(self, watcher: Watcher, frame: FrameType) -> bool:
+    def enter(self, watcher: Watcher, frame: FrameType) -> Reach:
         """Follow the frames of this stack that have a trace function, if one is waited for."""
         if not self._active:
             for watched in self._watched.values():
@@ -138,7 +142,7 @@ class Monitor:
         for address in before:
             self._arm(self._watched[address].code)
         self._observe(_CALLS | _RAISES if watcher.waits_for_frame else _CALLS)
-        return True
+        return Reach.EVERYTHING
 
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher of the line; this is a line event already."""
@@ -171,21 +175,18 @@ class Monitor:
             calls = calls or watcher.calls_in(code)
         events = _LINES if lines is None or lines else 0
         if calls:
-            events |= _CALLS
+            events |= _CALLS | _events.STOP_ITERATION
         if id(code) in self._followed:
             events |= _FRAME
         before = self._watched.pop(id(code), None)
         if events:
             self._watched[id(code)] = _Watched(code, lines, events)
-        if before is not None and before[1:] != (lines, events):
+        if events and (before is None or before[1:] != (lines, events)):
             # Events that were taken away come back with their locations switched on.
             self._switch(code, 0)
+        elif before is not None and not events:
+            self._switch(code, 0)
         if events and self._active:
-            if calls and before is None:
-                # Its call has switched itself off, and is asked for globally too.
-                self._observe(0)
-                self._switch(code, 0)
-                self._observe(_CALLS)
             self._switch(code, events)
 
     def _at_call(self, code: CodeType, _offset: int) -> object:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from dapper import _engine, hooks
-from dapper.bdb_watch import thread
+from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,10 +76,8 @@ class Probes:
     def pause(self, watcher: Watcher) -> None:
         """Do nothing: a probe in a thread that nobody owns does nothing either."""
 
-    def enter(self, watcher: Watcher, frame: FrameType) -> bool:
+    def enter(self, watcher: Watcher, frame: FrameType) -> Reach:
         """Tell whether probes are enough for what the watcher waits for."""
-        if watcher.waits_for_frame:
-            return False
         running = {}
         caller: FrameType | None = frame
         while caller is not None:
@@ -87,19 +85,22 @@ class Probes:
             if caller.f_trace is not None and not _carries_probe(caller.f_code):
                 running[caller.f_code] = watcher.lines_in(caller.f_code)
             caller = caller.f_back
-        if any(lines is None or lines for lines in running.values()):
-            return False
+        if watcher.follows_calls or any(lines is None or lines for lines in running.values()):
+            return Reach.NOTHING
         loaded = {
             watcher.canonic(file)
             for module in list(sys.modules.values())
             if isinstance(file := getattr(module, "__file__", None), str)
         }
         loaded.update(watcher.canonic(code.co_filename) for code in running)
-        return all(
+        reached = all(
             point.verified or file not in loaded
             for file, points in self._points.items()
             for point in points.values()
         )
+        if not reached:
+            return Reach.NOTHING
+        return Reach.BREAKPOINTS if watcher.waits_for_frame else Reach.EVERYTHING
 
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Have the watcher told of the line by a trace event."""
@@ -130,6 +131,9 @@ class Probes:
         if owner is None:
             return
         frame = hit.frame
+        if owner.reach is Reach.BREAKPOINTS and frame.f_trace is not None:
+            # The line event has looked at the breakpoint.
+            return
         told, owner.told = owner.told, None
         if told is not None:
             where, line, offset = told

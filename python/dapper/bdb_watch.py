@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from dapper import _engine
@@ -13,7 +14,15 @@ if TYPE_CHECKING:
 
     from _typeshed import TraceFunction
 
-__all__ = ["Watch", "Watcher", "store_locals", "thread", "watch"]
+__all__ = ["Reach", "Watch", "Watcher", "store_locals", "thread", "watch"]
+
+
+class Reach(Enum):
+    """How much of what a watcher waits for a watch can tell it of."""
+
+    NOTHING = "it has to trace everything"
+    BREAKPOINTS = "it has to trace the frames that have a trace function"
+    EVERYTHING = "it need not trace"
 
 
 class Watcher(Protocol):
@@ -22,6 +31,11 @@ class Watcher(Protocol):
     dispatch: TraceFunction
     # The frame, line and offset of the line event that was the last one it was told of by tracing.
     told: tuple[FrameType, int, int] | None
+
+    # How far the watch reaches now.
+    reach: Reach
+    # Whether calls are to be told of, in code of files with breakpoints.
+    follows_calls: bool
 
     @property
     def waits_for_frame(self) -> bool:
@@ -64,8 +78,8 @@ class Watch(Protocol):
     def pause(self, watcher: Watcher) -> None:
         """Tell a watcher nothing more until it enters again."""
 
-    def enter(self, watcher: Watcher, frame: FrameType) -> bool:
-        """Begin to watch or go on, where `frame` is the innermost one; false when it cannot."""
+    def enter(self, watcher: Watcher, frame: FrameType) -> Reach:
+        """Begin to watch or go on, where `frame` is the innermost one."""
 
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher, by an event in which it may stop, of the line that a frame is at."""
