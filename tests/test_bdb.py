@@ -167,7 +167,8 @@ def assert_same(folder: Path, body: str) -> str:
         ("4", "continue return next return next continue"),
         ("4", "continue until until until continue"),
         ("4", "continue up next next continue"),
-        ("4", "continue jump=5 next continue"),
+        ("10", "continue jump=11 next continue"),
+        ("10", "continue jump=8 next next continue jump=30"),
         ("4", "continue break=21 continue continue clear_line=4"),
         ("15", "continue next next next continue"),
         ("15", "continue return next continue"),
@@ -220,9 +221,12 @@ points()
     assert_same(tmp_path, body)
 
 
-def test_set_trace_in_the_middle(tmp_path):
-    body = """
+@pytest.mark.parametrize("line", [4, 9, 0])
+def test_set_trace_in_the_middle(tmp_path, line):
+    body = f"""
 d = follow(Recorder("next next continue next continue"))
+if {line}:
+    d.set_break(FILE, {line})
 
 def work():
     d.set_trace()
@@ -230,16 +234,10 @@ def work():
     b = subject.main()
     return a, b
 
-d.set_break(FILE, 4)
 print(work())
-print(sys.gettrace() is None or INTEGRATE is False)
-d.set_break(FILE, 9)
-print(work())
+sys.settrace(None)
 points()
-d.clear_all_breaks()
-print(work())
 """
-    # An inline stop is at another event in later versions; that of this version is the measure.
     assert_same(tmp_path, body)
 
 
@@ -437,7 +435,7 @@ if INTEGRATE:
 d.set_break(FILE, 4)
 d.run("subject.caller(2)")
 """
-    assert "sees 8" in assert_same(tmp_path, body)
+    assert "sees 4" in assert_same(tmp_path, body)
 
 
 @pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="3.11 has no monitoring tools")

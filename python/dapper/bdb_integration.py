@@ -22,7 +22,7 @@ reaches the user shows a line of this file in its traceback.
 from __future__ import annotations
 
 import bdb
-import pdb
+import pdb  # noqa: T100 - to know its methods
 import sys
 from enum import Enum
 from functools import lru_cache
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-    from _typeshed import TraceFunction
+    _Trace = Callable[[FrameType, str, Any], Any]
 
 __all__ = ["Integration", "Mode", "integrate", "integration_of", "release"]
 
@@ -80,8 +80,8 @@ class Integration:
         self.errors_handled = 0
         self.wants_calls = type(debugger).user_call not in _CALLS_OF_NO_INTEREST
         # A bound method is a new object each time; this one is compared by identity.
-        self.dispatch: TraceFunction = self._dispatch
-        self._trace_dispatch = debugger.trace_dispatch
+        self.dispatch: _Trace = self._dispatch
+        self._trace_dispatch: Callable[..., Any] = debugger.trace_dispatch
         self._break_here = debugger.break_here
         self._break_anywhere = debugger.break_anywhere
         self._known_condition = type(debugger).break_here is bdb.Bdb.break_here
@@ -91,7 +91,7 @@ class Integration:
         self.told: tuple[FrameType, int, int] | None = None
         self._is_entered = False
         self.reach = Reach.NOTHING
-        # Whether calls of code in files with breakpoints are told, as `wants_calls` or the mode asks.
+        # Calls of code in files with breakpoints are told, as `wants_calls` or the mode asks.
         self.follows_calls = self.wants_calls
         self._names: dict[str, str] = {}
         self._followed: dict[str, tuple[int, ...]] = {}
@@ -120,7 +120,8 @@ class Integration:
             self._watch.leave(self)
             if thread.owner is self:
                 thread.owner = None
-                sys.settrace(self.debugger.trace_dispatch)
+                if not self.debugger.quitting:
+                    sys.settrace(self.debugger.trace_dispatch)
 
     def statistics(self) -> dict[str, int]:
         """Count what was seen and what was not."""
@@ -176,11 +177,7 @@ class Integration:
         """Carry out a line event of a watched thread; `wanted` tells of a breakpoint there."""
         if not self._is_watching():
             return
-        if (
-            self.mode is Mode.FRAME
-            and frame.f_trace is not None
-            and self.debugger.stop_here(frame)
-        ):
+        if self.mode is Mode.FRAME and frame.f_trace is not None and self.debugger.stop_here(frame):
             self.at_event(frame, "line", None)
         elif wanted:
             hit = self._is_hit(frame)
@@ -201,7 +198,7 @@ class Integration:
         if trace is None:
             return
         try:
-            local = trace(frame, event, arg)  # type: ignore[arg-type]
+            local = trace(frame, event, arg)
         except BaseException:
             frame.f_trace = None
             raise
@@ -239,12 +236,13 @@ class Integration:
         self._replaced = [*replaced, "_dapper_integration"]
         self.follow()
 
-    def _set_trace(self, frame: FrameType | None = None, **options: Any) -> object:
+    def _set_trace(self, frame: FrameType | None = None, **options: object) -> object:
         # Called by the program or by a signal: what goes on is traced from here.
         thread.owner = None
         self._pause()
         caller = sys._getframe(1)  # noqa: SLF001 - the documented name
-        return type(self.debugger).set_trace(self.debugger, frame or caller, **options)
+        start: Callable[..., object] = type(self.debugger).set_trace
+        return start(self.debugger, frame or caller, **options)
 
     def _following(self, change: Callable[..., object]) -> Callable[..., object]:
         def changed(*args: object, **kwargs: object) -> object:
@@ -255,12 +253,18 @@ class Integration:
 
         return changed
 
-    def _dispatch(self, frame: FrameType, event: str, arg: Any) -> TraceFunction | None:
+    def _dispatch(self, frame: FrameType, event: str, arg: object) -> _Trace | None:
         if event == "call" and self.reach is Reach.BREAKPOINTS and frame.f_trace is None:
-            return None
+            debugger: Any = self.debugger
+            # Not the first call of another run.
+            if debugger.stopframe is not None and not debugger.quitting:
+                return None
         thread.owner = None
         try:
-            local = self._trace_dispatch(frame, event, arg)
+            local: _Trace | None = self._trace_dispatch(frame, event, arg)
+        except BaseException:
+            self._pause()
+            raise
         finally:
             if self._stopping is frame:
                 self._stopping = None
@@ -268,7 +272,7 @@ class Integration:
             self._go_on(frame, event, local)
         return local
 
-    def _go_on(self, frame: FrameType, event: str, local: TraceFunction | None) -> None:
+    def _go_on(self, frame: FrameType, event: str, local: _Trace | None) -> None:
         before, self.mode = self.mode, self._mode()
         if self.mode is Mode.EVENT or self.mode is Mode.OFF:
             self._pause()

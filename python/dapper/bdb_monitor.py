@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
-_monitoring = sys.monitoring
+_monitoring: Any = vars(sys)["monitoring"]
 _events = _monitoring.events
 _DISABLE = _monitoring.DISABLE
 
@@ -246,7 +246,7 @@ class Monitor:
     def _at_exception(self, _code: CodeType, _offset: int, error: BaseException) -> None:
         self._tell("exception", (type(error), error, error.__traceback__))
 
-    def _tell(self, event: str, arg: Any) -> None:
+    def _tell(self, event: str, arg: object) -> None:
         owner = thread.owner
         if owner is not None and owner.waits_for_frame:
             frame = sys._getframe(2)  # noqa: SLF001

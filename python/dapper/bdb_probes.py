@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType, FrameType
 
-    from _typeshed import TraceFunction
-
     from dapper._engine import Breakpoint, Hit
     from dapper.bdb_watch import Watcher
 
@@ -105,7 +103,7 @@ class Probes:
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Have the watcher told of the line by a trace event."""
 
-        def at_instruction(frame: FrameType, _event: str, _arg: object) -> TraceFunction | None:
+        def at_instruction(frame: FrameType, _event: str, _arg: object) -> object:
             frame.f_trace_opcodes = traced_opcodes
             frame.f_trace = watcher.dispatch
             sys.settrace(watcher.dispatch)

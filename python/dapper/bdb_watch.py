@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dapper import _engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType
-
-    from _typeshed import TraceFunction
 
 __all__ = ["Reach", "Watch", "Watcher", "store_locals", "thread", "watch"]
 
@@ -28,7 +27,7 @@ class Reach(Enum):
 class Watcher(Protocol):
     """Who is told of events."""
 
-    dispatch: TraceFunction
+    dispatch: Callable[[FrameType, str, Any], Any]
     # The frame, line and offset of the line event that was the last one it was told of by tracing.
     told: tuple[FrameType, int, int] | None
 
@@ -92,13 +91,19 @@ class _Thread(threading.local):
 
 thread = _Thread()
 
-# Up to 3.12 `f_locals` of a function is a copy, which a trace function's caller writes back.
-_COPIES_LOCALS = type((lambda: sys._getframe().f_locals)()) is dict  # noqa: SLF001 - the documented name
+
+def _locals_are_copied() -> bool:
+    # Up to 3.12 `f_locals` of a function is a copy, which the caller of a trace function writes
+    # back.
+    return type(sys._getframe().f_locals) is dict  # noqa: SLF001 - the documented name
+
+
+_LOCALS_ARE_COPIED = _locals_are_copied()
 
 
 def store_locals(frame: FrameType) -> None:
     """Write what was changed in `f_locals` back to the frame, as after a trace function."""
-    if _COPIES_LOCALS:
+    if _LOCALS_ARE_COPIED:
         _engine.store_locals(frame)
 
 

@@ -6,7 +6,7 @@ debugger with an `Integration`. What an integration changes on purpose is told t
 
 from __future__ import annotations
 
-import pdb
+import pdb  # noqa: T100 - this is a pdb
 from typing import Any
 
 from dapper.bdb_integration import integrate
@@ -17,7 +17,8 @@ __all__ = ["Pdb", "main"]
 class Pdb(pdb.Pdb):
     """A `pdb.Pdb` that is watched for instead of traced."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    # What they are differs between versions.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         integrate(self)
 
@@ -30,6 +31,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # The program to debug replaces all that is in `__main__`.
-    from dapper import pdb as this
+    from dapper import pdb as this  # noqa: PLW0406
 
     this.main()
