@@ -15,8 +15,10 @@ line is reached. Which frames have a trace function is kept as `Bdb` keeps it, s
 mean the same.
 
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
-middle of a function is also hit in calls of it that were going on already; and a `BdbQuit` that
-reaches the user shows a line of this file in its traceback.
+middle of a function is also hit in calls of it that were going on already; an interrupt stops in
+the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
+after it; and a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to
+3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
 from __future__ import annotations

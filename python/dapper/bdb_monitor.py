@@ -29,6 +29,9 @@ _events = _monitoring.events
 _DISABLE = _monitoring.DISABLE
 
 _TOOL = "dapper bdb"
+# Those first that no tool has by custom, and the debugger's last: a `Bdb` that monitors by itself
+# takes that one or fails.
+_TOOLS = (3, 4, 5, 2, 1, _monitoring.DEBUGGER_ID)
 _LINES = _events.LINE | _events.JUMP
 _CALLS = _events.PY_START | _events.PY_RESUME
 _FRAME = _CALLS | _LINES | _events.PY_RETURN | _events.PY_YIELD | _events.STOP_ITERATION
@@ -60,7 +63,7 @@ class Monitor:
     def join(self, watcher: Watcher) -> str | None:
         """Add a watcher; the first one gets the tool."""
         if self._tool is None:
-            tool = next((tool for tool in range(6) if _monitoring.get_tool(tool) is None), None)
+            tool = next((tool for tool in _TOOLS if _monitoring.get_tool(tool) is None), None)
             if tool is None:
                 return "every monitoring tool is in use: free one, then integrate again"
             _monitoring.use_tool_id(tool, _TOOL)
