@@ -15,8 +15,7 @@ use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, registry, run,
-    scoped, step, store,
-    counters, events, ffi, hit, interpreter, loaded, main_script, registry, run, store, trace_event,
+    scoped, step, store, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
