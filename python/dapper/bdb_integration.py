@@ -27,10 +27,10 @@ import bdb
 import pdb  # noqa: T100 - to know its methods
 import sys
 from enum import Enum
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dapper import bdb_watch
+from dapper.bdb_condition import holds
 from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
@@ -199,15 +199,16 @@ class Integration:
         trace = self.dispatch if event == "call" else frame.f_trace
         if trace is None:
             return
+        # A trace function that fails is not called again.
+        local: _Trace | None = None
+        keeps = False
         try:
             local = trace(frame, event, arg)
-        except BaseException:
-            frame.f_trace = None
-            raise
+            keeps = True
         finally:
             bdb_watch.store_locals(frame)
-        if local is not None:
-            frame.f_trace = local
+            if local is not None or not keeps:
+                frame.f_trace = local
 
     def follow(self) -> None:
         """Watch the lines that hold breakpoints now."""
@@ -262,12 +263,13 @@ class Integration:
             if debugger.stopframe is not None and not debugger.quitting:
                 return None
         thread.owner = None
+        goes_on = False
         try:
             local: _Trace | None = self._trace_dispatch(frame, event, arg)
-        except BaseException:
-            self._pause()
-            raise
+            goes_on = True
         finally:
+            if not goes_on:
+                self._pause()
             if self._stopping is frame:
                 self._stopping = None
         if self._replaced:
@@ -374,14 +376,11 @@ class Integration:
             if not (point.enabled and bdb.checkfuncname(point, frame)):
                 continue
             point.hits += 1
-            failed = False
-            if point.cond:
-                try:
-                    if not eval(_compiled(point.cond), frame.f_globals, frame.f_locals):  # noqa: S307 - what a condition is
-                        continue
-                except BaseException:  # noqa: BLE001 - as bdb does: the error shows at the prompt
-                    failed = True
-                    self.errors_handled += 1
+            held = not point.cond or holds(point.cond, frame)
+            if held is False:
+                continue
+            failed = held is None
+            self.errors_handled += failed
             if point.ignore > 0 and not failed:
                 point.ignore -= 1
                 continue
@@ -420,9 +419,3 @@ def _refusal(debugger: bdb.Bdb) -> str | None:
     if tracer is not None and tracer._enabled:  # noqa: SLF001 - bdb has no public name for it
         return "the debugger is monitoring already: integrate it before it starts"
     return None
-
-
-@lru_cache(maxsize=256)
-def _compiled(condition: str) -> CodeType:
-    # As `eval` reads a string.
-    return compile(condition.lstrip(" \t"), "<string>", "eval", dont_inherit=True)
