@@ -26,9 +26,12 @@ pub(crate) fn opcode_as_line(py: Python<'_>) -> bool {
     let state: *mut PyThreadState = unsafe { ffi::PyThreadState_Get() };
     let tracing = state.wrapping_byte_add(TRACING).cast::<i32>();
     let what = state.wrapping_byte_add(TRACING_WHAT).cast::<i32>();
-    // SAFETY: the state of 3.11 is larger than this; both are aligned, and only this thread
-    // changes them.
-    if unsafe { (tracing.read(), what.read()) } != (1, OPCODE) {
+    // SAFETY: the state of 3.11 is larger than this; the field is aligned, and only this thread
+    // changes it.
+    let depth = unsafe { tracing.read() };
+    // SAFETY: as above.
+    let event = unsafe { what.read() };
+    if (depth, event) != (1, OPCODE) {
         return false;
     }
     // SAFETY: as above. The interpreter puts the value of before the event back after it.
