@@ -38,6 +38,7 @@ mod scoped;
 mod session;
 mod step;
 mod store;
+mod trace_event;
 mod user_code;
 pub mod variant;
 pub mod variant_key;

@@ -15,7 +15,7 @@ use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, registry, run,
-    scoped, step, store,
+    scoped, step, store, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -316,6 +316,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(counters::reset_counters, module)?)?;
     module.add_function(wrap_pyfunction!(counters::entry_hook_installed, module)?)?;
     module.add_function(wrap_pyfunction!(counters::inside_frame_eval, module)?)?;
+    module.add_function(wrap_pyfunction!(trace_event::store_locals, module)?)?;
+    module.add_function(wrap_pyfunction!(trace_event::opcode_as_line, module)?)?;
     module.add_function(wrap_pyfunction!(close_record, module)?)?;
     module.add_function(wrap_pyfunction!(
         crate::instrument_main::instrument_main,

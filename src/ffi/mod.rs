@@ -3,7 +3,8 @@
 //! Owns the private struct layouts of `CPython` 3.11 to 3.15 ([`layout`]), the PEP 523 eval-frame
 //! hook ([`hook`]) with what it finds at a code object ([`extra`]) and does to a frame ([`swap`]),
 //! the code that a function holds ([`function`]), the constants of code objects ([`consts`]), the
-//! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]) and the symbols that the stable ABI lacks ([`symbols`]).
+//! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
+//! is being handled ([`trace_event`]) and the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]) and what runs after the interpreter ([`exit`]) are here for the
 //! same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
@@ -20,4 +21,5 @@ pub mod map;
 pub(crate) mod prove;
 pub(crate) mod swap;
 pub(crate) mod symbols;
+pub(crate) mod trace_event;
 pub(crate) mod tracing;
