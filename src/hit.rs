@@ -16,8 +16,11 @@ use pyo3::prelude::*;
 use crate::breakpoint::{Breakpoint, Handle, Kind};
 use crate::events;
 use crate::ffi;
+use crate::meter::{Activity, Span};
 use crate::probe::Probe;
 use crate::scoped::tracer;
+use crate::telemetry::{self, ReasonCode};
+use crate::thread_info;
 
 /// Whether counts have to come here too: hits are recorded, or a callback is running.
 pub(crate) static ATTENTIVE: AtomicBool = AtomicBool::new(false);
@@ -96,6 +99,7 @@ pub(crate) fn dispatch(
     if IN_CALLBACK.get() {
         return Ok(());
     }
+    let _span = Span::of(Activity::Hit);
     let hits = breakpoint.count();
     let recorded = events::record_hit(probe, breakpoint, hits);
     match breakpoint.request.kind {
@@ -114,6 +118,7 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     let Some(callback) = callback_of(py, breakpoint.id) else {
         return Ok(());
     };
+    thread_info::count_stop();
     // Called from native code, so frame 0 is the one that reached the probe.
     let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
     let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
@@ -126,7 +131,10 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
         hits,
     };
     let subject = format!("callback of breakpoint {}", breakpoint.id);
-    let result = call_quietly(py, &subject, || callback.call(py, hit));
+    let result = call_quietly(py, &subject, || {
+        let _span = Span::of(Activity::Callback);
+        callback.call(py, hit)
+    });
     ffi::symbols::store_locals(frame.bind(py));
     result
 }
@@ -146,6 +154,7 @@ pub(crate) fn call_quietly(
     };
     match result {
         Err(error) if error.is_instance_of::<PyException>(py) => {
+            telemetry::record(ReasonCode::CallbackFailed, format!("{subject}: {error}"));
             if tell_first(subject) {
                 tell(&format!("error in the {subject}:"));
                 error.display(py);

@@ -14,6 +14,7 @@ use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
 use crate::store::{self, Source};
+use crate::telemetry::{self, ReasonCode};
 use crate::variant::{self, Placement, Variant};
 use crate::{hit, interpreter, link, loaded};
 
@@ -267,6 +268,7 @@ fn told<T>(wanted: &WantedFile, result: PyResult<Result<T, String>>) -> Option<T
         Err(error) => error.to_string(),
     };
     wanted.refuse(&reason);
+    telemetry::record(ReasonCode::BytecodeInjectionFailed, reason.as_str());
     hit::tell_once(&format!(
         "{} runs without breakpoints: {reason}",
         wanted.file

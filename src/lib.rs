@@ -2,7 +2,8 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
-//! what runs at a hit, `events` records it.
+//! what runs at a hit, `events` records it. `telemetry` counts why things went another way, `meter`
+//! measures the engine's own time, `memo` keeps the variants of loaded code.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
@@ -31,6 +32,8 @@ mod interpreter;
 mod link;
 mod loaded;
 mod main_script;
+mod memo;
+mod meter;
 mod probe;
 mod registry;
 mod run;
@@ -38,6 +41,8 @@ mod scoped;
 mod session;
 mod step;
 mod store;
+mod telemetry;
+mod thread_info;
 mod trace_event;
 mod user_code;
 pub mod variant;

@@ -14,6 +14,7 @@ use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi;
 use crate::probe::Probe;
 use crate::registry::{self, WantedFile};
+use crate::telemetry::{self, ReasonCode};
 use crate::variant::{Placement, Site};
 
 /// Loads and links a variant; the inner error is the reason why the original has to run.
@@ -190,7 +191,9 @@ impl<'a> Targets<'a> {
                 if self.placed.contains_key(line) {
                     breakpoint.place(*line, tier);
                 } else {
-                    breakpoint.refuse(&untouched_reason(placement, *line));
+                    let reason = untouched_reason(placement, *line);
+                    breakpoint.refuse(&reason);
+                    telemetry::record(ReasonCode::BytecodeInjectionFailed, reason);
                 }
             }
         }

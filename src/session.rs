@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{
-    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, registry, run,
-    scoped, step, store, trace_event,
+    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter, registry, run, scoped, step, store, telemetry, thread_info, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -185,6 +184,18 @@ fn set_cache_dir(path: &str) {
     store::choose(path.into());
 }
 
+/// Has the store read and written, or left alone.
+#[pyfunction]
+fn set_store(on: bool) {
+    store::use_it(on);
+}
+
+/// The directory of the store, if there is one.
+#[pyfunction]
+fn cache_dir() -> Option<String> {
+    store::root().map(|root| root.to_string_lossy().into_owned())
+}
+
 /// Records hits as JSON lines to the file at `path`, or to standard output when it is `-`.
 #[pyfunction]
 fn record_to(path: &str) -> PyResult<()> {
@@ -300,6 +311,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(is_idle, module)?)?;
     module.add_function(wrap_pyfunction!(set_stop_callback, module)?)?;
     module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
+    module.add_function(wrap_pyfunction!(cache_dir, module)?)?;
+    module.add_function(wrap_pyfunction!(set_store, module)?)?;
     module.add_function(wrap_pyfunction!(record_to, module)?)?;
     module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
@@ -332,5 +345,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     scoped::register(module)?;
     step::register(module)?;
     exceptions::register(module)?;
+    memo::register(module)?;
+    meter::register(module)?;
+    telemetry::register(module)?;
+    thread_info::register(module)?;
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use cache::{Access, Entry, KeyHasher, Origin, Parts, SourceHash, Stamp, Store};
@@ -14,6 +15,7 @@ use pyo3::prelude::*;
 use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
+use crate::telemetry::{self, ReasonCode};
 use crate::variant::{ENGINE, Placement, Variant};
 use crate::variant_key::{Probes, Target, default_root};
 use crate::{ffi, hit};
@@ -25,10 +27,16 @@ struct Opened {
 
 static CHOSEN: Mutex<Option<PathBuf>> = Mutex::new(None);
 static OPENED: OnceLock<Option<Opened>> = OnceLock::new();
+static IN_USE: AtomicBool = AtomicBool::new(true);
 
 /// Chooses the directory of the store; without effect once the store is open.
 pub(crate) fn choose(root: PathBuf) {
     *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+}
+
+/// Has the store read and written, or left alone.
+pub(crate) fn use_it(on: bool) {
+    IN_USE.store(on, Ordering::Relaxed);
 }
 
 /// The directory of the store: the chosen one, else the one the environment says.
@@ -168,7 +176,7 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
         sites: &sites,
     };
     if let Err(error) = opened.store.put(&key, parts, &origin) {
-        hit::tell_once(&format!(
+        unavailable(&format!(
             "variants are not kept in {}: {error}",
             opened.store.root().display()
         ));
@@ -183,7 +191,15 @@ pub(crate) fn flush() {
     }
 }
 
+fn unavailable(reason: &str) {
+    telemetry::record(ReasonCode::StoreUnavailable, reason);
+    hit::tell_once(reason);
+}
+
 fn open(py: Python<'_>) -> Option<&'static Opened> {
+    if !IN_USE.load(Ordering::Relaxed) {
+        return None;
+    }
     OPENED.get_or_init(|| open_now(py)).as_ref()
 }
 
@@ -214,7 +230,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
             })
         }
         Err(error) => {
-            hit::tell_once(&format!(
+            unavailable(&format!(
                 "the store {} is not used: {error}",
                 root.display()
             ));

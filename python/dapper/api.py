@@ -8,7 +8,7 @@ from dapper import _engine, hooks
 # the start of a session.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Literal
 
     from dapper._engine import Breakpoint, Hit
@@ -23,6 +23,7 @@ __all__ = [
     "add_breakpoint",
     "breakpoints",
     "clear_breakpoints",
+    "exchange_breakpoints",
     "remove_breakpoint",
     "start",
     "status",
@@ -171,6 +172,28 @@ def clear_breakpoints() -> None:
     """Take all breakpoints out."""
     for breakpoint_ in _engine.breakpoints():
         remove_breakpoint(breakpoint_)
+
+
+def exchange_breakpoints(
+    file: "Path",
+    removed: "Iterable[Breakpoint]",
+    added: "Sequence[tuple[int, Callable[[Hit], object]]]",
+) -> "list[Breakpoint]":
+    """Take breakpoints of `file` out and put others in, each with its line and its callback.
+
+    The file is armed once. Breakpoints that were removed before are passed over.
+    """
+    if added and not _Session.active:
+        raise RuntimeError("no session is active: call start() first")
+    for line, _ in added:
+        if line < 1:
+            raise ValueError(f"line {line} does not exist: lines count from 1")
+    touched = {gone.file for gone in removed if _engine.remove(gone)}
+    asked = [_engine.add(os.fspath(file), line, "stop", None, on_hit) for line, on_hit in added]
+    _follow()
+    for name in touched.union(breakpoint_.file for breakpoint_ in asked):
+        _engine.bind(name)
+    return asked
 
 
 def breakpoints() -> "list[Breakpoint]":

@@ -23,9 +23,10 @@ use super::tree::{Key, address, constants, nested};
 use crate::ffi::{self, extra};
 use crate::interpreter;
 use crate::link::{self, Targets};
+use crate::memo;
 use crate::registry::WantedFile;
 use crate::scoped::Backend;
-use crate::variant::{self, Placement, SnappedLine};
+use crate::variant::{Placement, SnappedLine};
 
 /// A code object with probes, and what it stands in for.
 pub(super) struct Variant {
@@ -226,13 +227,13 @@ impl<'py> LoadedFile<'_, 'py> {
         } else {
             Wanted::Lines(&lines)
         };
-        Ok(match variant::make(version, &marshalled, probes) {
+        Ok(match memo::make(version, &marshalled, probes) {
             Ok(made) => {
                 let placement = Placement {
                     lines: demand.snapped.clone(),
-                    ..made.placement
+                    ..made.placement.clone()
                 };
-                Ok(Some((made.code, placement)))
+                Ok(Some((made.code.clone(), placement)))
             }
             Err(error) => Err(error.to_string()),
         })

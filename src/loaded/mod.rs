@@ -32,6 +32,7 @@ pub(crate) use self::source::remember_source;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
 use crate::hit;
+use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
 use crate::variant::SnappedLine;
@@ -51,6 +52,7 @@ fn count(counter: &AtomicU64) {
 /// Brings the loaded code of one file in line with the breakpoints that exist now.
 #[pyfunction]
 pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
+    let _span = Span::of(Activity::Arming);
     follow(py, &HashSet::from([Arc::from(file)]))
 }
 
