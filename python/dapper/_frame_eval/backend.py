@@ -1,0 +1,276 @@
+"""What all backends have in common: one engine, reached in different ways.
+
+A backend holds the breakpoints that a debugger set through it and hands every stop to the trace
+callback: `callback(frame, event, arg)`, called from the stopped frame on its thread. Events are
+"line" (`arg` is the hit, or None at the end of a step), "return" and "exception".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dapper import _engine, api
+from dapper._frame_eval.conditions import Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import CodeType, FrameType
+
+    from dapper._engine import Breakpoint, Hit
+    from dapper._engine import _BreakpointTier as BreakpointTier
+    from dapper._engine import _ExceptionFilter as ExceptionFilter
+    from dapper._frame_eval.config import FrameEvalConfig
+
+__all__ = ["FrameEvalBackend", "LineBreakpoint", "TraceCallback"]
+
+TraceCallback = Callable[["FrameType", str, Any], object]
+StepMode = Literal["into", "over", "out"]
+
+# The spellings of exception filters in use, without case and punctuation.
+_FILTERS: dict[str, ExceptionFilter] = {
+    "raised": "raised",
+    "uncaught": "uncaught",
+    "userunhandled": "user_unhandled",
+}
+
+# Breakpoints that reached the program as probes: no trace function is needed for them.
+_PROBE_TIERS: frozenset[BreakpointTier] = frozenset({"import", "bound", "entry"})
+
+
+@dataclass(frozen=True)
+class LineBreakpoint:
+    """A breakpoint as a debugger asks for it."""
+
+    line: int
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class _Armed:
+    handle: Breakpoint
+    condition: Condition | None
+
+
+class _Stops:
+    """Where the stops of a backend go; it outlives a change of the backend."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self) -> None:
+        self.callback: TraceCallback | None = None
+
+    def on_hit(self, condition: Condition | None) -> Callable[[Hit], object]:
+        """Make what the engine calls at a hit."""
+
+        def on_hit(hit: Hit) -> None:
+            if self.callback is not None and (condition is None or condition.holds(hit.frame)):
+                self.deliver(hit.frame, "line", hit)
+
+        return on_hit
+
+    def deliver(self, frame: FrameType, event: str, arg: object) -> None:
+        """Hand a stop to the trace callback."""
+        callback = self.callback
+        if callback is not None:
+            callback(frame, event, arg)
+
+    def deliver_exception(
+        self,
+        frame: FrameType | None,
+        error: BaseException,
+        filter_: str,  # noqa: ARG002 - the engine's signature
+    ) -> None:
+        """Hand an exception to the trace callback."""
+        if frame is not None:
+            self.deliver(frame, "exception", error)
+
+
+class FrameEvalBackend(ABC):
+    """Installs one way of reaching code, and keeps what was asked of it."""
+
+    def __init__(self, config: FrameEvalConfig) -> None:
+        self.config = config
+        self.installed = False
+        self._began_session = False
+        self._armed: dict[str, list[_Armed]] = {}
+        self._stops = _Stops()
+        self._turn = threading.RLock()
+        self._counts = {"breakpoints": 0, "optimized": 0, "saved": 0}
+
+    @property
+    @abstractmethod
+    def engine_backend(self) -> Literal["eval_frame", "sys_monitoring", "settrace"]:
+        """The engine's word for it."""
+
+    def install(self) -> None:
+        """Have the engine reach code this way, and begin a session if there is none."""
+        _engine.set_promotion(self.config.optimize)
+        _engine.set_scoped_tracing(self.config.selective_tracing)
+        _engine.set_backend(self.engine_backend)
+        if not api.status().active:
+            api.start()
+            self._began_session = True
+        self.installed = True
+
+    def shutdown(self) -> None:
+        """Take everything out that came through this backend, and leave the engine as it was."""
+        if not self.installed:
+            return
+        self.installed = False
+        _engine.cancel_step()
+        _engine.set_exception_breakpoints([], None)
+        with self._turn:
+            gone = [armed for of_file in self._armed.values() for armed in of_file]
+            self._armed.clear()
+            self._retire(gone)
+            self._stops.callback = None
+        if self._began_session:
+            self._began_session = False
+            api.stop()
+        _engine.set_backend("eval_frame")
+        _engine.set_promotion(True)
+        _engine.set_scoped_tracing(True)
+
+    def take_over(self, other: FrameEvalBackend) -> None:
+        """Go on with the breakpoints and the callback of a backend that this one replaces."""
+        with self._turn, other._turn:
+            self._armed, other._armed = other._armed, {}
+            self._stops, other._stops = other._stops, _Stops()
+            self._counts, other._counts = other._counts, dict.fromkeys(other._counts, 0)
+            self._began_session, other._began_session = other._began_session, False
+            other.installed = False
+
+    def set_trace_callback(self, callback: TraceCallback | None) -> None:
+        """Set what is called at every stop; without it, hits are only counted."""
+        self._stops.callback = callback
+
+    def set_breakpoints(
+        self,
+        file: str | os.PathLike[str],
+        lines: Iterable[int | LineBreakpoint | Mapping[str, Any]],
+    ) -> list[Breakpoint]:
+        """Give `file` these breakpoints in place of those it had through this backend."""
+        self._require_installed()
+        name = os.fspath(file)
+        asked = [_line_breakpoint(line) for line in lines]
+        conditions = [self._condition(name, line) for line in asked]
+        added = [
+            (line.line, self._stops.on_hit(condition))
+            for line, condition in zip(asked, conditions, strict=True)
+        ]
+        with self._turn:
+            key = os.path.realpath(name)
+            gone = self._armed.pop(key, [])
+            self._count_gone(gone)
+            handles = api.exchange_breakpoints(name, [armed.handle for armed in gone], added)
+            armed = [_Armed(*pair) for pair in zip(handles, conditions, strict=True)]
+            if armed:
+                self._armed[key] = armed
+            self._counts["breakpoints"] += len(armed)
+        return handles
+
+    def clear_breakpoints(self) -> None:
+        """Take out every breakpoint that was set through this backend."""
+        with self._turn:
+            for file in list(self._armed):
+                self.set_breakpoints(file, ())
+
+    def breakpoints(self) -> list[Breakpoint]:
+        """Return the breakpoints that were set through this backend."""
+        with self._turn:
+            return [armed.handle for of_file in self._armed.values() for armed in of_file]
+
+    def step(
+        self,
+        mode: StepMode,
+        frame: FrameType,
+        *,
+        skip: Callable[[CodeType], bool] | None = None,
+    ) -> None:
+        """Have the trace callback called when the step is done; to be asked for at a stop.
+
+        `frame` is where the thread is stopped; `skip` tells code that is passed through.
+        """
+        self._require_installed()
+        _engine.step(frame, mode, self._stops.deliver, skip=skip)
+
+    def cancel_step(self) -> None:
+        """Forget a step that is going on in this thread."""
+        _engine.cancel_step()
+
+    def set_exception_breakpoints(
+        self,
+        filters: Iterable[str],
+        *,
+        is_user: Callable[[CodeType], bool] | None = None,
+    ) -> None:
+        """Stop at exceptions: "raised", "uncaught" and "user_unhandled"; none of them: not at all.
+
+        `is_user` tells which code is the user's own.
+        """
+        self._require_installed()
+        wanted = [_exception_filter(name) for name in filters]
+        deliver = self._stops.deliver_exception if wanted else None
+        _engine.set_exception_breakpoints(wanted, deliver, is_user=is_user)
+
+    def get_statistics(self) -> dict[str, int]:
+        """Return how many breakpoints there were, became probes, and what that saved."""
+        with self._turn:
+            counts = dict(self._counts)
+            for of_file in self._armed.values():
+                for armed in of_file:
+                    if armed.handle.tier in _PROBE_TIERS:
+                        counts["optimized"] += 1
+                        counts["saved"] += armed.handle.hits
+        return {
+            "breakpoints_set": counts["breakpoints"],
+            "breakpoints_optimized": counts["optimized"],
+            "trace_calls_saved": counts["saved"],
+        }
+
+    def _retire(self, gone: list[_Armed]) -> None:
+        self._count_gone(gone)
+        by_file: dict[str, list[Breakpoint]] = {}
+        for armed in gone:
+            by_file.setdefault(armed.handle.file, []).append(armed.handle)
+        for file, handles in by_file.items():
+            api.exchange_breakpoints(file, handles, [])
+
+    def _count_gone(self, gone: list[_Armed]) -> None:
+        for armed in gone:
+            if armed.handle.tier in _PROBE_TIERS:
+                self._counts["optimized"] += 1
+                self._counts["saved"] += armed.handle.hits
+
+    def _condition(self, file: str, line: LineBreakpoint) -> Condition | None:
+        if line.condition is None or not self.config.conditional_breakpoints_enabled:
+            return None
+        return Condition(line.condition, f"{file}:{line.line}", self.config.condition_budget_s)
+
+    def _require_installed(self) -> None:
+        if not self.installed:
+            raise RuntimeError(f"{type(self).__name__} is not installed: call install() first")
+
+
+def _line_breakpoint(asked: int | LineBreakpoint | Mapping[str, Any]) -> LineBreakpoint:
+    if isinstance(asked, LineBreakpoint):
+        return asked
+    if isinstance(asked, int):
+        return LineBreakpoint(asked)
+    unknown = set(asked) - {"line", "condition"}
+    if unknown or "line" not in asked:
+        raise ValueError(f"breakpoint {asked!r} needs a 'line' and may have a 'condition', no more")
+    return LineBreakpoint(asked["line"], asked.get("condition"))
+
+
+def _exception_filter(name: str) -> ExceptionFilter:
+    plain = "".join(letter for letter in name.lower() if letter.isalpha())
+    if plain not in _FILTERS:
+        allowed = ", ".join(repr(filter_) for filter_ in _FILTERS.values())
+        raise ValueError(f"exception filter {name!r} is not one of {allowed}")
+    return _FILTERS[plain]
