@@ -127,6 +127,8 @@ class FrameEvalRuntime:
         except BaseException:
             if former is None:
                 self._end()
+            else:
+                former.install()
             raise
         if former is not None:
             backend.take_over(former)
