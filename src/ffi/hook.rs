@@ -78,7 +78,7 @@ static MEET: Mutex<Option<Meet>> = Mutex::new(None);
 /// Counts how often the question "is this code wanted" changed its answer.
 static EPOCH: AtomicUsize = AtomicUsize::new(1);
 
-/// Frames that were looked at beyond their extra slot.
+/// Frames that had a variant in their extra slot, or were looked at beyond it.
 pub(crate) static INSPECTED: AtomicU64 = AtomicU64::new(0);
 /// Frames that ran a variant instead of their code.
 pub(crate) static SWAPPED: AtomicU64 = AtomicU64::new(0);
@@ -273,6 +273,7 @@ fn inspect(hook: &Hook, thread: *mut PyThreadState, frame: *mut InterpreterFrame
     let code = swap::code_of(frame, layout);
     match extra::read(code, layout, slot) {
         Slot::Variant(variant) => {
+            INSPECTED.fetch_add(1, Ordering::Relaxed);
             if swap::is_fresh(frame, layout) && swap::swap(thread, frame, layout, variant).is_ok() {
                 SWAPPED.fetch_add(1, Ordering::Relaxed);
             }

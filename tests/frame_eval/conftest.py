@@ -43,8 +43,8 @@ def clean(tmp_path, monkeypatch):
     frame_eval_manager._told = None
 
 
-@pytest.fixture
-def manager():
+@pytest.fixture(name="manager")
+def frame_eval():
     """The manager of the process."""
     return frame_eval_manager
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from dapper._frame_eval.backend import LineBreakpoint
 from dapper._frame_eval.eval_frame_backend import EvalFrameBackend
 from dapper._frame_eval.telemetry import get_frame_eval_telemetry
 
-BACKENDS = [
+BACKENDS: list[dict[str, Any]] = [
     {"backend": "eval_frame"},
     {"backend": "eval_frame", "optimize": False},
     {"backend": "tracing", "tracing_backend": "settrace"},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from bdb import Bdb
+from typing import Any
 
 import pytest
 from tests.launch import environment
@@ -45,9 +46,10 @@ def foreign_tracer():
 @pytest.fixture
 def foreign_tool():
     """A debugger of somebody else that holds the debugger's tool."""
-    sys.monitoring.use_tool_id(sys.monitoring.DEBUGGER_ID, "theirs")
+    monitoring: Any = vars(sys)["monitoring"]
+    monitoring.use_tool_id(monitoring.DEBUGGER_ID, "theirs")
     yield
-    sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
+    monitoring.free_tool_id(monitoring.DEBUGGER_ID)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eval_frame"])
@@ -151,6 +153,7 @@ def test_a_trace_function_for_new_threads_is_a_conflict():
         verdict = FrameEvalCompatibilityPolicy().can_use_eval_frame()
     finally:
         threading.settrace(before)
+    assert verdict.reason is not None
     assert "another debugger is tracing" in verdict.reason
 
 

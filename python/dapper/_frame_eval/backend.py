@@ -93,6 +93,8 @@ class _Stops:
 class FrameEvalBackend(ABC):
     """Installs one way of reaching code, and keeps what was asked of it."""
 
+    FIGURES = ("breakpoints_set", "breakpoints_optimized", "trace_calls_saved")
+
     def __init__(self, config: FrameEvalConfig) -> None:
         self.config = config
         self.installed = False
@@ -100,7 +102,7 @@ class FrameEvalBackend(ABC):
         self._armed: dict[str, list[_Armed]] = {}
         self._stops = _Stops()
         self._turn = threading.RLock()
-        self._counts = {"breakpoints": 0, "optimized": 0, "saved": 0}
+        self._counts = dict.fromkeys(self.FIGURES, 0)
 
     @property
     @abstractmethod
@@ -171,7 +173,7 @@ class FrameEvalBackend(ABC):
             armed = [_Armed(*pair) for pair in zip(handles, conditions, strict=True)]
             if armed:
                 self._armed[key] = armed
-            self._counts["breakpoints"] += len(armed)
+            self._counts["breakpoints_set"] += len(armed)
         return handles
 
     def clear_breakpoints(self) -> None:
@@ -225,13 +227,9 @@ class FrameEvalBackend(ABC):
             for of_file in self._armed.values():
                 for armed in of_file:
                     if armed.handle.tier in _PROBE_TIERS:
-                        counts["optimized"] += 1
-                        counts["saved"] += armed.handle.hits
-        return {
-            "breakpoints_set": counts["breakpoints"],
-            "breakpoints_optimized": counts["optimized"],
-            "trace_calls_saved": counts["saved"],
-        }
+                        counts["breakpoints_optimized"] += 1
+                        counts["trace_calls_saved"] += armed.handle.hits
+        return counts
 
     def _retire(self, gone: list[_Armed]) -> None:
         self._count_gone(gone)
@@ -244,8 +242,8 @@ class FrameEvalBackend(ABC):
     def _count_gone(self, gone: list[_Armed]) -> None:
         for armed in gone:
             if armed.handle.tier in _PROBE_TIERS:
-                self._counts["optimized"] += 1
-                self._counts["saved"] += armed.handle.hits
+                self._counts["breakpoints_optimized"] += 1
+                self._counts["trace_calls_saved"] += armed.handle.hits
 
     def _condition(self, file: str, line: LineBreakpoint) -> Condition | None:
         if line.condition is None or not self.config.conditional_breakpoints_enabled:

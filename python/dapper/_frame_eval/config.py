@@ -98,7 +98,7 @@ class FrameEvalConfig:
     @classmethod
     def of(cls, options: FrameEvalConfig | Mapping[str, object] | None) -> FrameEvalConfig:
         """Make a configuration of a mapping of options; one that is made already is returned."""
-        if isinstance(options, cls):
+        if isinstance(options, FrameEvalConfig):
             return options
         named: dict[str, Any] = {} if options is None else dict(options)
         known = [option.name for option in dataclasses.fields(cls)]

@@ -14,8 +14,8 @@ __all__ = ["Figures"]
 class Figures(SimpleNamespace):
     """A snapshot of counts: `figures.name` and `figures["name"]` are the same figure."""
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
-        super().__init__(**counts)
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        super().__init__(**(counts or {}))
 
     if TYPE_CHECKING:
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dapper import _engine
+from dapper._frame_eval.backend import FrameEvalBackend
 from dapper._frame_eval.compatibility_policy import FrameEvalCompatibilityPolicy
 from dapper._frame_eval.config import FrameEvalConfig
 from dapper._frame_eval.eval_frame_backend import EvalFrameBackend
@@ -23,7 +25,6 @@ from dapper._frame_eval.tracing_backend import TracingBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dapper._frame_eval.backend import FrameEvalBackend
 
 __all__ = ["FrameEvalRuntime", "FrameEvalStats", "FrameEvalStatus"]
 
@@ -76,6 +77,8 @@ class _Process:
         self.former_level: int | None = None
         self.debuggers: list[object] = []
         self.conflict: str | None = None
+        # The figures of backends that were shut down, less those that were reset.
+        self.former: Counter[str] = Counter()
         self.at_shutdown: list[Callable[[], None]] = []
 
 
@@ -124,12 +127,11 @@ class FrameEvalRuntime:
             self._begin(config)
         try:
             backend.install()
-        except BaseException:
-            if former is None:
+        finally:
+            if not backend.installed and former is None:
                 self._end()
-            else:
+            elif not backend.installed and former is not None:
                 former.install()
-            raise
         if former is not None:
             backend.take_over(former)
             self._end()
@@ -148,6 +150,7 @@ class FrameEvalRuntime:
             for leave in _process.at_shutdown:
                 leave()
             backend.shutdown()
+            _process.former.update(backend.get_statistics())
         finally:
             self._end()
             _process.backend = None
@@ -192,11 +195,10 @@ class FrameEvalRuntime:
 
     def get_stats(self) -> FrameEvalStats:
         """Tell what was done."""
-        backend = _process.backend
         self._check_overhead()
         return FrameEvalStats(
             hook_stats=Figures(_hook_stats()),
-            backend_stats=Figures({} if backend is None else backend.get_statistics()),
+            backend_stats=Figures(self._backend_stats()),
             cache_stats=Figures(_engine.memo_counts()),
             performance_data=self._performance(),
         )
@@ -204,9 +206,19 @@ class FrameEvalRuntime:
     def reset_stats(self) -> None:
         """Count from nothing again."""
         _engine.reset_counters()
+        _process.former.clear()
+        if _process.backend is not None:
+            _process.former.subtract(_process.backend.get_statistics())
         if _process.config.performance_monitoring and _process.backend is not None:
             _engine.set_metering(True)
             _process.began = time.perf_counter()
+
+    def _backend_stats(self) -> dict[str, int]:
+        counts = Counter(dict.fromkeys(FrameEvalBackend.FIGURES, 0))
+        counts.update(_process.former)
+        if _process.backend is not None:
+            counts.update(_process.backend.get_statistics())
+        return dict(counts)
 
     def _begin(self, config: FrameEvalConfig) -> None:
         if config.debug:
@@ -234,7 +246,7 @@ class FrameEvalRuntime:
         counters = _engine.counters()
         elapsed = max(time.perf_counter() - _process.began, 1e-9)
         seconds = {activity: spent / 1e9 for activity, (_, spent) in metered.items()}
-        own = seconds["hit"] - seconds["callback"] + seconds["arming"]
+        own = seconds["hit"] - seconds["callback"]
         return {
             "trace_function_calls": counters["trace_events"],
             "frame_eval_calls": counters["frames_inspected"],
@@ -253,7 +265,7 @@ class FrameEvalRuntime:
             _process.told_overhead = True
             said = f"{overhead:.1%} of the time since setup, the threshold is {threshold:.1%}"
             record_reason("trace_overhead_exceeded", said)
-            _logger.warning("the engine took %s", said)
+            _logger.warning("hits took %s", said)
 
 
 def _hook_stats() -> dict[str, int]:
