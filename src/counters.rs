@@ -7,9 +7,10 @@ use pyo3::types::PyDict;
 
 use crate::ffi::hook;
 use crate::loaded::figures as loaded;
+use crate::scoped::figures as scoped;
 
 /// Every figure with its name.
-fn all() -> [(&'static str, &'static AtomicU64); 7] {
+fn all() -> [(&'static str, &'static AtomicU64); 11] {
     [
         ("frames_inspected", &hook::INSPECTED),
         ("frames_swapped", &hook::SWAPPED),
@@ -18,6 +19,10 @@ fn all() -> [(&'static str, &'static AtomicU64); 7] {
         ("constants_relinked", &loaded::CONSTANTS_RELINKED),
         ("frames_watched", &loaded::FRAMES_WATCHED),
         ("variants_made", &loaded::VARIANTS_MADE),
+        ("watches_installed", &scoped::WATCHES),
+        ("trace_events", &scoped::EVENTS),
+        ("return_events", &scoped::RETURNS),
+        ("exception_events", &scoped::EXCEPTIONS),
     ]
 }
 

@@ -19,7 +19,7 @@ use pyo3::prelude::*;
 
 use crate::ffi::tracing;
 use crate::scoped::tool::{self, Events, Owner};
-use crate::scoped::tracer;
+use crate::scoped::{figures, tracer};
 use crate::{excepthook, hit, step, user_code};
 
 /// What is asked for.
@@ -151,6 +151,7 @@ impl Filters {
     ) -> PyResult<()> {
         let py = exception.py();
         let arguments = (frame, exception, filter);
+        figures::deliver("exception");
         let called = hit::call_quietly(py, "exception callback", || {
             self.on_exception.call1(py, arguments).map(drop)
         });

@@ -72,6 +72,16 @@ pub(crate) fn set_promotion(py: Python<'_>, on: bool) -> PyResult<()> {
     Ok(())
 }
 
+/// Chooses whether frames that are running or suspended already are watched until they leave
+/// (`True`, as at the start), or run on without the breakpoints that came later.
+#[pyfunction]
+pub(crate) fn set_scoped_tracing(py: Python<'_>, on: bool) -> PyResult<()> {
+    if setting::watch_frames(on) {
+        follow(py, &touched())?;
+    }
+    Ok(())
+}
+
 /// Chooses how breakpoints reach code from now on; those that exist are reached anew.
 #[pyfunction]
 pub(crate) fn set_backend(py: Python<'_>, name: &str) -> PyResult<()> {

@@ -16,6 +16,7 @@ use crate::interpreter;
 use crate::scoped::Backend;
 
 static PROMOTION: AtomicBool = AtomicBool::new(true);
+static WATCHING: AtomicBool = AtomicBool::new(true);
 static BACKEND: Mutex<Backend> = Mutex::new(Backend::EvalFrame);
 
 /// How breakpoints reach code.
@@ -32,6 +33,11 @@ pub(super) fn choose(backend: Backend) -> bool {
 /// Chooses whether functions come to hold variants; true when that is a change.
 pub(super) fn promote(on: bool) -> bool {
     PROMOTION.swap(on, Ordering::Relaxed) != on
+}
+
+/// Chooses whether frames that run already are watched; true when that is a change.
+pub(super) fn watch_frames(on: bool) -> bool {
+    WATCHING.swap(on, Ordering::Relaxed) != on
 }
 
 /// Why frames cannot be given other code in this process, if they cannot.
@@ -54,6 +60,8 @@ pub(super) struct Setting {
     pub(super) minor: u8,
     pub(super) promotion: bool,
     pub(super) backend: Backend,
+    /// Whether frames that no variant reaches any more are watched.
+    pub(super) watches_frames: bool,
 }
 
 impl Setting {
@@ -73,6 +81,7 @@ impl Setting {
             minor,
             promotion,
             backend,
+            watches_frames: WATCHING.load(Ordering::Relaxed),
         })
     }
 

@@ -59,6 +59,11 @@ impl<'py> LoadedFile<'_, 'py> {
             let Some((probes, lines)) = self.lacking(&code)? else {
                 continue;
             };
+            if !self.setting.watches_frames {
+                let reason = "frames that run already go on without it: scoped tracing is off";
+                result = Err(reason.to_owned());
+                continue;
+            }
             if before
                 .get(&address)
                 .is_none_or(|(_, known)| *known != lines)

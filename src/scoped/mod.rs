@@ -7,11 +7,14 @@
 //! Nothing is installed while nothing is watched.
 
 mod callbacks;
+pub(crate) mod figures;
 pub(crate) mod tool;
 pub(crate) mod tracer;
 mod watches;
 
 use std::sync::Arc;
+
+use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -85,7 +88,13 @@ pub(crate) fn watch(
         Err(reason) => return Ok(Err(reason)),
     };
     match Watch::new(code, probes, frames, means)? {
-        Some(watch) => watches::put(py, watch),
+        Some(watch) => {
+            let put = watches::put(py, watch)?;
+            if put.is_ok() {
+                figures::WATCHES.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(put)
+        }
         None => unwatch(py, code).map(Ok),
     }
 }

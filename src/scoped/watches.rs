@@ -7,12 +7,14 @@
 //! event: a weak reference tells.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
 use super::callbacks::Interest;
+use super::figures;
 use super::tool::{self, Events, Owner};
 use super::tracer;
 use crate::ffi::tracing;
@@ -231,6 +233,7 @@ pub(super) fn line(code: &Bound<'_, PyAny>, line: u32, stopped: bool) -> PyResul
     let Some(watch) = find(code) else {
         return Ok(Interest::Unwanted);
     };
+    figures::EVENTS.fetch_add(1, Ordering::Relaxed);
     let mut interest = Interest::Unwanted;
     for probe in watch.probes_of(line) {
         interest = Interest::Wanted;

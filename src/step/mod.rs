@@ -26,7 +26,7 @@ use pyo3::types::PyWeakrefReference;
 use crate::ffi::{symbols, tracing};
 use crate::hit;
 use crate::scoped::tool::{self, Events, Owner};
-use crate::scoped::tracer;
+use crate::scoped::{figures, tracer};
 
 /// How far a step goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,6 +405,7 @@ fn stop(frame: &Bound<'_, PyAny>, event: &str, argument: &Bound<'_, PyAny>) -> P
         return Ok(());
     };
     finish(py, &mut step)?;
+    figures::deliver(event);
     let called = hit::call_quietly(py, "callback of a step", || {
         step.on_stop.call1(py, (frame, event, argument)).map(drop)
     });

@@ -106,7 +106,7 @@ def test_returns_and_exceptions_are_counted(manager, runtime, module):
     def step_out(frame, event, arg):
         returned.append((event, arg))
         if event == "line" and len(returned) == 1:
-            backend.step("out", frame)
+            backend.step("over", frame, returns=True)
 
     backend.set_trace_callback(step_out)
     backend.set_breakpoints(module.__file__, [5])

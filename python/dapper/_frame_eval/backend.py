@@ -193,13 +193,17 @@ class FrameEvalBackend(ABC):
         frame: FrameType,
         *,
         skip: Callable[[CodeType], bool] | None = None,
+        returns: bool = False,
+        exceptions: bool = False,
     ) -> None:
         """Have the trace callback called when the step is done; to be asked for at a stop.
 
-        `frame` is where the thread is stopped; `skip` tells code that is passed through.
+        `frame` is where the thread is stopped; `skip` tells code that is passed through. With
+        `returns` and `exceptions` the step ends at these, too, before it comes to a line.
         """
         self._require_installed()
-        _engine.step(frame, mode, self._stops.deliver, skip=skip)
+        deliver = self._stops.deliver
+        _engine.step(frame, mode, deliver, skip=skip, returns=returns, exceptions=exceptions)
 
     def cancel_step(self) -> None:
         """Forget a step that is going on in this thread."""

@@ -66,7 +66,7 @@ class FrameEvalConfig:
     condition_budget_s: float = 0.1
     """How long one evaluation of a condition may take before it is told."""
     selective_tracing: bool = True
-    """Whether code that no probe can reach is traced; else its breakpoints say why they cannot."""
+    """Whether frames that run already are traced until they leave; else later ones stop alone."""
     bytecode_optimization: bool = True
     """Whether bytecode may be rewritten; without it there are only the tracing backends."""
     performance_monitoring: bool = False

@@ -273,7 +273,7 @@ def _hook_stats() -> dict[str, int]:
     documented = {
         "slow_path_attempts": counters["frames_inspected"],
         "slow_path_activations": counters["frames_swapped"] + counters["frames_promoted"],
-        "scoped_trace_installs": counters["frames_watched"],
+        "scoped_trace_installs": counters["watches_installed"],
         "return_events": counters["return_events"],
         "exception_events": counters["exception_events"],
     }
