@@ -322,6 +322,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(loaded::bind, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::restore, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_promotion, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::promotion, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_scoped_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_backend, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::backend_name, module)?)?;

@@ -72,6 +72,12 @@ pub(crate) fn set_promotion(py: Python<'_>, on: bool) -> PyResult<()> {
     Ok(())
 }
 
+/// Whether functions come to hold the variants.
+#[pyfunction]
+pub(crate) fn promotion() -> bool {
+    setting::promotes()
+}
+
 /// Chooses whether frames that are running or suspended already are watched until they leave
 /// (`True`, as at the start), or run on without the breakpoints that came later.
 #[pyfunction]

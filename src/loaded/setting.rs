@@ -30,6 +30,11 @@ pub(super) fn choose(backend: Backend) -> bool {
     std::mem::replace(&mut *chosen, backend) != backend
 }
 
+/// Whether functions come to hold variants.
+pub(super) fn promotes() -> bool {
+    PROMOTION.load(Ordering::Relaxed)
+}
+
 /// Chooses whether functions come to hold variants; true when that is a change.
 pub(super) fn promote(on: bool) -> bool {
     PROMOTION.swap(on, Ordering::Relaxed) != on
@@ -68,7 +73,7 @@ impl Setting {
     pub(super) fn new(py: Python<'_>) -> Result<Self, String> {
         let minor = interpreter::current(py)?.version.minor();
         let layout = prove::prove(py, minor);
-        let promotion = PROMOTION.load(Ordering::Relaxed);
+        let promotion = promotes();
         let backend = backend();
         if backend == Backend::EvalFrame
             && !promotion

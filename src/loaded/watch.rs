@@ -60,7 +60,7 @@ impl<'py> LoadedFile<'_, 'py> {
                 continue;
             };
             if !self.setting.watches_frames {
-                let reason = "frames that run already go on without it: scoped tracing is off";
+                let reason = "scoped tracing is off";
                 result = Err(reason.to_owned());
                 continue;
             }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FrameEvalBackend", "LineBreakpoint", "TraceCallback"]
 
 TraceCallback = Callable[["FrameType", str, Any], object]
+EngineBackend = Literal["eval_frame", "sys_monitoring", "settrace"]
 StepMode = Literal["into", "over", "out"]
 
 # The spellings of exception filters in use, without case and punctuation.
@@ -99,6 +100,8 @@ class FrameEvalBackend(ABC):
         self.config = config
         self.installed = False
         self._began_session = False
+        # How the session reached code before this backend.
+        self._before: tuple[EngineBackend, bool] = ("eval_frame", True)
         self._armed: dict[str, list[_Armed]] = {}
         self._stops = _Stops()
         self._turn = threading.RLock()
@@ -106,18 +109,23 @@ class FrameEvalBackend(ABC):
 
     @property
     @abstractmethod
-    def engine_backend(self) -> Literal["eval_frame", "sys_monitoring", "settrace"]:
+    def engine_backend(self) -> EngineBackend:
         """The engine's word for it."""
 
     def install(self) -> None:
         """Have the engine reach code this way, and begin a session if there is none."""
-        _engine.set_promotion(self.config.optimize)
-        _engine.set_scoped_tracing(self.config.selective_tracing)
-        _engine.set_backend(self.engine_backend)
         if not api.status().active:
             api.start()
             self._began_session = True
+        self._before = (_engine.backend(), _engine.promotion())
+        self.apply()
         self.installed = True
+
+    def apply(self) -> None:
+        """Have the engine reach code this way, now and until told otherwise."""
+        _engine.set_promotion(self.config.optimize)
+        _engine.set_scoped_tracing(self.config.selective_tracing)
+        _engine.set_backend(self.engine_backend)
 
     def shutdown(self) -> None:
         """Take everything out that came through this backend, and leave the engine as it was."""
@@ -131,12 +139,13 @@ class FrameEvalBackend(ABC):
             self._armed.clear()
             self._retire(gone)
             self._stops.callback = None
+        backend, promotion = self._before
+        _engine.set_backend(backend)
+        _engine.set_promotion(promotion)
+        _engine.set_scoped_tracing(True)
         if self._began_session:
             self._began_session = False
             api.stop()
-        _engine.set_backend("eval_frame")
-        _engine.set_promotion(True)
-        _engine.set_scoped_tracing(True)
 
     def take_over(self, other: FrameEvalBackend) -> None:
         """Go on with the breakpoints and the callback of a backend that this one replaces."""
@@ -145,6 +154,7 @@ class FrameEvalBackend(ABC):
             self._stops, other._stops = other._stops, _Stops()
             self._counts, other._counts = other._counts, dict.fromkeys(other._counts, 0)
             self._began_session, other._began_session = other._began_session, False
+            self._before = other._before
             other.installed = False
 
     def set_trace_callback(self, callback: TraceCallback | None) -> None:

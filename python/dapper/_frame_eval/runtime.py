@@ -131,7 +131,7 @@ class FrameEvalRuntime:
             if not backend.installed and former is None:
                 self._end()
             elif not backend.installed and former is not None:
-                former.install()
+                former.apply()
         if former is not None:
             backend.take_over(former)
             self._end()
