@@ -128,7 +128,7 @@ def _foreign_tool(debuggers: list[object]) -> str | None:
     if monitoring is None:
         return None
     tool: str | None = monitoring.get_tool(monitoring.DEBUGGER_ID)
-    if tool is None or tool == "dapper":
+    if tool is None or tool.startswith("dapper"):
         return None
     if tool == _BDB_TOOL and any(
         getattr(debugger, "backend", None) == "monitoring" for debugger in debuggers

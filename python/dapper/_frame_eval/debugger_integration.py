@@ -65,9 +65,11 @@ class _Integrations:
         if held is None:
             return False
         integration = held[1]
+        # A released integration has no breakpoints left to count.
+        counts = _counts_of(integration)
         integration.release()
         with self._turn:
-            self._former.update(_counts_of(integration))
+            self._former.update(counts)
         return True
 
     def release_all(self) -> None:
@@ -111,9 +113,13 @@ class DebuggerFrameEvalBridge:
 
     def integrate_debugger(self, debugger: Bdb) -> None:
         """Speed up `debugger`; raise what is in the way."""
-        # The module loads bdb, which a program without a debugger does not need.
+        # These load bdb, which a program without a debugger does not need.
+        import bdb  # noqa: PLC0415
+
         from dapper import bdb_integration  # noqa: PLC0415
 
+        if not isinstance(debugger, bdb.Bdb):
+            raise TypeError(f"{type(debugger).__qualname__} is not built on bdb.Bdb")
         if _integrations.holds(debugger):
             return
         wanted = self.manager.config if self._config is None else self._config
@@ -122,6 +128,9 @@ class DebuggerFrameEvalBridge:
         if not self.manager.is_active:
             raise RuntimeError("frame evaluation could not be set up")
         integration = bdb_integration.integrate(debugger)
+        if integration.reason is not None:
+            integration.release()
+            raise RuntimeError(integration.reason)
         _integrations.add(debugger, integration)
         self.manager.runtime.at_shutdown(_integrations.release_all)
 
