@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::{
-    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter, registry, run, scoped, step, store, telemetry, thread_info, trace_event,
+    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter,
+    registry, run, scoped, step, store, telemetry, thread_info, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
