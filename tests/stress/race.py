@@ -1,6 +1,6 @@
 """Breakpoints are set and removed at random while eight threads run: is any hit lost or wrong?
 
-Usage: python race.py SECONDS SEED [--backend NAME] [--promotion off] [--switch] [--early]
+Usage: python race.py SECONDS SEED [--backend NAME] [--promotion off] [--switch NAMES] [--early]
 
 Every counted line of `target` counts its own executions exactly. Breakpoints that are armed
 throughout must have counted the same number. For one that is armed and removed at random, the
@@ -126,11 +126,11 @@ class Interval:
 
 def setting(rng: random.Random, options: argparse.Namespace) -> None:
     """Another way to reach code, while all is armed."""
-    if rng.random() < 0.5:
-        _engine.set_promotion(rng.random() < 0.5)
-    else:
-        names = ["eval_frame", "settrace"] + ["sys_monitoring"] * hasattr(sys, "monitoring")
-        _engine.set_backend(rng.choice(names))
+    choice = rng.choice(options.switch.split(","))
+    if choice in ("on", "off"):
+        _engine.set_promotion(choice == "on")
+    elif choice != "sys_monitoring" or hasattr(sys, "monitoring"):
+        _engine.set_backend(choice)
 
 
 def main() -> int:
@@ -139,9 +139,8 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("--backend", default="eval_frame")
     parser.add_argument("--promotion", choices=["on", "off"], default="on")
-    parser.add_argument("--switch", action="store_true", help="change the backend meanwhile")
+    parser.add_argument("--switch", default="", help="settings to change meanwhile, with commas")
     parser.add_argument("--early", action="store_true", help="arm before the import")
-    parser.add_argument("--bound-only", action="store_true")
     options = parser.parse_args()
     faulthandler.enable()
     faulthandler.dump_traceback_later(options.seconds + 100, exit=True)
