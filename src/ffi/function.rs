@@ -31,3 +31,32 @@ pub(crate) fn set_code(
     unsafe { ffi::Py_DecRef(old as *mut ffi::PyObject) };
     Ok(())
 }
+
+/// What holds code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// A function.
+    Function,
+    /// A generator, a coroutine or an asynchronous generator.
+    Generator,
+}
+
+/// The address of the file name in the code of a function or generator, read in place: two loads
+/// where attributes would take two calls. Nothing when there is no code any more.
+pub(crate) fn file_name_address(
+    object: &Bound<'_, PyAny>,
+    holder: Holder,
+    layout: &Layout,
+) -> Option<usize> {
+    let offset = match holder {
+        Holder::Function => layout.function.code,
+        Holder::Generator => layout.generator.code,
+    };
+    // SAFETY: callers pass a live object of that type; its layout was proved.
+    let code = unsafe { word(object.as_ptr(), offset) } & !3;
+    if code == 0 {
+        return None;
+    }
+    // SAFETY: the object holds its code, which is a live code object.
+    Some(unsafe { word(code as *mut ffi::PyObject, layout.code.file_name) })
+}

@@ -1,8 +1,13 @@
 //! All objects of some types, as the garbage collector knows them.
 
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyType};
+
+use super::symbols::address;
 
 /// While it lives, no collection runs: nothing of the program runs between the search of the heap
 /// and what is done with what was found.
@@ -35,23 +40,70 @@ pub(crate) fn instances<'py>(
     py: Python<'py>,
     types: &[Bound<'py, PyType>],
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let objects = py
-        .import("gc")?
-        .call_method0("get_objects")?
-        .cast_into::<PyList>()?;
-    let types: Vec<*mut ffi::PyTypeObject> =
-        types.iter().map(|kind| kind.as_ptr().cast()).collect();
-    let n_objects = isize::try_from(objects.len()).unwrap_or(isize::MAX);
-    let mut found = Vec::new();
-    for index in 0..n_objects {
-        // SAFETY: `index` is inside the list, which is ours alone and not changed meanwhile.
-        let object = unsafe { ffi::PyList_GetItem(objects.as_ptr(), index) };
-        // SAFETY: the list owns a reference to each of its items.
-        let kind = unsafe { ffi::Py_TYPE(object) };
-        if types.contains(&kind) {
-            // SAFETY: as above.
-            found.push(unsafe { Bound::from_borrowed_ptr(py, object) });
+    let mut search = Search {
+        types: types.iter().map(|kind| kind.as_ptr().cast()).collect(),
+        found: Vec::new(),
+    };
+    if let Some(visit_objects) = visit_objects() {
+        let argument: *mut Search = &raw mut search;
+        // SAFETY: the thread is attached, and `visit` takes what is passed here.
+        unsafe { visit_objects(visit, argument.cast()) };
+    } else {
+        let objects = py
+            .import("gc")?
+            .call_method0("get_objects")?
+            .cast_into::<PyList>()?;
+        let n_objects = isize::try_from(objects.len()).unwrap_or(isize::MAX);
+        for index in 0..n_objects {
+            // SAFETY: `index` is inside the list, which is ours alone and not changed meanwhile.
+            let object = unsafe { ffi::PyList_GetItem(objects.as_ptr(), index) };
+            search.look_at(object);
         }
     }
-    Ok(found)
+    let found = search.found.into_iter();
+    // SAFETY: `look_at` took a reference to each.
+    Ok(found
+        .map(|object| unsafe { Bound::from_owned_ptr(py, object) })
+        .collect())
+}
+
+struct Search {
+    types: Vec<*mut ffi::PyTypeObject>,
+    /// Each with a reference of its own.
+    found: Vec<*mut ffi::PyObject>,
+}
+
+impl Search {
+    /// Takes a live object in if its type is wanted.
+    fn look_at(&mut self, object: *mut ffi::PyObject) {
+        // SAFETY: callers pass live objects.
+        let kind = unsafe { ffi::Py_TYPE(object) };
+        if self.types.contains(&kind) {
+            // SAFETY: as above.
+            unsafe { ffi::Py_IncRef(object) };
+            self.found.push(object);
+        }
+    }
+}
+
+type Visit = unsafe extern "C" fn(*mut ffi::PyObject, *mut c_void) -> c_int;
+type VisitObjects = unsafe extern "C" fn(Visit, *mut c_void);
+
+/// Visits all objects without making a list of them; exported by 3.12 and later.
+fn visit_objects() -> Option<VisitObjects> {
+    static FOUND: OnceLock<Option<usize>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        address(c"PyUnstable_GC_VisitObjects")
+            .ok()
+            .map(|at| at as usize)
+    });
+    // SAFETY: CPython declares the function of this name with this signature.
+    found.map(|at| unsafe { std::mem::transmute::<usize, VisitObjects>(at) })
+}
+
+unsafe extern "C" fn visit(object: *mut ffi::PyObject, search: *mut c_void) -> c_int {
+    // SAFETY: `instances` passes a search that nothing else refers to meanwhile.
+    let search = unsafe { &mut *search.cast::<Search>() };
+    search.look_at(object);
+    1
 }

@@ -78,6 +78,8 @@ static MEET: Mutex<Option<Meet>> = Mutex::new(None);
 /// Counts how often the question "is this code wanted" changed its answer.
 static EPOCH: AtomicUsize = AtomicUsize::new(1);
 
+/// Frames that came to the hook.
+static ENTERED: AtomicU64 = AtomicU64::new(0);
 /// Frames that had a variant in their extra slot, or were looked at beyond it.
 pub(crate) static INSPECTED: AtomicU64 = AtomicU64::new(0);
 /// Frames that ran a variant instead of their code.
@@ -197,6 +199,16 @@ fn acquire(need: Need, layout: &'static Layout) -> Result<(), String> {
             // SAFETY: a non-null `HOOK` is a live box, and the GIL keeps others from it.
             unsafe { (*hook).slot = slot };
         }
+        // SAFETY: as above.
+        let symbols = unsafe { (*hook).symbols };
+        if !is_reached(symbols) {
+            // Another tool has taken the slot, for itself or for the interpreter's own function,
+            // and does not pass frames on to what it found there.
+            // SAFETY: as above.
+            unsafe { (*hook).previous = current(symbols) };
+            // SAFETY: the symbol was found under this name; `entry` has the signature it takes.
+            unsafe { (symbols.set)(interpreter(), entry) };
+        }
         return Ok(());
     }
     let symbols = EvalFrameSymbols::find()
@@ -213,10 +225,28 @@ fn acquire(need: Need, layout: &'static Layout) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether frames still come to our hook, through another tool's if need be.
+fn is_reached(symbols: EvalFrameSymbols) -> bool {
+    let now = current(symbols);
+    if is_ours(now) || std::ptr::fn_addr_eq(now, symbols.default) {
+        return is_ours(now);
+    }
+    let before = ENTERED.load(Ordering::Relaxed);
+    let ran = Python::attach(|py| py.run(c"pass", None, None));
+    ran.is_ok() && ENTERED.load(Ordering::Relaxed) != before
+}
+
 fn release(_py: Python<'_>, need: Need) {
     let left = NEEDS.fetch_and(!(need as u8), Ordering::Relaxed) & !(need as u8);
+    if left == 0 {
+        retire();
+    }
+}
+
+/// Takes the hook out of the slot, if it is there.
+fn retire() {
     let hook = HOOK.load(Ordering::Relaxed);
-    if left != 0 || hook.is_null() {
+    if hook.is_null() {
         return;
     }
     // SAFETY: a non-null `HOOK` is a live box, and the GIL keeps others from it.
@@ -251,7 +281,15 @@ unsafe extern "C" fn entry(
     }
     // SAFETY: a non-null `HOOK` is a live box; it is copied because it may be freed meanwhile.
     let hook = unsafe { *hook };
-    if throwing == 0 {
+    // The GIL keeps other threads from counting at the same time.
+    ENTERED.store(
+        ENTERED.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
+    if NEEDS.load(Ordering::Relaxed) == 0 {
+        // Another tool that had hooked in later has put back what it found.
+        retire();
+    } else if throwing == 0 {
         inspect(&hook, thread, frame);
     }
     // SAFETY: `previous` is an eval-frame function and gets the arguments of this one; the frame

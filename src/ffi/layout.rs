@@ -42,6 +42,8 @@ pub(crate) struct FrameLayout {
 pub(crate) struct CodeLayout {
     /// Number of code units (`ob_size`).
     pub(crate) units: usize,
+    /// `co_filename`.
+    pub(crate) file_name: usize,
     /// `co_stacksize`.
     pub(crate) stack_size: usize,
     /// `co_nlocalsplus`.
@@ -77,6 +79,8 @@ pub(crate) struct FunctionLayout {
 /// `PyGenObject`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GeneratorLayout {
+    /// The code object.
+    pub(crate) code: usize,
     /// The embedded frame.
     pub(crate) frame: usize,
     /// The execution state (`i8`).
@@ -106,6 +110,7 @@ pub(crate) struct Layout {
 
 const CODE_312: CodeLayout = CodeLayout {
     units: 16,
+    file_name: 112,
     stack_size: 64,
     n_localsplus: 72,
     frame_size: Some(76),
@@ -138,6 +143,7 @@ const THREAD_313: ThreadLayout = ThreadLayout {
 };
 const FUNCTION: FunctionLayout = FunctionLayout { code: 48 };
 const GENERATOR_312: GeneratorLayout = GeneratorLayout {
+    code: 72,
     frame: 72,
     state: 67,
     created: -2,
@@ -165,6 +171,7 @@ const V311: Layout = Layout {
     },
     code: CodeLayout {
         units: 16,
+        file_name: 112,
         stack_size: 68,
         n_localsplus: 76,
         frame_size: None,
@@ -179,6 +186,7 @@ const V311: Layout = Layout {
     },
     function: FUNCTION,
     generator: GeneratorLayout {
+        code: 16,
         frame: 80,
         state: 75,
         created: -2,

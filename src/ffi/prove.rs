@@ -117,6 +117,11 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem>
     if units * 2 != bytes.len() {
         return Err("the size of a code object is not where it should be".into());
     }
+    // SAFETY: `code` is a live code object, longer than its fixed fields.
+    let file_name = unsafe { word(pointer, fields.file_name) };
+    if file_name != code.getattr("co_filename")?.as_ptr() as usize {
+        return Err("the file name of a code object is not where it should be".into());
+    }
     let last = pointer
         .wrapping_byte_add(fields.adaptive + bytes.len() - 2)
         .cast::<[u8; 2]>();
@@ -168,7 +173,10 @@ fn compare_holders(
     let state = pointer.wrapping_byte_add(fields.state).cast::<i8>();
     // SAFETY: as above.
     let state = unsafe { state.read() };
-    if code != generator.getattr("gi_code")?.as_ptr() as usize || state != fields.created {
+    // SAFETY: as above.
+    let own_code = unsafe { word(pointer, fields.code) } & !3;
+    let told = generator.getattr("gi_code")?.as_ptr() as usize;
+    if code != told || own_code != told || state != fields.created {
         return Err("the frame of a generator is not where it should be".into());
     }
     Ok(())

@@ -19,11 +19,13 @@ use super::figures::{CONSTANTS_RELINKED, FUNCTIONS_BOUND, VARIANTS_MADE};
 use super::find::Holders;
 use super::setting::{Setting, unavailable};
 use super::source::Module;
-use super::tree::{Key, address, constants, nested};
+use super::tree::{Key, address, constants, has_line, nested};
+use super::watch::Watched;
 use crate::ffi::{self, extra};
 use crate::interpreter;
 use crate::link::{self, Targets};
 use crate::memo;
+use crate::probe::Probe;
 use crate::registry::WantedFile;
 use crate::scoped::Backend;
 use crate::variant::{Placement, SnappedLine};
@@ -54,8 +56,8 @@ pub(super) struct FileState {
     pub(super) roots: HashMap<usize, Root>,
     /// Originals whose extra slot names a variant.
     pub(super) swapped: HashMap<usize, Py<PyAny>>,
-    /// Code whose lines are watched, by its address, with the watched lines.
-    pub(super) watched: HashMap<usize, (Py<PyAny>, Key)>,
+    /// Code whose lines are watched, by its address.
+    pub(super) watched: HashMap<usize, Watched>,
 }
 
 impl FileState {
@@ -94,6 +96,10 @@ pub(super) struct LoadedFile<'a, 'py> {
     pub(super) state: FileState,
     /// The module as its source says, or why there is none.
     pub(super) module: Result<Module, String>,
+    /// What is asked of originals that stay as they are, by their addresses.
+    pub(super) asked: HashMap<usize, Vec<Py<Probe>>>,
+    /// All code of the module, by its first line, once it was needed.
+    pub(super) by_first_line: HashMap<u32, Vec<Bound<'py, PyAny>>>,
 }
 
 impl<'py> LoadedFile<'_, 'py> {
@@ -123,14 +129,15 @@ impl<'py> LoadedFile<'_, 'py> {
             Err(reason) => return Ok(Err(reason)),
         };
         for root in &roots {
-            if let Err(reason) = self.pristine(root)? {
+            if let Err(reason) = self.compare(root)? {
                 // What was bound before stays bound.
                 self.relink(&roots)?;
                 return Ok(Err(reason));
             }
         }
         self.state.current.clear();
-        let watched_before = std::mem::take(&mut self.state.watched);
+        self.asked.clear();
+        let mut watched_before = std::mem::take(&mut self.state.watched);
         let mut result = Ok(());
         for root in &roots {
             result = result.and(self.demand_of_root(root, demand)?);
@@ -138,9 +145,9 @@ impl<'py> LoadedFile<'_, 'py> {
         self.relink(&roots)?;
         self.bind_functions()?;
         self.mark_swapped()?;
-        let mut unreached = None;
-        if self.setting.backend == Backend::EvalFrame {
-            unreached = self.watch_frames(&watched_before)?.err();
+        let unreached = self.watch_frames(&watched_before)?.err();
+        if self.holders.partial {
+            self.keep_watching_frames(&mut watched_before);
         }
         self.unwatch(watched_before)?;
         self.forget_unused();
@@ -209,6 +216,14 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(interpreter) => interpreter.version,
             Err(reason) => return Ok(Err(reason.to_owned())),
         };
+        let actual = demand
+            .snapped
+            .iter()
+            .filter_map(|line| line.actual.clone().ok());
+        let asked: HashSet<u32> = actual.collect();
+        if !demand.wanted.every_line && !has_line(root, &asked)? {
+            return Ok(Ok(None));
+        }
         let (marshalled, breakable) = match self.pristine(root)? {
             Ok(root) => root,
             Err(reason) => return Ok(Err(reason)),

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyModule, PyType};
 
+use crate::ffi::function::{self, Holder};
 use crate::ffi::heap;
+use crate::ffi::layout::Layout;
 use crate::registry;
 
 /// More objects than an interpreter hides by itself while it starts (3.12 does), and fewer than any
@@ -32,6 +34,8 @@ pub(super) struct Holders<'py> {
     pub(super) frames: Vec<Live<'py>>,
     /// Code that is about to be executed.
     pub(super) codes: Vec<Bound<'py, PyAny>>,
+    /// Whether there may be others, which are left as they are.
+    pub(super) partial: bool,
 }
 
 impl Holders<'_> {
@@ -44,9 +48,11 @@ impl Holders<'_> {
 pub(super) fn find<'py>(
     py: Python<'py>,
     files: &HashSet<Arc<str>>,
+    layout: Option<&'static Layout>,
 ) -> PyResult<HashMap<Arc<str>, Holders<'py>>> {
     let mut search = Search {
         files,
+        layout,
         names: HashMap::new(),
         frames_seen: HashSet::new(),
         found: HashMap::new(),
@@ -103,7 +109,8 @@ pub(super) fn is_module(py: Python<'_>, file: &str) -> PyResult<bool> {
 struct Types<'py> {
     function: Bound<'py, PyType>,
     all: Vec<Bound<'py, PyType>>,
-    greenlet: Option<Bound<'py, PyType>>,
+    /// That of greenlets, and what is derived from it.
+    greenlets: Vec<Bound<'py, PyType>>,
 }
 
 impl<'py> Types<'py> {
@@ -121,26 +128,54 @@ impl<'py> Types<'py> {
             .import("sys")?
             .getattr("modules")?
             .cast_into::<PyDict>()?;
-        let greenlet = match modules.get_item("greenlet")? {
-            Some(module) => module
-                .getattr("greenlet")
-                .ok()
-                .and_then(|kind| kind.cast_into::<PyType>().ok()),
-            None => None,
-        };
-        all.extend(greenlet.clone());
+        let mut greenlets = Vec::new();
+        if let Some(module) = modules.get_item("greenlet")?
+            && let Ok(kind) = module.getattr("greenlet")
+            && let Ok(kind) = kind.cast_into::<PyType>()
+        {
+            with_subclasses(kind, &mut greenlets)?;
+        }
+        all.extend(greenlets.iter().cloned());
         Ok(Self {
             function,
             all,
-            greenlet,
+            greenlets,
         })
     }
 }
 
+fn with_subclasses<'py>(
+    kind: Bound<'py, PyType>,
+    found: &mut Vec<Bound<'py, PyType>>,
+) -> PyResult<()> {
+    if found.iter().any(|known| known.is(&kind)) {
+        return Ok(());
+    }
+    let py = kind.py();
+    // As an attribute of `type`: a class may have a method of that name.
+    let subclasses = py
+        .get_type::<PyType>()
+        .call_method1("__subclasses__", (&kind,))?
+        .cast_into::<PyList>()?;
+    found.push(kind);
+    for subclass in subclasses {
+        with_subclasses(subclass.cast_into::<PyType>()?, found)?;
+    }
+    Ok(())
+}
+
+/// A name in a code object, kept so that its address stays its own, and the file that it stands
+/// for.
+struct Named<'py> {
+    _name: Bound<'py, PyAny>,
+    file: Option<Arc<str>>,
+}
+
 struct Search<'a, 'py> {
     files: &'a HashSet<Arc<str>>,
-    /// What the name in a code object stands for, if it is one of the files.
-    names: HashMap<String, Option<Arc<str>>>,
+    layout: Option<&'static Layout>,
+    /// What the name in a code object stands for, if it is one of the files, by its address.
+    names: HashMap<usize, Named<'py>>,
     frames_seen: HashSet<usize>,
     found: HashMap<Arc<str>, Holders<'py>>,
 }
@@ -149,7 +184,22 @@ impl<'py> Search<'_, 'py> {
     fn look_at(&mut self, object: &Bound<'py, PyAny>, types: &Types<'py>) -> PyResult<()> {
         let py = object.py();
         let kind = object.get_type();
-        if kind.is(&types.function) {
+        let is_greenlet = types.greenlets.iter().any(|greenlet| kind.is(greenlet));
+        let holder = if kind.is(&types.function) {
+            Holder::Function
+        } else {
+            Holder::Generator
+        };
+        if let Some(layout) = self.layout
+            && !is_greenlet
+        {
+            let name = function::file_name_address(object, holder, layout);
+            let known = name.and_then(|name| self.names.get(&name));
+            if known.is_some_and(|known| known.file.is_none()) {
+                return Ok(());
+            }
+        }
+        if holder == Holder::Function {
             let code = object.getattr(pyo3::intern!(py, "__code__"))?;
             if let Some(file) = self.file_of(&code)? {
                 let holders = self.found.entry(file).or_default();
@@ -157,11 +207,7 @@ impl<'py> Search<'_, 'py> {
             }
             return Ok(());
         }
-        if types
-            .greenlet
-            .as_ref()
-            .is_some_and(|greenlet| kind.is(greenlet))
-        {
+        if is_greenlet {
             return self.walk_stack(object.getattr(pyo3::intern!(py, "gr_frame"))?);
         }
         let names = [
@@ -213,15 +259,17 @@ impl<'py> Search<'_, 'py> {
 
     fn file_of(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Arc<str>>> {
         let name = code.getattr(pyo3::intern!(code.py(), "co_filename"))?;
-        let Ok(name) = name.extract::<&str>() else {
-            return Ok(None);
-        };
-        if let Some(known) = self.names.get(name) {
-            return Ok(known.clone());
+        let address = name.as_ptr() as usize;
+        if let Some(known) = self.names.get(&address) {
+            return Ok(known.file.clone());
         }
-        let file = registry::file_name(name);
-        let file = self.files.contains(&file).then_some(file);
-        self.names.insert(name.to_owned(), file.clone());
+        let file = name.extract::<&str>().ok().map(registry::file_name);
+        let file = file.filter(|file| self.files.contains(file));
+        let named = Named {
+            _name: name,
+            file: file.clone(),
+        };
+        self.names.insert(address, named);
         Ok(file)
     }
 

@@ -15,7 +15,8 @@ use super::figures::FRAMES_PROMOTED;
 use super::find::Holders;
 use super::setting::Setting;
 use super::source::Module;
-use super::{TURN, count, files, follow_file, hook_as_needed};
+use super::turn::Turn;
+use super::{count, files, follow_file, hook_as_needed};
 use crate::breakpoint::Breakpoint;
 use crate::ffi::{heap, hook};
 use crate::{hit, interpreter, link, registry};
@@ -93,7 +94,7 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.
-    let _turn = TURN.try_lock().ok()?;
+    let _turn = Turn::try_take()?;
     let _pause = heap::pause_collector(py);
     match bind_met(&file, code, function) {
         Ok(variant) => variant,
@@ -113,6 +114,7 @@ fn bind_met(
     let setting = Setting::new(py).map_err(super::unavailable)?;
     let holders = Holders {
         functions: vec![function.clone()],
+        partial: true,
         ..Holders::default()
     };
     follow_file(py, &setting, file, holders)?;

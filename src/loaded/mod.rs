@@ -15,6 +15,7 @@ mod originals;
 mod setting;
 mod source;
 mod tree;
+mod turn;
 mod watch;
 
 use std::collections::{HashMap, HashSet};
@@ -22,13 +23,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 
 use self::file::{Demand, FileState, LoadedFile};
 use self::find::Holders;
 use self::setting::{Setting, unavailable};
 pub(crate) use self::setting::{backend, eval_frame_refusal};
 pub(crate) use self::source::remember_source;
+use self::turn::Turn;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
 use crate::hit;
@@ -38,8 +39,6 @@ use crate::scoped::Backend;
 use crate::variant::SnappedLine;
 
 static FILES: LazyLock<Mutex<HashMap<Arc<str>, FileState>>> = LazyLock::new(Mutex::default);
-/// Held while code is found and changed.
-static TURN: Mutex<()> = Mutex::new(());
 
 fn files<T>(read: impl FnOnce(&mut HashMap<Arc<str>, FileState>) -> T) -> T {
     read(&mut FILES.lock().unwrap_or_else(PoisonError::into_inner))
@@ -117,14 +116,16 @@ pub(crate) fn watch_module(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyRe
     if setting::backend() == Backend::EvalFrame {
         return Ok(false);
     }
-    let _turn = TURN
-        .lock_py_attached(py)
-        .unwrap_or_else(PoisonError::into_inner);
+    let Some(_turn) = Turn::take(py) else {
+        turn::put_off(&HashSet::from([Arc::clone(&wanted.file)]));
+        return Ok(true);
+    };
     match Setting::new(py) {
         Ok(setting) => {
             let _pause = heap::pause_collector(py);
             let holders = Holders {
                 codes: vec![code.clone()],
+                partial: true,
                 ..Holders::default()
             };
             follow_file(py, &setting, &wanted.file, holders)?;
@@ -144,9 +145,18 @@ fn follow(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let _turn = TURN
-        .lock_py_attached(py)
-        .unwrap_or_else(PoisonError::into_inner);
+    let Some(turn) = Turn::take(py) else {
+        turn::put_off(wanted);
+        return Ok(());
+    };
+    let mut result = follow_now(py, wanted);
+    while let Some(wanted) = turn.put_off_meanwhile() {
+        result = result.and(follow_now(py, &wanted));
+    }
+    result
+}
+
+fn follow_now(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
     let setting = match Setting::new(py) {
         Ok(setting) => setting,
         Err(reason) => {
@@ -155,7 +165,7 @@ fn follow(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
         }
     };
     let _pause = heap::pause_collector(py);
-    let mut holders = find::find(py, wanted)?;
+    let mut holders = find::find(py, wanted, setting.layout)?;
     for file in wanted {
         let holders = holders.remove(file).unwrap_or_default();
         follow_file(py, &setting, file, holders)?;
@@ -189,13 +199,17 @@ fn follow_file(
     holders: Holders<'_>,
 ) -> PyResult<()> {
     let wanted = registry::wanted(name);
+    let module = source::module(py, name)?;
+    // From here on nothing is left early: what is known of the file has to come back.
     let state = files(|files| files.remove(name)).unwrap_or_default();
     let mut file = LoadedFile {
         py,
         setting,
         holders,
         state,
-        module: source::module(py, name)?,
+        module,
+        asked: HashMap::new(),
+        by_first_line: HashMap::new(),
     };
     meet::expect_nothing(name);
     let result = match &wanted {

@@ -4,7 +4,7 @@
 //! original is remembered; for code that was born with probes, at import, it is found at the same
 //! place of the module compiled anew, and takes in the code that the program has inside it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use instrument::LineMap;
@@ -199,17 +199,10 @@ impl<'py> LoadedFile<'_, 'py> {
         Ok(Ok(code))
     }
 
-    /// The marshalled form of a root and the lines that it can hold, once it is known to be what
-    /// its source says.
-    pub(super) fn pristine(
-        &mut self,
-        root: &Bound<'py, PyAny>,
-    ) -> PyResult<Result<Pristine, String>> {
-        let digest = self.module.as_ref().ok().map(|module| module.digest);
-        if let Some(known) = self.state.roots.get(&address(root))
-            && known.digest == digest
-        {
-            return Ok(Ok((known.marshalled.clone(), known.breakable.clone())));
+    /// A reason when a root is not what the source of its module says.
+    pub(super) fn compare(&mut self, root: &Bound<'py, PyAny>) -> PyResult<Result<(), String>> {
+        if self.known(root).is_some() {
+            return Ok(Ok(()));
         }
         let mut undo = Vec::new();
         self.visit(root, &mut |file, code, _| {
@@ -225,10 +218,29 @@ impl<'py> LoadedFile<'_, 'py> {
         for (code, index, original) in undo {
             self.setting.relink(&code, index, &original)?;
         }
-        if let Ok(module) = &self.module
-            && !holds(module.code.bind(self.py), root)?
-        {
+        if self.module.is_ok() && !self.is_in_module(root)? {
             return Ok(Err(source::CHANGED.to_owned()));
+        }
+        Ok(Ok(()))
+    }
+
+    fn known(&self, root: &Bound<'_, PyAny>) -> Option<&Root> {
+        let digest = self.module.as_ref().ok().map(|module| module.digest);
+        let known = self.state.roots.get(&address(root));
+        known.filter(|known| known.digest == digest)
+    }
+
+    /// The marshalled form of a root and the lines that it can hold, once it is known to be what
+    /// its source says.
+    pub(super) fn pristine(
+        &mut self,
+        root: &Bound<'py, PyAny>,
+    ) -> PyResult<Result<Pristine, String>> {
+        if let Some(known) = self.known(root) {
+            return Ok(Ok((known.marshalled.clone(), known.breakable.clone())));
+        }
+        if let Err(reason) = self.compare(root)? {
+            return Ok(Err(reason));
         }
         let marshalled: Arc<[u8]> = dumps(root)?.into();
         let version = match interpreter::current(self.py) {
@@ -245,28 +257,41 @@ impl<'py> LoadedFile<'_, 'py> {
             code: root.clone().unbind(),
             marshalled: marshalled.clone(),
             breakable: breakable.clone(),
-            digest,
+            digest: self.module.as_ref().ok().map(|module| module.digest),
         };
         self.state.roots.insert(address(root), known);
         Ok(Ok((marshalled, breakable)))
     }
+
+    /// Whether the code of the module holds this code, or code equal to it.
+    fn is_in_module(&mut self, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let Ok(module) = &self.module else {
+            return Ok(false);
+        };
+        if self.by_first_line.is_empty() {
+            let module = module.code.bind(self.py).clone();
+            index_by_first_line(module, &mut self.by_first_line)?;
+        }
+        let first: u32 = code.getattr(FIRST_LINE)?.extract()?;
+        for known in self.by_first_line.get(&first).into_iter().flatten() {
+            if known.is(code) || known.eq(code)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
-/// Whether the code of a module holds this code, or code equal to it.
-fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
-    if module.is(code) {
-        return Ok(true);
+const FIRST_LINE: &str = "co_firstlineno";
+
+fn index_by_first_line<'py>(
+    code: Bound<'py, PyAny>,
+    index: &mut HashMap<u32, Vec<Bound<'py, PyAny>>>,
+) -> PyResult<()> {
+    for (_, inner) in nested(&code)? {
+        index_by_first_line(inner, index)?;
     }
-    let same_place = module
-        .getattr("co_firstlineno")?
-        .eq(code.getattr("co_firstlineno")?)?;
-    if same_place && module.eq(code)? {
-        return Ok(true);
-    }
-    for (_, inner) in nested(module)? {
-        if holds(&inner, code)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let first = code.getattr(FIRST_LINE)?.extract()?;
+    index.entry(first).or_default().push(code);
+    Ok(())
 }

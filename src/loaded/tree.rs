@@ -1,5 +1,7 @@
 //! Code objects inside code objects, and which probes one of them holds.
 
+use std::collections::HashSet;
+
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -44,6 +46,26 @@ pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
     key.sort_unstable();
     key.dedup();
     Ok(key)
+}
+
+/// Whether any instruction of a code object, or of one inside it, is on one of `lines`.
+pub(super) fn has_line(code: &Bound<'_, PyAny>, lines: &HashSet<u32>) -> PyResult<bool> {
+    let py = code.py();
+    for run in code
+        .call_method0(pyo3::intern!(py, "co_lines"))?
+        .try_iter()?
+    {
+        let line = run?.get_item(2)?;
+        if !line.is_none() && lines.contains(&line.extract()?) {
+            return Ok(true);
+        }
+    }
+    for (_, inner) in nested(code)? {
+        if has_line(&inner, lines)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What `marshal` writes for a code object.

@@ -16,10 +16,28 @@ use super::tree::{Key, address, constants, key, own_probe};
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::link::Targets;
 use crate::probe::Probe;
-use crate::scoped;
+use crate::scoped::{self, Backend};
 use crate::variant::Site;
 
-type Watched = HashMap<usize, (Py<PyAny>, Key)>;
+/// Code whose lines are watched.
+pub(super) struct Watched {
+    code: Py<PyAny>,
+    lines: Key,
+    /// By what frames are watched that run it; `None` when all of them are.
+    frames: Option<Backend>,
+}
+
+impl Watched {
+    fn new(code: &Bound<'_, PyAny>, lines: Key, frames: Option<Backend>) -> Self {
+        let code = code.clone().unbind();
+        Self {
+            code,
+            lines,
+            frames,
+        }
+    }
+}
+
 /// Probes by line, and the lines with their breakpoints.
 type Lacking = (Vec<(u32, Py<Probe>)>, Key);
 
@@ -38,18 +56,28 @@ impl<'py> LoadedFile<'_, 'py> {
             let probe = targets.probe(self.py, site, Tier::Tracing)?;
             probes.push((site.line, probe));
         }
-        let watched = scoped::watch(self.py, original, probes, None, self.setting.backend)?;
+        let asked = probes.iter().map(|(_, probe)| probe.clone_ref(self.py));
+        self.asked.insert(address(original), asked.collect());
+        let backend = self.setting.backend;
+        let watched = scoped::watch(self.py, original, probes, None, backend)?;
         if watched.is_ok() {
-            let entry = (original.clone().unbind(), lines);
+            let entry = Watched::new(original, lines, None);
             self.state.watched.insert(address(original), entry);
         }
         Ok(watched)
     }
 
     /// Watches what the code of running and suspended frames lacks.
-    pub(super) fn watch_frames(&mut self, before: &Watched) -> PyResult<Result<(), String>> {
+    pub(super) fn watch_frames(
+        &mut self,
+        before: &HashMap<usize, Watched>,
+    ) -> PyResult<Result<(), String>> {
         let mut frames: HashMap<usize, (Bound<'py, PyAny>, Vec<Py<PyAny>>)> = HashMap::new();
         for live in &self.holders.frames {
+            // All frames that run this code are watched.
+            if self.state.watched.contains_key(&address(&live.code)) {
+                continue;
+            }
             let of = frames.entry(address(&live.code));
             let (_, frames) = of.or_insert_with(|| (live.code.clone(), Vec::new()));
             frames.push(live.frame.clone().unbind());
@@ -64,38 +92,45 @@ impl<'py> LoadedFile<'_, 'py> {
                 result = Err(reason.to_owned());
                 continue;
             }
+            let backend = self.setting.backend;
             if before
                 .get(&address)
-                .is_none_or(|(_, known)| *known != lines)
+                .is_none_or(|known| known.lines != lines || known.frames != Some(backend))
             {
                 FRAMES_WATCHED.fetch_add(frames.len() as u64, Ordering::Relaxed);
-                let backend = self.setting.backend;
                 let watched = scoped::watch(self.py, &code, probes, Some(frames), backend)?;
                 if watched.is_err() {
                     result = result.and(watched);
                     continue;
                 }
             }
-            self.state.watched.insert(address, (code.unbind(), lines));
+            let entry = Watched::new(&code, lines, Some(backend));
+            self.state.watched.insert(address, entry);
         }
         Ok(result)
     }
 
-    /// Probes for what frames of `code` would do if they ran the variant, and do not.
+    /// Probes for what frames of `code` would do if they ran the variant, or the original while it
+    /// is watched, and do not.
     fn lacking(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Lacking>> {
         let Ok(original) = self.original_of(code)? else {
             return Ok(None);
         };
-        let Some(variant) = self.current(&original) else {
-            return Ok(None);
+        let asked: Vec<Py<Probe>> = match self.asked.get(&address(&original)) {
+            Some(probes) => probes.iter().map(|p| p.clone_ref(self.py)).collect(),
+            None => match self.current(&original) {
+                Some(variant) => constants(&variant)?
+                    .into_iter()
+                    .filter_map(|constant| constant.cast_into::<Probe>().ok())
+                    .map(Bound::unbind)
+                    .collect(),
+                None => return Ok(None),
+            },
         };
         let held: HashMap<u32, Vec<u64>> = key(code)?.into_iter().collect();
         let mut probes = Vec::new();
         let mut lines = Key::new();
-        for constant in constants(&variant)? {
-            let Ok(probe) = constant.cast_into::<Probe>() else {
-                continue;
-            };
+        for probe in &asked {
             let probe = probe.get();
             let known = held.get(&probe.line);
             let lacks = |point: &&Arc<Breakpoint>| known.is_none_or(|ids| !ids.contains(&point.id));
@@ -118,11 +153,19 @@ impl<'py> LoadedFile<'_, 'py> {
         Ok((!lines.is_empty()).then_some((probes, lines)))
     }
 
+    /// Goes on watching frames that nobody looked for this time.
+    pub(super) fn keep_watching_frames(&mut self, before: &mut HashMap<usize, Watched>) {
+        let watched = &mut self.state.watched;
+        for (address, kept) in before.extract_if(|_, watched| watched.frames.is_some()) {
+            watched.entry(address).or_insert(kept);
+        }
+    }
+
     /// Ends the watches of `before` that are not wanted any more.
-    pub(super) fn unwatch(&mut self, before: Watched) -> PyResult<()> {
-        for (address, (code, _)) in before {
+    pub(super) fn unwatch(&mut self, before: HashMap<usize, Watched>) -> PyResult<()> {
+        for (address, watched) in before {
             if !self.state.watched.contains_key(&address) {
-                scoped::unwatch(self.py, code.bind(self.py))?;
+                scoped::unwatch(self.py, watched.code.bind(self.py))?;
             }
         }
         Ok(())
@@ -131,8 +174,8 @@ impl<'py> LoadedFile<'_, 'py> {
     /// The lines that are reached now, and how.
     pub(super) fn placed(&mut self) -> PyResult<HashMap<u32, Tier>> {
         let mut placed = HashMap::new();
-        for (_, lines) in self.state.watched.values() {
-            placed.extend(lines.iter().map(|(line, _)| (*line, Tier::Tracing)));
+        for watched in self.state.watched.values() {
+            placed.extend(watched.lines.iter().map(|(line, _)| (*line, Tier::Tracing)));
         }
         let held = self.held_originals()?;
         for (original, variant) in &self.state.current {

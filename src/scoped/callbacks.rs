@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pyo3::prelude::*;
 
 use super::tool::{self, Events, NAMES, Owner, disable};
-use super::watches;
+use super::watches::{self, Means};
 use crate::ffi::tracing;
 use crate::{exceptions, hit, step};
 
@@ -75,7 +75,7 @@ fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult
         Some(frame) => step::line(&frame, code, target)?,
         None => false,
     };
-    watches::line(code, line, stopped)
+    watches::line(code, line, Means::Monitoring, stopped)
 }
 
 #[pyfunction]

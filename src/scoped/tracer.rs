@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
-use super::watches::{self, Traced};
+use super::watches::{self, Means, Traced};
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
 use crate::{exceptions, hit, interpreter, step};
 
@@ -247,16 +247,20 @@ pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Gives or takes the trace function of threads that start, unless it is another tool's.
+///
+/// `threading.settrace` is Python code, in which another thread could get its turn: the variable
+/// behind it is set instead.
 fn trace_new_threads(py: Python<'_>, object: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-    let threading = py.import("threading")?;
-    let shown = threading.call_method0("gettrace")?;
-    let own = shown.is_instance_of::<LineTrace>();
+    let variables = py.import("threading")?.dict();
+    let name = pyo3::intern!(py, "_trace_hook");
+    let shown = variables.get_item(name)?;
+    let free = shown.as_ref().is_some_and(|shown| shown.is_none());
+    let own = shown.is_some_and(|shown| shown.is_instance_of::<LineTrace>());
     match object {
-        Some(object) if shown.is_none() => threading.call_method1("settrace", (object,))?,
-        None if own => threading.call_method1("settrace", (py.None(),))?,
-        _ => return Ok(()),
-    };
-    Ok(())
+        Some(object) if free => variables.set_item(name, object),
+        None if own => variables.set_item(name, py.None()),
+        _ => Ok(()),
+    }
 }
 
 /// What the native trace function is told.
@@ -284,7 +288,7 @@ fn pass_on(
         Event::Line => {
             exceptions::forget_current();
             let stopped = step::line(frame, &code, None)?;
-            watches::line(&code, tracing::line_of(frame), stopped)?;
+            watches::line(&code, tracing::line_of(frame), Means::Tracing, stopped)?;
         }
         Event::Call => step::entered(frame, &code)?,
         Event::Return => {

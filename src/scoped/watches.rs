@@ -34,14 +34,13 @@ pub(super) struct Watch {
     code: Py<PyAny>,
     /// Ordered by line.
     probes: Vec<(u32, Py<Probe>)>,
-    /// The only frames that matter, while any of them lives.
-    frames: Option<Mutex<Vec<Live>>>,
+    /// The only frames that matter, while any of them lives, by the address of the frame object.
+    frames: Option<Mutex<HashMap<usize, Live>>>,
     pub(super) means: Means,
 }
 
 /// A frame that has not left yet.
 struct Live {
-    frame: usize,
     /// Keeps the callback alive that tells of the end of its generator.
     generator: Option<Py<PyWeakrefReference>>,
 }
@@ -64,7 +63,7 @@ impl Watch {
         let frames = match frames {
             None => None,
             Some(frames) => {
-                let mut live = Vec::new();
+                let mut live = HashMap::with_capacity(frames.len());
                 for frame in frames {
                     live.extend(Live::new(code, frame.bind(code.py()))?);
                 }
@@ -117,8 +116,7 @@ impl Watch {
             return true;
         };
         let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = frame.map(|frame| frame.as_ptr() as usize);
-        frames.iter().any(|live| Some(live.frame) == address)
+        frame.is_some_and(|frame| frames.contains_key(&(frame.as_ptr() as usize)))
     }
 
     /// Forgets a frame; whether it was the last that mattered.
@@ -127,10 +125,8 @@ impl Watch {
             return false;
         };
         let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = frames.len();
-        let gone = frames.extract_if(.., |live| live.frame == frame);
-        let gone: Vec<Live> = gone.collect();
-        let last = frames.is_empty() && before > 0;
+        let gone = frames.remove(&frame);
+        let last = frames.is_empty() && gone.is_some();
         drop(frames);
         drop(gone);
         last
@@ -138,8 +134,9 @@ impl Watch {
 }
 
 impl Live {
-    /// The frame itself, or that of a generator, coroutine or asynchronous generator.
-    fn new(code: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+    /// The frame itself, or that of a generator, coroutine or asynchronous generator, with its
+    /// address.
+    fn new(code: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> PyResult<Option<(usize, Self)>> {
         let py = code.py();
         for name in ["gi_frame", "cr_frame", "ag_frame"] {
             let Ok(frame) = object.getattr(name) else {
@@ -154,15 +151,11 @@ impl Live {
                 frame,
             };
             let generator = PyWeakrefReference::new_with(object, Bound::new(py, vanished)?)?;
-            return Ok(Some(Self {
-                frame,
-                generator: Some(generator.unbind()),
-            }));
+            let generator = Some(generator.unbind());
+            return Ok(Some((frame, Self { generator })));
         }
-        Ok(Some(Self {
-            frame: object.as_ptr() as usize,
-            generator: None,
-        }))
+        let frame = object.as_ptr() as usize;
+        Ok(Some((frame, Self { generator: None })))
     }
 }
 
@@ -227,10 +220,16 @@ pub(super) fn take_all(py: Python<'_>) -> PyResult<()> {
 }
 
 /// Fires the probes of a line that the running frame of `code` has reached; `stopped` when a step
-/// has stopped there.
-pub(super) fn line(code: &Bound<'_, PyAny>, line: u32, stopped: bool) -> PyResult<Interest> {
+/// has stopped there. Events of another kind than those by which the code is watched are not
+/// counted a second time: a step may have a thread traced whose code is monitored.
+pub(super) fn line(
+    code: &Bound<'_, PyAny>,
+    line: u32,
+    by: Means,
+    stopped: bool,
+) -> PyResult<Interest> {
     let py = code.py();
-    let Some(watch) = find(code) else {
+    let Some(watch) = find(code).filter(|watch| watch.means == by) else {
         return Ok(Interest::Unwanted);
     };
     figures::EVENTS.fetch_add(1, Ordering::Relaxed);
@@ -299,10 +298,10 @@ pub(super) fn traced() -> Traced {
         };
         let live = live.lock().unwrap_or_else(PoisonError::into_inner);
         // A generator goes on in whichever thread resumes it.
-        if live.iter().any(|live| live.generator.is_some()) {
+        if live.values().any(|live| live.generator.is_some()) {
             return Traced::Anywhere;
         }
-        let frames = live.iter().map(|live| live.frame);
+        let frames = live.keys().copied();
         match &mut traced {
             Traced::Frames(found) => found.extend(frames),
             _ => traced = Traced::Frames(frames.collect()),
