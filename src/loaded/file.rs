@@ -141,7 +141,14 @@ impl<'py> LoadedFile<'_, 'py> {
         if self.setting.backend == Backend::EvalFrame {
             unreached = self.watch_frames(&watched_before)?.err();
         }
-        self.unwatch(watched_before)?;
+        if self.holders.partial {
+            // Frames that were not looked for go on as they were.
+            for (code, watched) in watched_before {
+                self.state.watched.entry(code).or_insert(watched);
+            }
+        } else {
+            self.unwatch(watched_before)?;
+        }
         self.forget_unused();
         Ok(result.map(|()| unreached))
     }

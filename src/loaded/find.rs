@@ -32,6 +32,8 @@ pub(super) struct Holders<'py> {
     pub(super) frames: Vec<Live<'py>>,
     /// Code that is about to be executed.
     pub(super) codes: Vec<Bound<'py, PyAny>>,
+    /// Whether there may be others: nothing was searched.
+    pub(super) partial: bool,
 }
 
 impl Holders<'_> {

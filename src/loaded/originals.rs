@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use instrument::LineMap;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
@@ -127,7 +128,7 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(module) => module.code.bind(self.py).clone(),
             Err(reason) => return Ok(Err(reason.clone())),
         };
-        let original = link::descend(&module, path)?;
+        let original = with_traits(&link::descend(&module, path)?, code)?;
         let mut inner = Vec::new();
         for (index, nested) in nested(code)? {
             match self.original_of(&nested)? {
@@ -252,7 +253,29 @@ impl<'py> LoadedFile<'_, 'py> {
     }
 }
 
-/// Whether the code of a module holds this code, or code equal to it.
+/// What a decorator may change in a copy of the code (`types.coroutine` sets a flag): probes stand
+/// on the same lines whatever it is.
+const TRAITS: [&str; 4] = ["co_flags", "co_name", "co_qualname", "co_filename"];
+
+/// A compiled code object with the traits of a copy of it; itself when they are the same.
+fn with_traits<'py>(
+    compiled: &Bound<'py, PyAny>,
+    copy: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let changed = PyDict::new(copy.py());
+    for name in TRAITS {
+        let trait_ = copy.getattr(name)?;
+        if !compiled.getattr(name)?.eq(&trait_)? {
+            changed.set_item(name, trait_)?;
+        }
+    }
+    if changed.is_empty() {
+        return Ok(compiled.clone());
+    }
+    compiled.call_method("replace", (), Some(&changed))
+}
+
+/// Whether the code of a module holds this code, or code equal to it but for its traits.
 fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
     if module.is(code) {
         return Ok(true);
@@ -260,7 +283,7 @@ fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<
     let same_place = module
         .getattr("co_firstlineno")?
         .eq(code.getattr("co_firstlineno")?)?;
-    if same_place && module.eq(code)? {
+    if same_place && with_traits(module, code)?.eq(code)? {
         return Ok(true);
     }
     for (_, inner) in nested(module)? {

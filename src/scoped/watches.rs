@@ -4,11 +4,12 @@
 //! address of the code object, which the entry keeps alive.
 //! Frames are remembered by the address of the frame object, which the running frame keeps alive
 //! until it leaves, so that watching prolongs nobody's life. A generator may vanish without an
-//! event: a weak reference tells.
+//! event: a weak reference tells, before the generator is closed and its `finally` blocks run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
@@ -42,6 +43,8 @@ struct Live {
     frame: usize,
     /// Keeps the callback alive that tells of the end of its generator.
     generator: Option<Py<PyWeakrefReference>>,
+    /// Whether it has run: closing a generator that has not runs nothing.
+    started: bool,
 }
 
 static WATCHES: LazyLock<Mutex<HashMap<usize, Arc<Watch>>>> = LazyLock::new(Mutex::default);
@@ -119,6 +122,30 @@ impl Watch {
         frames.iter().any(|live| Some(live.frame) == address)
     }
 
+    /// Notes that a frame has run.
+    fn note_start(&self, frame: Option<&Bound<'_, PyAny>>) {
+        if let (Some(frames), Some(frame)) = (&self.frames, frame) {
+            let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+            let address = frame.as_ptr() as usize;
+            for live in frames.iter_mut().filter(|live| live.frame == address) {
+                live.started = true;
+            }
+        }
+    }
+
+    /// Whether a frame, whose generator is about to be closed, will show lines and leave with an
+    /// event. Waiting in vain costs a trace function, and nothing where there is monitoring.
+    fn outlives_generator(&self, frame: usize) -> bool {
+        let Some(frames) = &self.frames else {
+            return false;
+        };
+        let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+        self.means == Means::Monitoring
+            || frames
+                .iter()
+                .any(|live| live.frame == frame && live.started)
+    }
+
     /// Forgets a frame; whether it was the last that mattered.
     fn forget(&self, frame: usize) -> bool {
         let Some(frames) = &self.frames else {
@@ -146,6 +173,7 @@ impl Live {
             if frame.is_none() {
                 return Ok(None);
             }
+            let started = !at_start(&frame)?;
             let frame = frame.as_ptr() as usize;
             let vanished = Vanished {
                 code: code.as_ptr() as usize,
@@ -155,13 +183,24 @@ impl Live {
             return Ok(Some(Self {
                 frame,
                 generator: Some(generator.unbind()),
+                started,
             }));
         }
         Ok(Some(Self {
             frame: object.as_ptr() as usize,
             generator: None,
+            started: true,
         }))
     }
+}
+
+/// Whether a suspended frame is still where its generator was made.
+fn at_start(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let opcodes = py.import("opcode")?.getattr("opmap")?;
+    let start = opcodes.get_item("RETURN_GENERATOR")?;
+    let code = tracing::code_of(frame).getattr("co_code")?;
+    code.get_item(frame.getattr("f_lasti")?)?.eq(start)
 }
 
 /// Called when a generator is gone whose frame was watched.
@@ -174,7 +213,15 @@ struct Vanished {
 #[pymethods]
 impl Vanished {
     fn __call__(&self, reference: &Bound<'_, PyAny>) -> PyResult<()> {
-        forget(reference.py(), self.code, self.frame)
+        let watch = lock().get(&self.code).cloned();
+        if watch.is_none_or(|watch| watch.outlives_generator(self.frame)) {
+            return Ok(());
+        }
+        match forget(reference.py(), self.code, self.frame) {
+            // The interpreter is being taken down: nothing imports any more, or is traced.
+            Err(error) if error.is_instance_of::<PyImportError>(reference.py()) => Ok(()),
+            done => done,
+        }
     }
 }
 
@@ -231,6 +278,9 @@ pub(super) fn line(code: &Bound<'_, PyAny>, line: u32, stopped: bool) -> PyResul
     let Some(watch) = find(code) else {
         return Ok(Interest::Unwanted);
     };
+    if watch.means == Means::Tracing && watch.frames.is_some() {
+        watch.note_start(tracing::current_frame(py).as_ref());
+    }
     let mut interest = Interest::Unwanted;
     for probe in watch.probes_of(line) {
         interest = Interest::Wanted;
