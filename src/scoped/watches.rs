@@ -217,11 +217,7 @@ impl Vanished {
         if watch.is_none_or(|watch| watch.outlives_generator(self.frame)) {
             return Ok(());
         }
-        match forget(reference.py(), self.code, self.frame) {
-            // The interpreter is being taken down: nothing imports any more, or is traced.
-            Err(error) if error.is_instance_of::<PyImportError>(reference.py()) => Ok(()),
-            done => done,
-        }
+        forget(reference.py(), self.code, self.frame)
     }
 }
 
@@ -309,10 +305,14 @@ fn forget(py: Python<'_>, code: usize, frame: usize) -> PyResult<()> {
     let Some(watch) = lock().get(&code).cloned() else {
         return Ok(());
     };
-    if watch.forget(frame) {
-        take(py, code)?;
+    if !watch.forget(frame) {
+        return Ok(());
     }
-    Ok(())
+    match take(py, code) {
+        // The interpreter is being taken down: nothing imports any more, or is watched.
+        Err(error) if error.is_instance_of::<PyImportError>(py) => Ok(()),
+        done => done,
+    }
 }
 
 /// Whether the code is watched in given frames only.
