@@ -39,6 +39,8 @@ pub(super) struct Root {
     pub(super) code: Py<PyAny>,
     pub(super) marshalled: Arc<[u8]>,
     pub(super) breakable: Arc<[u32]>,
+    /// Where it is in the module that its source says.
+    pub(super) path: Arc<[u32]>,
     /// The source that it was compared with.
     pub(super) digest: Option<[u8; 32]>,
 }
@@ -165,7 +167,9 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(None) => return Ok(Ok(())),
             Err(reason) => return Ok(Err(reason)),
         };
-        let mut targets = Targets::new(demand.wanted, &placement);
+        let within = self.state.roots.get(&address(root));
+        let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
+        let mut targets = Targets::new(demand.wanted, &placement).within(within);
         let mut missing = HashMap::new();
         for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
             let path = &sites[0].path;

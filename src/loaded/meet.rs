@@ -92,7 +92,13 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
     let py = code.py();
     let name = code.getattr(pyo3::intern!(py, "co_filename")).ok()?;
     let file = registry::file_name(name.extract().ok()?);
-    let swapping = || files(|files| files.get(&file).is_some_and(|state| !state.swapped.is_empty()));
+    let swapping = || {
+        files(|files| {
+            files
+                .get(&file)
+                .is_some_and(|state| !state.swapped.is_empty())
+        })
+    };
     if !unmet().contains_key(&file) && !swapping() {
         return None;
     }

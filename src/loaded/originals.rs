@@ -226,8 +226,9 @@ impl<'py> LoadedFile<'_, 'py> {
         for (code, index, original) in undo {
             self.setting.relink(&code, index, &original)?;
         }
+        let mut path = Vec::new();
         if let Ok(module) = &self.module
-            && !holds(module.code.bind(self.py), root)?
+            && !holds(module.code.bind(self.py), root, &mut path)?
         {
             return Ok(Err(source::CHANGED.to_owned()));
         }
@@ -246,6 +247,7 @@ impl<'py> LoadedFile<'_, 'py> {
             code: root.clone().unbind(),
             marshalled: marshalled.clone(),
             breakable: breakable.clone(),
+            path: path.into(),
             digest,
         };
         self.state.roots.insert(address(root), known);
@@ -275,8 +277,13 @@ fn with_traits<'py>(
     compiled.call_method("replace", (), Some(&changed))
 }
 
-/// Whether the code of a module holds this code, or code equal to it but for its traits.
-fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+/// Whether the code of a module holds this code, or code equal to it but for its traits, and where:
+/// `path` goes on from that of `module`.
+fn holds<'py>(
+    module: &Bound<'py, PyAny>,
+    code: &Bound<'py, PyAny>,
+    path: &mut Vec<u32>,
+) -> PyResult<bool> {
     if module.is(code) {
         return Ok(true);
     }
@@ -286,10 +293,12 @@ fn holds<'py>(module: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<
     if same_place && with_traits(module, code)?.eq(code)? {
         return Ok(true);
     }
-    for (_, inner) in nested(module)? {
-        if holds(&inner, code)? {
+    for (index, inner) in nested(module)? {
+        path.push(u32::try_from(index).unwrap_or(u32::MAX));
+        if holds(&inner, code, path)? {
             return Ok(true);
         }
+        path.pop();
     }
     Ok(false)
 }
