@@ -123,6 +123,8 @@ pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Which breakpoints stand on which line of a file.
 pub(crate) struct Targets<'a> {
     wanted: &'a WantedFile,
+    /// Where the code that paths of sites begin at is in its module.
+    within: Arc<[u32]>,
     lines: HashMap<u32, Vec<Arc<Breakpoint>>>,
     placed: HashMap<u32, bool>,
 }
@@ -142,8 +144,17 @@ impl<'a> Targets<'a> {
         }
         Self {
             wanted,
+            within: Arc::from([]),
             lines,
             placed: HashMap::new(),
+        }
+    }
+
+    /// The same for sites of code that is somewhere inside its module.
+    pub(crate) fn within(self, path: Arc<[u32]>) -> Self {
+        Self {
+            within: path,
+            ..self
         }
     }
 
@@ -179,7 +190,7 @@ impl<'a> Targets<'a> {
             function: Arc::clone(&site.qualname),
             line: site.line,
             tier,
-            path: Arc::clone(&site.path),
+            path: [&*self.within, &*site.path].concat().into(),
         };
         Py::new(py, probe)
     }

@@ -176,7 +176,16 @@ pub(crate) fn set_every_line(patterns: &[String]) -> Result<(), String> {
         globs.add(every_line_glob(pattern)?);
     }
     let globs = globs.build().map_err(|error| error.to_string())?;
-    lock().every_line = globs;
+    let mut registry = lock();
+    // A frame that goes on with its variant hits nothing that is not asked for any more.
+    registry.lines.retain(|(file, _), breakpoint| {
+        let wanted = globs.is_match(Path::new(&**file));
+        if !wanted {
+            breakpoint.disarm();
+        }
+        wanted
+    });
+    registry.every_line = globs;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use super::count;
 use super::figures::{CONSTANTS_RELINKED, FUNCTIONS_BOUND, VARIANTS_MADE};
 use super::find::Holders;
+use super::originals::ByFirstLine;
 use super::setting::{Setting, unavailable};
 use super::source::Module;
 use super::tree::{Key, address, constants, has_line, nested};
@@ -42,6 +43,8 @@ pub(super) struct Root {
     pub(super) code: Py<PyAny>,
     pub(super) marshalled: Arc<[u8]>,
     pub(super) breakable: Arc<[u32]>,
+    /// Where it is in the module that its source says.
+    pub(super) path: Arc<[u32]>,
     /// The source that it was compared with.
     pub(super) digest: Option<[u8; 32]>,
 }
@@ -99,7 +102,7 @@ pub(super) struct LoadedFile<'a, 'py> {
     /// What is asked of originals that stay as they are, by their addresses.
     pub(super) asked: HashMap<usize, Vec<Py<Probe>>>,
     /// All code of the module, by its first line, once it was needed.
-    pub(super) by_first_line: HashMap<u32, Vec<Bound<'py, PyAny>>>,
+    pub(super) by_first_line: ByFirstLine<'py>,
 }
 
 impl<'py> LoadedFile<'_, 'py> {
@@ -149,7 +152,14 @@ impl<'py> LoadedFile<'_, 'py> {
         if self.holders.partial {
             self.keep_watching_frames(&mut watched_before);
         }
-        self.unwatch(watched_before)?;
+        if self.holders.partial {
+            // Frames that were not looked for go on as they were.
+            for (code, watched) in watched_before {
+                self.state.watched.entry(code).or_insert(watched);
+            }
+        } else {
+            self.unwatch(watched_before)?;
+        }
         self.forget_unused();
         Ok(result.map(|()| unreached))
     }
@@ -166,7 +176,9 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(None) => return Ok(Ok(())),
             Err(reason) => return Ok(Err(reason)),
         };
-        let mut targets = Targets::new(demand.wanted, &placement);
+        let within = self.state.roots.get(&address(root));
+        let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
+        let mut targets = Targets::new(demand.wanted, &placement).within(within);
         let mut missing = HashMap::new();
         for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
             let path = &sites[0].path;

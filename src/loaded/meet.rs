@@ -80,8 +80,11 @@ fn in_function(py: Python<'_>, module: &Module, line: u32) -> PyResult<bool> {
 }
 
 /// Has the hook ask about code that enters a frame, while something is left to meet.
-pub(super) fn look_out(py: Python<'_>, setting: &Setting) -> Result<(), String> {
-    let meet = (!unmet().is_empty()).then_some(meet as hook::Meet);
+///
+/// Where frames are swapped something always is: a decorator may have made a copy of code that
+/// held no probe yet (`types.coroutine` does).
+pub(super) fn look_out(py: Python<'_>, setting: &Setting, swapping: bool) -> Result<(), String> {
+    let meet = (swapping || !unmet().is_empty()).then_some(meet as hook::Meet);
     hook::meet_code(py, setting.minor, meet)
 }
 
@@ -90,7 +93,14 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
     let py = code.py();
     let name = code.getattr(pyo3::intern!(py, "co_filename")).ok()?;
     let file = registry::file_name(name.extract().ok()?);
-    if !unmet().contains_key(&file) {
+    let swapping = || {
+        files(|files| {
+            files
+                .get(&file)
+                .is_some_and(|state| !state.swapped.is_empty())
+        })
+    };
+    if !unmet().contains_key(&file) && !swapping() {
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.

@@ -183,7 +183,7 @@ fn hook_as_needed(py: Python<'_>, setting: &Setting) -> PyResult<()> {
              installed; with promotion on no hook is needed"
         ));
     }
-    meet::look_out(py, setting).map_err(unavailable)
+    meet::look_out(py, setting, swapping).map_err(unavailable)
 }
 
 fn refuse(files: &HashSet<Arc<str>>, reason: &str) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use instrument::LineMap;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
@@ -127,7 +128,7 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(module) => module.code.bind(self.py).clone(),
             Err(reason) => return Ok(Err(reason.clone())),
         };
-        let original = link::descend(&module, path)?;
+        let original = with_traits(&link::descend(&module, path)?, code)?;
         let mut inner = Vec::new();
         for (index, nested) in nested(code)? {
             match self.original_of(&nested)? {
@@ -218,7 +219,7 @@ impl<'py> LoadedFile<'_, 'py> {
         for (code, index, original) in undo {
             self.setting.relink(&code, index, &original)?;
         }
-        if self.module.is_ok() && !self.is_in_module(root)? {
+        if self.module.is_ok() && self.place_in_module(root)?.is_none() {
             return Ok(Err(source::CHANGED.to_owned()));
         }
         Ok(Ok(()))
@@ -257,41 +258,71 @@ impl<'py> LoadedFile<'_, 'py> {
             code: root.clone().unbind(),
             marshalled: marshalled.clone(),
             breakable: breakable.clone(),
+            path: self.place_in_module(root)?.unwrap_or_else(|| Arc::from([])),
             digest: self.module.as_ref().ok().map(|module| module.digest),
         };
         self.state.roots.insert(address(root), known);
         Ok(Ok((marshalled, breakable)))
     }
 
-    /// Whether the code of the module holds this code, or code equal to it.
-    fn is_in_module(&mut self, code: &Bound<'py, PyAny>) -> PyResult<bool> {
+    /// Where the code of the module holds this code, or code equal to it but for its traits.
+    fn place_in_module(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Arc<[u32]>>> {
         let Ok(module) = &self.module else {
-            return Ok(false);
+            return Ok(None);
         };
         if self.by_first_line.is_empty() {
             let module = module.code.bind(self.py).clone();
-            index_by_first_line(module, &mut self.by_first_line)?;
+            index_by_first_line(module, &mut Vec::new(), &mut self.by_first_line)?;
         }
         let first: u32 = code.getattr(FIRST_LINE)?.extract()?;
-        for known in self.by_first_line.get(&first).into_iter().flatten() {
-            if known.is(code) || known.eq(code)? {
-                return Ok(true);
+        for (path, known) in self.by_first_line.get(&first).into_iter().flatten() {
+            if known.is(code) || with_traits(known, code)?.eq(code)? {
+                return Ok(Some(Arc::clone(path)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
+
+/// The code objects of a module by their first line, each with its place.
+pub(super) type ByFirstLine<'py> = HashMap<u32, Vec<(Arc<[u32]>, Bound<'py, PyAny>)>>;
 
 const FIRST_LINE: &str = "co_firstlineno";
 
 fn index_by_first_line<'py>(
     code: Bound<'py, PyAny>,
-    index: &mut HashMap<u32, Vec<Bound<'py, PyAny>>>,
+    path: &mut Vec<u32>,
+    index: &mut ByFirstLine<'py>,
 ) -> PyResult<()> {
-    for (_, inner) in nested(&code)? {
-        index_by_first_line(inner, index)?;
+    for (at, inner) in nested(&code)? {
+        path.push(u32::try_from(at).unwrap_or(u32::MAX));
+        index_by_first_line(inner, path, index)?;
+        path.pop();
     }
     let first = code.getattr(FIRST_LINE)?.extract()?;
-    index.entry(first).or_default().push(code);
+    let place = Arc::from(path.as_slice());
+    index.entry(first).or_default().push((place, code));
     Ok(())
+}
+
+/// What a decorator may change in a copy of the code (`types.coroutine` sets a flag): probes stand
+/// on the same lines whatever it is.
+const TRAITS: [&str; 4] = ["co_flags", "co_name", "co_qualname", "co_filename"];
+
+/// A compiled code object with the traits of a copy of it; itself when they are the same.
+fn with_traits<'py>(
+    compiled: &Bound<'py, PyAny>,
+    copy: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let changed = PyDict::new(copy.py());
+    for name in TRAITS {
+        let trait_ = copy.getattr(name)?;
+        if !compiled.getattr(name)?.eq(&trait_)? {
+            changed.set_item(name, trait_)?;
+        }
+    }
+    if changed.is_empty() {
+        return Ok(compiled.clone());
+    }
+    compiled.call_method("replace", (), Some(&changed))
 }

@@ -254,7 +254,7 @@ fn trace_new_threads(py: Python<'_>, object: Option<&Bound<'_, PyAny>>) -> PyRes
     let variables = py.import("threading")?.dict();
     let name = pyo3::intern!(py, "_trace_hook");
     let shown = variables.get_item(name)?;
-    let free = shown.as_ref().is_some_and(|shown| shown.is_none());
+    let free = shown.as_ref().is_some_and(PyAnyMethods::is_none);
     let own = shown.is_some_and(|shown| shown.is_instance_of::<LineTrace>());
     match object {
         Some(object) if free => variables.set_item(name, object),

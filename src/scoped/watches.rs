@@ -4,12 +4,13 @@
 //! address of the code object, which the entry keeps alive.
 //! Frames are remembered by the address of the frame object, which the running frame keeps alive
 //! until it leaves, so that watching prolongs nobody's life. A generator may vanish without an
-//! event: a weak reference tells.
+//! event: a weak reference tells, before the generator is closed and its `finally` blocks run.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
@@ -43,6 +44,8 @@ pub(super) struct Watch {
 struct Live {
     /// Keeps the callback alive that tells of the end of its generator.
     generator: Option<Py<PyWeakrefReference>>,
+    /// Whether it has run: closing a generator that has not runs nothing.
+    started: bool,
 }
 
 static WATCHES: LazyLock<Mutex<HashMap<usize, Arc<Watch>>>> = LazyLock::new(Mutex::default);
@@ -119,6 +122,27 @@ impl Watch {
         frame.is_some_and(|frame| frames.contains_key(&(frame.as_ptr() as usize)))
     }
 
+    /// Notes that a frame has run.
+    fn note_start(&self, frame: Option<&Bound<'_, PyAny>>) {
+        if let (Some(frames), Some(frame)) = (&self.frames, frame) {
+            let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+            let address = frame.as_ptr() as usize;
+            if let Some(live) = frames.get_mut(&address) {
+                live.started = true;
+            }
+        }
+    }
+
+    /// Whether a frame, whose generator is about to be closed, will show lines and leave with an
+    /// event. Waiting in vain costs a trace function, and nothing where there is monitoring.
+    fn outlives_generator(&self, frame: usize) -> bool {
+        let Some(frames) = &self.frames else {
+            return false;
+        };
+        let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+        self.means == Means::Monitoring || frames.get(&frame).is_some_and(|live| live.started)
+    }
+
     /// Forgets a frame; whether it was the last that mattered.
     fn forget(&self, frame: usize) -> bool {
         let Some(frames) = &self.frames else {
@@ -145,18 +169,34 @@ impl Live {
             if frame.is_none() {
                 return Ok(None);
             }
+            let started = !at_start(&frame)?;
             let frame = frame.as_ptr() as usize;
             let vanished = Vanished {
                 code: code.as_ptr() as usize,
                 frame,
             };
             let generator = PyWeakrefReference::new_with(object, Bound::new(py, vanished)?)?;
-            let generator = Some(generator.unbind());
-            return Ok(Some((frame, Self { generator })));
+            let live = Self {
+                generator: Some(generator.unbind()),
+                started,
+            };
+            return Ok(Some((frame, live)));
         }
-        let frame = object.as_ptr() as usize;
-        Ok(Some((frame, Self { generator: None })))
+        let live = Self {
+            generator: None,
+            started: true,
+        };
+        Ok(Some((object.as_ptr() as usize, live)))
     }
+}
+
+/// Whether a suspended frame is still where its generator was made.
+fn at_start(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let opcodes = py.import("opcode")?.getattr("opmap")?;
+    let start = opcodes.get_item("RETURN_GENERATOR")?;
+    let code = tracing::code_of(frame).getattr("co_code")?;
+    code.get_item(frame.getattr("f_lasti")?)?.eq(start)
 }
 
 /// Called when a generator is gone whose frame was watched.
@@ -169,6 +209,10 @@ struct Vanished {
 #[pymethods]
 impl Vanished {
     fn __call__(&self, reference: &Bound<'_, PyAny>) -> PyResult<()> {
+        let watch = lock().get(&self.code).cloned();
+        if watch.is_none_or(|watch| watch.outlives_generator(self.frame)) {
+            return Ok(());
+        }
         forget(reference.py(), self.code, self.frame)
     }
 }
@@ -233,6 +277,9 @@ pub(super) fn line(
         return Ok(Interest::Unwanted);
     };
     figures::EVENTS.fetch_add(1, Ordering::Relaxed);
+    if watch.means == Means::Tracing && watch.frames.is_some() {
+        watch.note_start(tracing::current_frame(py).as_ref());
+    }
     let mut interest = Interest::Unwanted;
     for probe in watch.probes_of(line) {
         interest = Interest::Wanted;
@@ -261,10 +308,14 @@ fn forget(py: Python<'_>, code: usize, frame: usize) -> PyResult<()> {
     let Some(watch) = lock().get(&code).cloned() else {
         return Ok(());
     };
-    if watch.forget(frame) {
-        take(py, code)?;
+    if !watch.forget(frame) {
+        return Ok(());
     }
-    Ok(())
+    match take(py, code) {
+        // The interpreter is being taken down: nothing imports any more, or is watched.
+        Err(error) if error.is_instance_of::<PyImportError>(py) => Ok(()),
+        done => done,
+    }
 }
 
 /// Whether the code is watched in given frames only.

@@ -32,8 +32,8 @@ def behind_cache(frame: FrameType, raised_at_cache: bool) -> bool:
     return raised or code[frame.f_lasti - 2] == CACHE
 
 
-def watch(events: str, files: list[str]) -> None:
-    """Trace every thread from now on."""
+def watch(events: str, files: list[str]) -> int:
+    """Trace every thread from now on; returns the descriptor that events are written to."""
     descriptor = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     index = {file: number for number, file in enumerate(files)}
     write = os.write
@@ -61,6 +61,7 @@ def watch(events: str, files: list[str]) -> None:
 
     threading.settrace(enter)
     sys.settrace(enter)
+    return descriptor
 
 
 def fresh_main() -> ModuleType:
