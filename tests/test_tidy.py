@@ -287,7 +287,6 @@ def test_exceptions_are_caught_whole_at_three_edges():
         "python/dapper/_boot.py",
         "python/dapper/bdb_condition.py",
         "python/dapper/hooks.py",
-        "python/dapper/hooks.py",
         # What the user's expression raises, inside the hit callback.
         "python/dapper/_frame_eval/conditions.py",
     }
