@@ -5,6 +5,7 @@
 //! from then on. An exception that comes back from a callback is one that a stop wants for the
 //! program (`SystemExit`); a panic of ours never reaches it.
 
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -70,9 +71,33 @@ fn stepping(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     None
 }
 
+thread_local! {
+    /// The frame and the instruction of a line at which a step has stopped, where a trace function
+    /// will be told of the same line.
+    static STOPPED: Cell<Option<(usize, i64)>> = const { Cell::new(None) };
+}
+
+/// Whether a step has just stopped at the line that `frame` has reached.
+pub(super) fn stopped_here(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Some(stopped) = STOPPED.take() else {
+        return Ok(false);
+    };
+    Ok(stopped == place(frame)?)
+}
+
+fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
+    let instruction = frame.getattr(pyo3::intern!(frame.py(), "f_lasti"))?;
+    Ok((frame.as_ptr() as usize, instruction.extract()?))
+}
+
 fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult<Interest> {
     let stopped = match stepping(code.py()) {
-        Some(frame) => step::line(&frame, code, target)?,
+        Some(frame) => {
+            let stopped = step::line(&frame, code, target)?;
+            let traced = stopped && watches::is_traced(code);
+            STOPPED.set(if traced { Some(place(&frame)?) } else { None });
+            stopped
+        }
         None => false,
     };
     watches::line(code, line, Means::Monitoring, stopped)

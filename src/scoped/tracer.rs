@@ -15,6 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::watches::{self, Means, Traced};
+use super::{callbacks, tool};
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
 use crate::{exceptions, hit, interpreter, step};
 
@@ -284,33 +285,49 @@ fn pass_on(
         return Ok(());
     }
     let code = tracing::code_of(frame);
+    // Where there is monitoring its events move steps on and show exceptions.
+    let alone = tool::monitoring(frame.py()).is_none();
     match event {
         Event::Line => {
             exceptions::forget_current();
-            let stopped = step::line(frame, &code, None)?;
+            let stopped = if alone {
+                step::line(frame, &code, None)?
+            } else {
+                callbacks::stopped_here(frame)?
+            };
             watches::line(&code, tracing::line_of(frame), Means::Tracing, stopped)?;
         }
-        Event::Call => step::entered(frame, &code)?,
+        Event::Call if alone => step::entered(frame, &code)?,
+        Event::Call => {}
         Event::Return => {
-            let concerned = watches::is_watched_in_frames(&code) || step::is_target(frame);
+            let target = alone && step::is_target(frame);
+            let concerned = watches::is_watched_in_frames(&code) || target;
             match argument {
                 Some(value) if concerned && is_yield(frame, &code)? => {
-                    step::yielded(frame, &code, value)?;
+                    if alone {
+                        step::yielded(frame, &code, value)?;
+                    }
                 }
-                Some(value) if concerned => {
+                Some(_) if concerned => {
                     watches::left(&code)?;
-                    step::left(frame, Some(value))?;
+                    if alone {
+                        step::left(frame, argument)?;
+                    }
                 }
                 Some(_) => {}
                 None => {
-                    exceptions::left_by_current(frame, &code)?;
+                    if alone {
+                        exceptions::left_by_current(frame, &code)?;
+                    }
                     watches::left(&code)?;
-                    step::left(frame, None)?;
+                    if alone {
+                        step::left(frame, None)?;
+                    }
                 }
             }
         }
         Event::Exception => {
-            if let Some(argument) = argument {
+            if let Some(argument) = argument.filter(|_| alone) {
                 let exception = argument.get_item(1)?;
                 exceptions::raised_here(frame, &exception, &argument.get_item(2)?)?;
                 step::raised(frame, &code, &exception)?;

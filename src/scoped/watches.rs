@@ -263,6 +263,11 @@ pub(super) fn take_all(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Whether the lines of `code` are watched by trace functions.
+pub(super) fn is_traced(code: &Bound<'_, PyAny>) -> bool {
+    find(code).is_some_and(|watch| watch.means == Means::Tracing)
+}
+
 /// Fires the probes of a line that the running frame of `code` has reached; `stopped` when a step
 /// has stopped there. Events of another kind than those by which the code is watched are not
 /// counted a second time: a step may have a thread traced whose code is monitored.
