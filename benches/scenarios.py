@@ -268,6 +268,7 @@ ALONE: dict[str, Scenario] = {
     "start-up": start_up,
     "throughput": throughput,
     "precompile": precompile,
+    "arming": arming,
 }
 TOGETHER: dict[str, Scenario] = {
     "rivals": beside,

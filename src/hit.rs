@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::PyException;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::breakpoint::{Breakpoint, Handle, Kind};
@@ -25,12 +27,21 @@ use crate::thread_info;
 /// Whether counts have to come here too: hits are recorded, or a callback is running.
 pub(crate) static ATTENTIVE: AtomicBool = AtomicBool::new(false);
 
+/// How long callbacks that run at the end of the program are waited for.
+const MOMENTS: usize = 40;
+const MOMENT: Duration = Duration::from_millis(5);
+
 static CALLBACKS_RUNNING: AtomicUsize = AtomicUsize::new(0);
 static DEFAULT_CALLBACK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
 static CALLBACKS: LazyLock<Mutex<HashMap<u64, Py<PyAny>>>> = LazyLock::new(Mutex::default);
 static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
+/// Whether the interpreter is about to be taken down.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
+    /// Whether this thread takes the interpreter down.
+    static ENDS_INTERPRETER: Cell<bool> = const { Cell::new(false) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
     /// Whether a step has stopped at the very place where the next probe of the thread stands.
     static PASSED: Cell<bool> = const { Cell::new(false) };
@@ -60,6 +71,11 @@ pub(crate) struct Hit {
 
 #[pymethods]
 impl Hit {
+    /// A list of hits in a frame that called the one that was hit is a cycle.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.frame)
+    }
+
     fn __repr__(&self) -> String {
         let file = &self.breakpoint.get().0.request.file;
         format!(
@@ -115,6 +131,9 @@ pub(crate) fn dispatch(
 }
 
 fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) -> PyResult<()> {
+    if ENDING.load(Ordering::Relaxed) && !ENDS_INTERPRETER.get() {
+        return Ok(());
+    }
     let Some(callback) = callback_of(py, breakpoint.id) else {
         return Ok(());
     };
@@ -137,6 +156,31 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
     });
     ffi::symbols::store_locals(frame.bind(py));
     result
+}
+
+/// Keeps the threads that outlive the program out of callbacks, and lets those finish that run.
+///
+/// Up to 3.13 a thread that asks for the GIL of an interpreter that is going down is unwound,
+/// which native code below its callback does not survive. A callback that waits for something
+/// goes on waiting; those that run are given a moment.
+#[pyfunction]
+fn end_callbacks(py: Python<'_>) {
+    ENDS_INTERPRETER.set(true);
+    ENDING.store(true, Ordering::Relaxed);
+    for _ in 0..MOMENTS {
+        if CALLBACKS_RUNNING.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+        py.detach(|| std::thread::sleep(MOMENT));
+    }
+}
+
+/// Has [`end_callbacks`] run after all that the program wants to run at its end.
+pub(crate) fn expect_the_end(py: Python<'_>) -> PyResult<()> {
+    let atexit = py.import("atexit")?;
+    let end = wrap_pyfunction!(end_callbacks, &atexit)?;
+    atexit.call_method1("register", (end,))?;
+    Ok(())
 }
 
 /// Calls something of the user's in which nothing hits.

@@ -300,6 +300,7 @@ fn cancel_main(py: Python<'_>) {
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    hit::expect_the_end(module.py())?;
     module.add_class::<Handle>()?;
     module.add_class::<hit::Hit>()?;
     module.add_class::<GetCode>()?;

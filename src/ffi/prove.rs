@@ -4,8 +4,10 @@
 //! them, then swaps the frame of a module of its own for a deeper one and looks at what ran.
 //! Runs once; an interpreter that fails it keeps its frames, and the reason is told.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::time::Duration;
 
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
@@ -21,9 +23,42 @@ static PROVED: OnceLock<Result<&'static Layout, String>> = OnceLock::new();
 static TRIAL_CODE: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
 static TRIAL_REPLACEMENT: AtomicPtr<PyObject> = AtomicPtr::new(std::ptr::null_mut());
 
+/// The process that the self-check runs in now; 0 while it does not.
+static PROVING_IN: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static PROVES: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The layout of this interpreter, once it is proved.
+///
+/// The self-check runs bytecode, so that other threads get their turns: they wait for its end
+/// without the GIL. In a child that was forked meanwhile it begins anew.
 pub(crate) fn prove(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {
-    PROVED.get_or_init(|| prove_now(py, minor)).clone()
+    let process = std::process::id();
+    loop {
+        if let Some(proved) = PROVED.get() {
+            return proved.clone();
+        }
+        let proving_in = PROVING_IN.load(Ordering::Relaxed);
+        if proving_in != process {
+            if proving_in != 0 {
+                cancel(py);
+            }
+            break;
+        }
+        if PROVES.get() {
+            return Err("the self-check of the frame layout is not done yet".to_owned());
+        }
+        py.detach(|| std::thread::sleep(Duration::from_micros(50)));
+    }
+    PROVING_IN.store(process, Ordering::Relaxed);
+    PROVES.set(true);
+    let proved = prove_now(py, minor);
+    PROVES.set(false);
+    let proved = PROVED.get_or_init(|| proved).clone();
+    PROVING_IN.store(0, Ordering::Relaxed);
+    proved
 }
 
 fn prove_now(py: Python<'_>, minor: u8) -> Result<&'static Layout, String> {

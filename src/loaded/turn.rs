@@ -1,48 +1,57 @@
 //! Who may change loaded code: one thread at a time.
 //!
-//! Changing code runs no bytecode, but for what other tools have put in the way: an audit hook
-//! written in Python may set a breakpoint itself, or let a signal handler do so. What the thread
-//! asks for that has its turn already is put off, and done when it comes to its end.
+//! Changing code runs no bytecode, but for the self-check before the first change, and for what
+//! other tools have put in the way: an audit hook written in Python may set a breakpoint itself, or
+//! let a signal handler do so. What the thread asks for that has its turn already is put off, and
+//! done when it comes to its end. A turn belongs to a process: a child that was forked in the
+//! middle of one has nobody to wait for. Relies on the GIL, which is held wherever this is asked.
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt;
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Between two looks whether the turn is free; it hardly ever is not.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// The process in which a thread has the turn; 0 when none has.
+static HELD_IN: AtomicU32 = AtomicU32::new(0);
 static PUT_OFF: LazyLock<Mutex<HashSet<Arc<str>>>> = LazyLock::new(Mutex::default);
 
 thread_local! {
-    static OWN: Cell<bool> = const { Cell::new(false) };
+    /// The process in which this thread has the turn.
+    static OWN: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The right to change loaded code, until it is dropped.
-pub(super) struct Turn {
-    _guard: MutexGuard<'static, ()>,
-}
+pub(super) struct Turn(());
 
 impl Turn {
     /// Waits for the turn; nothing when this thread has it.
     pub(super) fn take(py: Python<'_>) -> Option<Self> {
-        if OWN.get() {
+        if OWN.get() == std::process::id() {
             return None;
         }
-        let guard = TURN
-            .lock_py_attached(py)
-            .unwrap_or_else(PoisonError::into_inner);
-        Some(Self::new(guard))
+        loop {
+            if let Some(turn) = Self::try_take() {
+                return Some(turn);
+            }
+            py.detach(|| std::thread::sleep(PAUSE));
+        }
     }
 
     /// The turn, if nobody has it.
     pub(super) fn try_take() -> Option<Self> {
-        TURN.try_lock().ok().map(Self::new)
-    }
-
-    fn new(guard: MutexGuard<'static, ()>) -> Self {
-        OWN.set(true);
-        Self { _guard: guard }
+        let process = std::process::id();
+        if HELD_IN.load(Ordering::Relaxed) == process {
+            return None;
+        }
+        HELD_IN.store(process, Ordering::Relaxed);
+        OWN.set(process);
+        Some(Self(()))
     }
 
     /// The files that were put off since the turn was taken, or since this was last asked.
@@ -55,7 +64,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        OWN.set(false);
+        OWN.set(0);
+        HELD_IN.store(0, Ordering::Relaxed);
     }
 }
 
