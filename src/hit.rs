@@ -293,7 +293,9 @@ pub(crate) fn refresh_attention() {
 pub(crate) fn spare<T>(py: Python<'_>, event: PyResult<T>, otherwise: T) -> PyResult<T> {
     match event {
         Err(error) if error.is_instance_of::<PyException>(py) => {
-            tell_once(&format!("an event was lost: {error}"));
+            if !ffi::exit::is_finalizing() {
+                tell_once(&format!("an event was lost: {error}"));
+            }
             Ok(otherwise)
         }
         event => event,

@@ -48,6 +48,19 @@ fn entry(bytes: &[u8], at: &mut usize) -> Option<Handler> {
     })
 }
 
+/// How many different handlers a `co_exceptiontable` names; none when it cannot be read.
+#[must_use]
+pub fn count_handlers(table: &[u8]) -> usize {
+    let mut handlers = Vec::new();
+    if decode(table, &mut handlers).is_err() {
+        return 0;
+    }
+    let mut targets: Vec<u32> = handlers.iter().map(|handler| handler.target).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    targets.len()
+}
+
 /// Appends one entry.
 pub(crate) fn encode(handler: Handler, out: &mut Vec<u8>) {
     write_big(out, handler.start, true);

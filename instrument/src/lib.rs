@@ -44,6 +44,7 @@ mod version;
 
 pub use disasm::disassemble;
 pub use error::{Error, ErrorKind, Reason};
+pub use exctable::count_handlers;
 pub use linemap::{FunctionLines, LineMap, line_map};
 pub use prove::{Failure, Verification, verify};
 pub use variant::{Site, Snapped, Untouched, Variant, Wanted, instrument};

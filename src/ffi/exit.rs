@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use pyo3::ffi::Py_AtExit;
+use pyo3::ffi::{Py_AtExit, Py_IsInitialized};
 
 static LAST: OnceLock<fn()> = OnceLock::new();
 
@@ -19,6 +19,12 @@ pub(crate) fn after_the_interpreter(action: fn()) -> bool {
     // SAFETY: `run` has the signature that Py_AtExit takes, and the thread is attached, as
     // everything that calls into this extension is.
     unsafe { Py_AtExit(Some(run)) == 0 }
+}
+
+/// Whether the interpreter is being taken down: modules lose their names, and nothing imports.
+pub(crate) fn is_finalizing() -> bool {
+    // SAFETY: may be called at any time.
+    unsafe { Py_IsInitialized() == 0 }
 }
 
 extern "C" fn run() {

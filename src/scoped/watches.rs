@@ -38,6 +38,8 @@ pub(super) struct Watch {
     /// The only frames that matter, while any of them lives, by the address of the frame object.
     frames: Option<Mutex<HashMap<usize, Live>>>,
     pub(super) means: Means,
+    /// Whether a generator of this code may run `finally` blocks when it is closed.
+    closing_shows_lines: bool,
 }
 
 /// A frame that has not left yet.
@@ -81,6 +83,7 @@ impl Watch {
             probes,
             frames,
             means,
+            closing_shows_lines: has_own_handlers(code)?,
         }))
     }
 
@@ -140,7 +143,8 @@ impl Watch {
             return false;
         };
         let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
-        self.means == Means::Monitoring || frames.get(&frame).is_some_and(|live| live.started)
+        let started = frames.get(&frame).is_some_and(|live| live.started);
+        self.closing_shows_lines && (self.means == Means::Monitoring || started)
     }
 
     /// Forgets a frame; whether it was the last that mattered.
@@ -188,6 +192,15 @@ impl Live {
         };
         Ok(Some((object.as_ptr() as usize, live)))
     }
+}
+
+/// Whether code holds handlers of the program, beside the one that the compiler gives to every
+/// generator in versions with intrinsics.
+fn has_own_handlers(code: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let opcodes = code.py().import("opcode")?.getattr("opmap")?;
+    let given = usize::from(opcodes.contains("CALL_INTRINSIC_1")?);
+    let table = code.getattr("co_exceptiontable")?;
+    Ok(instrument::count_handlers(table.extract()?) > given)
 }
 
 /// Whether a suspended frame is still where its generator was made.
