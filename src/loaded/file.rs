@@ -57,6 +57,8 @@ pub(super) struct FileState {
     /// The variant to run, by the address of its original.
     pub(super) current: HashMap<usize, usize>,
     pub(super) roots: HashMap<usize, Root>,
+    /// The addresses of the originals in all roots, which keep them alive.
+    pub(super) originals: HashSet<usize>,
     /// Originals whose extra slot names a variant.
     pub(super) swapped: HashMap<usize, Py<PyAny>>,
     /// Code whose lines are watched, by its address.
@@ -117,6 +119,7 @@ impl<'py> LoadedFile<'_, 'py> {
         let watched = std::mem::take(&mut self.state.watched);
         self.unwatch(watched)?;
         self.state.roots.clear();
+        self.state.originals.clear();
         self.forget_unused();
         Ok(())
     }
@@ -131,13 +134,15 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(roots) => roots,
             Err(reason) => return Ok(Err(reason)),
         };
-        for root in &roots {
-            if let Err(reason) = self.compare(root)? {
+        let roots = match self.faithful(&roots)? {
+            Ok(faithful) => faithful,
+            Err(reason) => {
                 // What was bound before stays bound.
                 self.relink(&roots)?;
+                self.state.originals.clear();
                 return Ok(Err(reason));
             }
-        }
+        };
         self.state.current.clear();
         self.asked.clear();
         let mut watched_before = std::mem::take(&mut self.state.watched);
@@ -152,14 +157,7 @@ impl<'py> LoadedFile<'_, 'py> {
         if self.holders.partial {
             self.keep_watching_frames(&mut watched_before);
         }
-        if self.holders.partial {
-            // Frames that were not looked for go on as they were.
-            for (code, watched) in watched_before {
-                self.state.watched.entry(code).or_insert(watched);
-            }
-        } else {
-            self.unwatch(watched_before)?;
-        }
+        self.unwatch(watched_before)?;
         self.forget_unused();
         Ok(result.map(|()| unreached))
     }
@@ -283,8 +281,10 @@ impl<'py> LoadedFile<'_, 'py> {
             of.push(variant.code.bind(self.py).clone());
         }
         let mut changes = Vec::new();
+        self.state.originals.clear();
         for root in roots {
             self.visit(root, &mut |file, code, _| {
+                file.state.originals.insert(address(code));
                 for (index, inner) in nested(code)? {
                     let Ok(original) = file.original_of(&inner)? else {
                         continue;

@@ -15,6 +15,7 @@ use super::figures::FRAMES_PROMOTED;
 use super::find::Holders;
 use super::setting::Setting;
 use super::source::Module;
+use super::tree::{address, own_probe};
 use super::turn::Turn;
 use super::{count, files, follow_file, hook_as_needed};
 use crate::breakpoint::Breakpoint;
@@ -93,14 +94,17 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
     let py = code.py();
     let name = code.getattr(pyo3::intern!(py, "co_filename")).ok()?;
     let file = registry::file_name(name.extract().ok()?);
-    let swapping = || {
-        files(|files| {
-            files
-                .get(&file)
-                .is_some_and(|state| !state.swapped.is_empty())
+    let (swapping, known) = files(|files| {
+        files.get(&file).map_or((false, false), |state| {
+            let known = state.originals.contains(&address(code));
+            (!state.swapped.is_empty(), known)
         })
-    };
-    if !unmet().contains_key(&file) && !swapping() {
+    });
+    if known || !(swapping || unmet().contains_key(&file)) {
+        return None;
+    }
+    // What runs a variant already, as a generator that is resumed, is not looked for.
+    if own_probe(code).ok()?.is_some() {
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.
@@ -128,9 +132,12 @@ fn bind_met(
         ..Holders::default()
     };
     follow_file(py, &setting, file, holders)?;
-    hook_as_needed(py, &setting)?;
+    let swapping = files(|files| files.values().any(|state| !state.swapped.is_empty()));
+    if !swapping && unmet().is_empty() {
+        hook_as_needed(py, &setting)?;
+    }
     let variant = files(|files| files.get(file)?.current_of(py, code));
-    if variant.is_some() {
+    if variant.is_some() && setting.promotion {
         count(&FRAMES_PROMOTED);
     }
     Ok(variant)

@@ -200,6 +200,39 @@ impl<'py> LoadedFile<'_, 'py> {
         Ok(Ok(code))
     }
 
+    /// The roots that are what their source says. Others are left alone where they are copies that
+    /// the program made in its own way (unpickled code, say), and what they are copies of is there
+    /// too; else there is a reason to leave the whole file alone.
+    pub(super) fn faithful(
+        &mut self,
+        roots: &[Bound<'py, PyAny>],
+    ) -> PyResult<Result<Vec<Bound<'py, PyAny>>, String>> {
+        let mut faithful = Vec::new();
+        let mut odd = Vec::new();
+        for root in roots {
+            match self.compare(root)? {
+                Ok(()) => faithful.push(root.clone()),
+                Err(reason) => odd.push((root, reason)),
+            }
+        }
+        if odd.is_empty() {
+            return Ok(Ok(faithful));
+        }
+        let mut places = HashSet::new();
+        for root in &faithful {
+            self.visit(root, &mut |_, code, _| {
+                places.insert(place(code)?);
+                Ok(())
+            })?;
+        }
+        for (root, reason) in odd {
+            if !places.contains(&place(root)?) {
+                return Ok(Err(reason));
+            }
+        }
+        Ok(Ok(faithful))
+    }
+
     /// A reason when a root is not what the source of its module says.
     pub(super) fn compare(&mut self, root: &Bound<'py, PyAny>) -> PyResult<Result<(), String>> {
         if self.known(root).is_some() {
@@ -303,6 +336,12 @@ fn index_by_first_line<'py>(
     let place = Arc::from(path.as_slice());
     index.entry(first).or_default().push((place, code));
     Ok(())
+}
+
+/// Where code is defined, and by what name.
+fn place(code: &Bound<'_, PyAny>) -> PyResult<(u32, String)> {
+    let line = code.getattr("co_firstlineno")?.extract()?;
+    Ok((line, code.getattr("co_name")?.extract()?))
 }
 
 /// What a decorator may change in a copy of the code (`types.coroutine` sets a flag): probes stand
