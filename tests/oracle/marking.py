@@ -12,7 +12,7 @@ import random
 
 def marked(source: str, seed: str) -> str:
     """Return `source` with calls of `mark()` before some of its statements."""
-    choice = random.Random(seed)  # noqa: S311
+    choice = random.Random(seed)
     lines = source.splitlines(keepends=True)
     for line, column in sorted(places(ast.parse(source)), reverse=True):
         text = lines[line - 1].encode()

@@ -21,6 +21,7 @@ from types import CodeType, FunctionType
 from typing import TypedDict
 
 import recorder  # type: ignore[import-not-found]
+
 from dapper import _engine
 
 
@@ -83,7 +84,11 @@ def prepare(way: Way) -> None:
     if way["how"] == "recorded":
         descriptor = recorder.watch(way["out"] + ".events", [way["program"]])
     elif way["how"] != "plain":
-        session = {"breakpoints": [], "every_line": [], "cache_dir": way["out"] + ".store"}
+        session: dict[str, object] = {
+            "breakpoints": [],
+            "every_line": [],
+            "cache_dir": way["out"] + ".store",
+        }
         session |= {"events": way["out"] + ".events", "main_pid": os.getpid()}
         _engine.take_up(json.dumps(session))
         _engine.set_promotion(way["promotion"])
