@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
+import cloudpickle
+import greenlet
 import pytest
 from tests.launch import ROOT, python, without_limit
 
@@ -287,7 +289,6 @@ def test_recursion_reaches_the_limit(tmp_path):
 
 
 def test_functions_are_pickled_by_value(arm, monkeypatch):
-    cloudpickle = pytest.importorskip("cloudpickle")
     module = fresh(monkeypatch)
     cloudpickle.register_pickle_by_value(module)
     before = pickle.loads(cloudpickle.dumps(module.counter))
@@ -315,7 +316,6 @@ def switching(tmp_path, monkeypatch) -> Iterator[ModuleType]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_greenlets_switch_in_the_middle(way, arm, switching):
-    greenlet = pytest.importorskip("greenlet")
     plainly = switching.talk(greenlet)
     arm(way, switching.__file__)
     assert switching.talk(greenlet) == plainly
@@ -326,7 +326,6 @@ def test_greenlets_switch_in_the_middle(way, arm, switching):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_greenlets_that_are_suspended_are_reached(way, arm, switching):
-    greenlet = pytest.importorskip("greenlet")
     plainly = switching.talk(greenlet)
     points = []
 
