@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cProfile
 import gc
+import importlib
 import importlib.util
 import pickle
 import re
@@ -17,8 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
-import cloudpickle
-import greenlet
 import pytest
 from tests.launch import ROOT, python, without_limit
 
@@ -28,6 +27,9 @@ from dapper import _engine
 CASES = ROOT / "fixtures" / "entry" / "cases.py"
 NAMES = re.findall(r"^def (case_\w+)", CASES.read_text(), re.MULTILINE)
 WAYS = ("bound", "entry")
+# Neither comes with types.
+cloudpickle = importlib.import_module("cloudpickle")
+greenlet = importlib.import_module("greenlet")
 
 
 def fresh(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
