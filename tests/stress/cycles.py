@@ -84,8 +84,7 @@ def cycle(module, number: int) -> None:
     next(suspended)
     dapper.start()
     points = {
-        line: dapper.add_breakpoint(module.__file__, line, on_hit=hits.append)
-        for line in LINES
+        line: dapper.add_breakpoint(module.__file__, line, on_hit=hits.append) for line in LINES
     }
     module.plain(3)
     module.make()()
