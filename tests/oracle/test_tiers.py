@@ -151,7 +151,9 @@ def test_loaded(program, tmp_path, tally):
     ways = [runs.way(name, how="loaded", **tier) for name, tier in tiers.items()]
     watching = [name for name, tier in tiers.items() if "backend" in tier]
     ways += [runs.way(f"{name}-before", how="executed", **tiers[name]) for name in watching]
-    plain, recorded, *seen = runs.run(runs.way("plain"), runs.way("recorded", how="recorded"), *ways)
+    plain, recorded, *seen = runs.run(
+        runs.way("plain"), runs.way("recorded", how="recorded"), *ways
+    )
     assert plain.run.status == STATUS.get(program.stem, 0), plain.run.stderr
     assert recorded.run == plain.run, "the recorder disturbs the program"
     problems = [compare(way, one, plain, recorded) for way, one in zip(ways, seen, strict=True)]
