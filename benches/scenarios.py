@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -254,6 +255,30 @@ def precompile(version: str, rounds: int) -> list[Figure]:
     return [
         figure("bounds", "precompile", measure, version, found, unit="%", bound=90, at_least=True)
     ]
+
+
+def arming(version: str, rounds: int) -> list[Figure]:
+    """Return how long arming and disarming take in a process full of objects, in ms."""
+    worlds = {
+        "objects": "a million objects",
+        "modules": "2,000 modules with 50,000 functions",
+        "generators": "100,000 generators of other code",
+        "watched": "100,000 suspended generators of its own code",
+        "long": "a file of 3,000 functions",
+    }
+    figures = []
+    for world, shown in worlds.items():
+        taken: dict[str, list[float]] = {"arm": [], "disarm": []}
+        for _ in range(max(1, rounds // 3)):
+            with tempfile.TemporaryDirectory() as folder:
+                program = str(PROGRAMS / "arming.py")
+                row = json.loads(output([python(version), program, folder, world]))
+            for what, times in taken.items():
+                times += row[what]
+        for what, times in taken.items():
+            found = median_of(times)
+            figures.append(figure("bounds", what, shown, version, found, unit="ms", bound=50))
+    return figures
 
 
 # What is held to a bound runs alone; the rest, where factors count, may share the machine.

@@ -75,7 +75,7 @@ pub(crate) fn load_parts<'py>(
     let mut linked = Vec::new();
     for (sites, part) in parts {
         let path = &sites[0].path;
-        let own = originals[path].getattr(pyo3::intern!(py, "co_consts"))?;
+        let own = originals[path].getattr("co_consts")?;
         let mut constants = Vec::new();
         for (index, constant) in own.cast_into::<PyTuple>()?.iter().enumerate() {
             constants.push((index, constant.unbind()));
@@ -98,18 +98,14 @@ pub(crate) fn load_parts<'py>(
 pub(crate) fn descend<'py>(code: &Bound<'py, PyAny>, path: &[u32]) -> PyResult<Bound<'py, PyAny>> {
     let mut code = code.clone();
     for index in path {
-        code = code
-            .getattr(pyo3::intern!(code.py(), "co_consts"))?
-            .get_item(*index)?;
+        code = code.getattr("co_consts")?.get_item(*index)?;
     }
     Ok(code)
 }
 
 /// Whether a code object, or one inside it, holds a probe of ours.
 pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let constants = code
-        .getattr(pyo3::intern!(code.py(), "co_consts"))?
-        .cast_into::<PyTuple>()?;
+    let constants = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
     for constant in constants {
         if constant.is_instance_of::<Probe>()
             || (constant.get_type().is(code.get_type()) && carries_probe(&constant)?)

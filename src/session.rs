@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
+use crate::probe::Probe;
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter,
     registry, run, scoped, step, store, telemetry, thread_info, trace_event,
@@ -301,6 +302,9 @@ fn cancel_main(py: Python<'_>) {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     hit::expect_the_end(module.py())?;
+    // While a type is made for the first time other threads run, and loaded code is not changed
+    // with others running.
+    module.py().get_type::<Probe>();
     module.add_class::<Handle>()?;
     module.add_class::<hit::Hit>()?;
     module.add_class::<GetCode>()?;

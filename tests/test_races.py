@@ -42,9 +42,7 @@ def run(program: str, *arguments: str, timeout: float) -> str:
 @pytest.mark.timeout(SECONDS + 200)
 @pytest.mark.parametrize("name", RUNS)
 def test_no_hit_is_lost_or_wrong(name: str) -> None:
-    assert '"problems": []' in run(
-        "race.py", str(SECONDS), *RUNS[name], timeout=SECONDS + 150
-    )
+    assert '"problems": []' in run("race.py", str(SECONDS), *RUNS[name], timeout=SECONDS + 150)
 
 
 SESSIONS = [("eval_frame", "on"), ("eval_frame", "off"), ("settrace", "on")]

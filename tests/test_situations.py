@@ -215,7 +215,7 @@ assert steady.hits % 5 == 0 and steady.hits
     "import": """
 open("while_imported.py", "w").write('''
 import dapper, sys
-def early(): 
+def early():
     return 1
 point = dapper.add_breakpoint(__file__, 4, kind="count")
 early()
@@ -307,7 +307,8 @@ def hit(h):
     time.sleep(0)
     thread.join()
     dapper.remove_breakpoint(arm(5))
-point = arm(4, on_hit=lambda h: hit(h) if threading.current_thread() is threading.main_thread() else None)
+main = threading.main_thread()
+point = arm(4, on_hit=lambda h: hit(h) if threading.current_thread() is main else None)
 assert victim.work(5) == 10
 assert point.hits == 10, point.hits
 """,
@@ -402,8 +403,9 @@ assert fresh.hits == 3
     "audit hook that sets breakpoints": """
 busy = []
 points = []
+events = ("object.__getattr__", "marshal.dumps", "compile", "sys._current_frames")
 def hook(event, args):
-    if not busy and len(points) < 20 and event in ("object.__getattr__", "marshal.dumps", "compile", "sys._current_frames"):
+    if not busy and len(points) < 20 and event in events:
         busy.append(1)
         try:
             points.append(arm(5))
@@ -430,8 +432,16 @@ sys.addaudithook(hook)
 original = victim.work.__code__
 for promotion in (True, False):
     _engine.set_promotion(promotion)
-    for event in ("compile", "marshal.dumps", "marshal.loads", "gc.get_objects", "object.__getattr__",
-                  "sys._current_frames", "sys.settrace", "sys.monitoring.register_callback"):
+    for event in (
+        "compile",
+        "marshal.dumps",
+        "marshal.loads",
+        "gc.get_objects",
+        "object.__getattr__",
+        "sys._current_frames",
+        "sys.settrace",
+        "sys.monitoring.register_callback",
+    ):
         steady = arm()
         suspended = victim.numbers()
         next(suspended)

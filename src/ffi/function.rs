@@ -19,7 +19,7 @@ pub(crate) fn set_code(
     layout: Option<&Layout>,
 ) -> PyResult<()> {
     let Some(layout) = layout else {
-        return function.setattr(pyo3::intern!(function.py(), "__code__"), code);
+        return function.setattr("__code__", code);
     };
     let pointer = function.as_ptr();
     // SAFETY: callers pass a live function object of this version.

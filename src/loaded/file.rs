@@ -323,7 +323,7 @@ impl<'py> LoadedFile<'_, 'py> {
 
     fn bind_functions(&mut self) -> PyResult<()> {
         for function in std::mem::take(&mut self.holders.functions) {
-            let code = function.getattr(pyo3::intern!(self.py, "__code__"))?;
+            let code = function.getattr("__code__")?;
             if let Ok(original) = self.original_of(&code)? {
                 let wanted = self.code_for(&original);
                 if !wanted.is(&code) {

@@ -182,7 +182,6 @@ struct Search<'a, 'py> {
 
 impl<'py> Search<'_, 'py> {
     fn look_at(&mut self, object: &Bound<'py, PyAny>, types: &Types<'py>) -> PyResult<()> {
-        let py = object.py();
         let kind = object.get_type();
         let is_greenlet = types.greenlets.iter().any(|greenlet| kind.is(greenlet));
         let holder = if kind.is(&types.function) {
@@ -200,7 +199,7 @@ impl<'py> Search<'_, 'py> {
             }
         }
         if holder == Holder::Function {
-            let code = object.getattr(pyo3::intern!(py, "__code__"))?;
+            let code = object.getattr("__code__")?;
             if let Some(file) = self.file_of(&code)? {
                 let holders = self.found.entry(file).or_default();
                 holders.functions.push(object.clone());
@@ -208,7 +207,7 @@ impl<'py> Search<'_, 'py> {
             return Ok(());
         }
         if is_greenlet {
-            return self.walk_stack(object.getattr(pyo3::intern!(py, "gr_frame"))?);
+            return self.walk_stack(object.getattr("gr_frame")?);
         }
         let names = [
             ("gi_code", "gi_frame"),
@@ -220,7 +219,7 @@ impl<'py> Search<'_, 'py> {
                 if let Some(file) = self.file_of(&code)? {
                     let frame = object.getattr(frame)?;
                     if !frame.is_none() && self.frames_seen.insert(frame.as_ptr() as usize) {
-                        let code = frame.getattr(pyo3::intern!(py, "f_code"))?;
+                        let code = frame.getattr("f_code")?;
                         let frame = object.clone();
                         let holders = self.found.entry(file).or_default();
                         holders.frames.push(Live { frame, code });
@@ -235,7 +234,7 @@ impl<'py> Search<'_, 'py> {
     fn walk_stack(&mut self, innermost: Bound<'py, PyAny>) -> PyResult<()> {
         let mut frame = innermost;
         while !frame.is_none() && self.see_frame(&frame)? {
-            frame = frame.getattr(pyo3::intern!(frame.py(), "f_back"))?;
+            frame = frame.getattr("f_back")?;
         }
         Ok(())
     }
@@ -244,11 +243,9 @@ impl<'py> Search<'_, 'py> {
     fn see_frame(&mut self, frame: &Bound<'py, PyAny>) -> PyResult<bool> {
         if !self.frames_seen.insert(frame.as_ptr() as usize) {
             // A suspended generator has no callers; one that runs was met alone.
-            return Ok(!frame
-                .getattr(pyo3::intern!(frame.py(), "f_back"))?
-                .is_none());
+            return Ok(!frame.getattr("f_back")?.is_none());
         }
-        let code = frame.getattr(pyo3::intern!(frame.py(), "f_code"))?;
+        let code = frame.getattr("f_code")?;
         if let Some(file) = self.file_of(&code)? {
             let holders = self.found.entry(file).or_default();
             let frame = frame.clone();
@@ -258,7 +255,7 @@ impl<'py> Search<'_, 'py> {
     }
 
     fn file_of(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Arc<str>>> {
-        let name = code.getattr(pyo3::intern!(code.py(), "co_filename"))?;
+        let name = code.getattr("co_filename")?;
         let address = name.as_ptr() as usize;
         if let Some(known) = self.names.get(&address) {
             return Ok(known.file.clone());

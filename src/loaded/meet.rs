@@ -92,7 +92,7 @@ pub(super) fn look_out(py: Python<'_>, setting: &Setting, swapping: bool) -> Res
 /// Takes up a function whose frame is being entered; the variant that the frame is to run.
 fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
     let py = code.py();
-    let name = code.getattr(pyo3::intern!(py, "co_filename")).ok()?;
+    let name = code.getattr("co_filename").ok()?;
     let file = registry::file_name(name.extract().ok()?);
     let (swapping, known) = files(|files| {
         files.get(&file).map_or((false, false), |state| {

@@ -5,7 +5,8 @@
 //! what the file said, [`tree`] what code objects hold, and [`meet`] has the eval-frame hook look for
 //! code that nothing was found to hold. Owns the state of every such file.
 //! All of it happens with the GIL held, the collector paused and without running bytecode, so that
-//! the program sees either the code before or the code after.
+//! the program sees either the code before or the code after. `PyO3` lets go of the GIL while it
+//! fills a once cell (`intern!`, a type of ours), so none is filled here.
 
 pub(crate) mod figures;
 mod file;

@@ -94,7 +94,7 @@ impl<'py> LoadedFile<'_, 'py> {
     fn held_codes(&self) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let mut codes = Vec::new();
         for function in &self.holders.functions {
-            codes.push(function.getattr(pyo3::intern!(self.py, "__code__"))?);
+            codes.push(function.getattr("__code__")?);
         }
         codes.extend(self.holders.frames.iter().map(|live| live.code.clone()));
         codes.extend(self.holders.codes.iter().cloned());

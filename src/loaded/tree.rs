@@ -13,9 +13,7 @@ pub(super) type Key = Vec<(u32, Vec<u64>)>;
 
 /// The constants of a code object.
 pub(super) fn constants<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(code
-        .getattr(pyo3::intern!(code.py(), "co_consts"))?
-        .cast_into::<PyTuple>()?)
+    Ok(code.getattr("co_consts")?.cast_into::<PyTuple>()?)
 }
 
 /// The code objects among the constants of a code object, with their indices.
@@ -50,11 +48,7 @@ pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
 
 /// Whether any instruction of a code object, or of one inside it, is on one of `lines`.
 pub(super) fn has_line(code: &Bound<'_, PyAny>, lines: &HashSet<u32>) -> PyResult<bool> {
-    let py = code.py();
-    for run in code
-        .call_method0(pyo3::intern!(py, "co_lines"))?
-        .try_iter()?
-    {
+    for run in code.call_method0("co_lines")?.try_iter()? {
         let line = run?.get_item(2)?;
         if !line.is_none() && lines.contains(&line.extract()?) {
             return Ok(true);

@@ -196,7 +196,7 @@ impl<'py> LoadedFile<'_, 'py> {
         let mut held = HashSet::new();
         let mut roots = Vec::new();
         for function in std::mem::take(&mut self.holders.functions) {
-            let code = function.getattr(pyo3::intern!(self.py, "__code__"))?;
+            let code = function.getattr("__code__")?;
             if let Ok(original) = self.original_of(&code)?
                 && held.insert(address(&original))
             {

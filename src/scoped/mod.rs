@@ -161,6 +161,8 @@ fn unwatch_every_code(py: Python<'_>) -> PyResult<()> {
 
 /// Adds the functions of this part to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    tracer::prepare(module.py());
+    watches::prepare(module.py());
     module.add_function(wrap_pyfunction!(watch_code, module)?)?;
     module.add_function(wrap_pyfunction!(unwatch_code, module)?)?;
     module.add_function(wrap_pyfunction!(unwatch_every_code, module)?)?;

@@ -9,11 +9,11 @@
 //! outlive the id in 3.12 and 3.13, so each is taken back before the id is freed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::{MutexExt, PyOnceLock};
+use pyo3::sync::MutexExt;
 
 use super::callbacks;
 
@@ -123,7 +123,7 @@ struct Tool {
 static TOOL: Mutex<Option<Tool>> = Mutex::new(None);
 
 /// What a callback returns to have no more events from a location.
-static DISABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static DISABLE: OnceLock<Py<PyAny>> = OnceLock::new();
 
 fn lock(py: Python<'_>) -> MutexGuard<'static, Option<Tool>> {
     // An audit hook may run Python code, and so let another thread in, while this is held.
@@ -138,11 +138,12 @@ pub(crate) fn monitoring(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
 
 /// What a callback returns to have no more events from a location.
 pub(super) fn disable(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    let disable = DISABLE.get_or_try_init(py, || {
-        let monitoring = py.import("sys")?.getattr("monitoring")?;
-        Ok::<_, PyErr>(monitoring.getattr("DISABLE")?.unbind())
-    })?;
-    Ok(disable.clone_ref(py))
+    if let Some(disable) = DISABLE.get() {
+        return Ok(disable.clone_ref(py));
+    }
+    let monitoring = py.import("sys")?.getattr("monitoring")?;
+    let disable = monitoring.getattr("DISABLE")?.unbind();
+    Ok(DISABLE.get_or_init(|| disable).clone_ref(py))
 }
 
 /// Says which local events `owner` wants on a code object; `NONE` wants it no more.

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -53,11 +53,17 @@ impl LineTrace {
 static WANTED: AtomicBool = AtomicBool::new(false);
 /// The threads that are stepping.
 static STEPPING: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
-static OBJECT: PyOnceLock<Py<LineTrace>> = PyOnceLock::new();
+static OBJECT: OnceLock<Py<LineTrace>> = OnceLock::new();
 
 fn object(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     tracing::set_sink(told);
-    let object = OBJECT.get_or_try_init(py, || Py::new(py, LineTrace))?;
+    let object = match OBJECT.get() {
+        Some(object) => object,
+        None => {
+            let fresh = Py::new(py, LineTrace)?;
+            OBJECT.get_or_init(|| fresh)
+        }
+    };
     Ok(object.bind(py).clone().into_any())
 }
 
@@ -247,13 +253,19 @@ pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
+/// Makes the types of this part before anything is watched: while a type is made for the first
+/// time, other threads run.
+pub(super) fn prepare(py: Python<'_>) {
+    py.get_type::<LineTrace>();
+}
+
 /// Gives or takes the trace function of threads that start, unless it is another tool's.
 ///
 /// `threading.settrace` is Python code, in which another thread could get its turn: the variable
 /// behind it is set instead.
 fn trace_new_threads(py: Python<'_>, object: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
     let variables = py.import("threading")?.dict();
-    let name = pyo3::intern!(py, "_trace_hook");
+    let name = "_trace_hook";
     let shown = variables.get_item(name)?;
     let free = shown.as_ref().is_some_and(PyAnyMethods::is_none);
     let own = shown.is_some_and(|shown| shown.is_instance_of::<LineTrace>());

@@ -230,6 +230,11 @@ impl Vanished {
     }
 }
 
+/// As [`super::tracer::prepare`].
+pub(super) fn prepare(py: Python<'_>) {
+    py.get_type::<Vanished>();
+}
+
 /// Puts a watch in place of what watched its code before.
 pub(super) fn put(py: Python<'_>, watch: Watch) -> PyResult<Result<(), String>> {
     let watch = Arc::new(watch);

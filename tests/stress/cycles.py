@@ -52,6 +52,7 @@ def numbers():
         n += 1
         yield n
 """
+N_MARKS = 5
 LINES = {7: 3, 13: 1, 19: 1, 23: 1, 28: 1, 34: 2}
 
 
@@ -84,8 +85,7 @@ def cycle(module, number: int) -> None:
     next(suspended)
     dapper.start()
     points = {
-        line: dapper.add_breakpoint(module.__file__, line, on_hit=hits.append)
-        for line in LINES
+        line: dapper.add_breakpoint(module.__file__, line, on_hit=hits.append) for line in LINES
     }
     module.plain(3)
     module.make()()
@@ -139,7 +139,7 @@ def main() -> None:
     _engine.set_promotion(promotion == "on")
     originals = codes(cycled)
     before = state()
-    at_first = None
+    marks = []
     for i in range(number):
         cycle(cycled, i)
         if i % 50 == 0 or i == number - 1:
@@ -147,17 +147,21 @@ def main() -> None:
             assert len(now) == len(originals)
             assert all(a is b for a, b in zip(now, originals, strict=True)), i
             assert state() == before, (i, state())
-        if i == number // 2:
-            at_first = figures()
-    assert at_first
-    at_last = figures()
-    grown = [last - first for first, last in zip(at_first, at_last, strict=True)]
-    print("objects, blocks, KiB:", at_first, at_last, "grown by", grown)
-    # Caches fill and free lists empty; one object lost in each cycle is more than that.
-    n_cycles = number - number // 2
-    assert grown[0] < n_cycles // 2, grown
-    assert grown[1] < n_cycles, grown
-    assert grown[2] < 1024, grown
+        if i % (number // N_MARKS) == number // N_MARKS - 1:
+            marks.append(figures())
+    # Caches fill and free lists empty at any time; what is lost in each cycle shows in all of them.
+    pairs = zip(marks[1:], marks, strict=False)
+    grown = [min(figure) for figure in zip(*map(differences, pairs), strict=True)]
+    print("objects, blocks, KiB:", marks, "grown by", grown)
+    n_cycles = number // N_MARKS
+    assert grown[0] < n_cycles // 4, marks
+    assert grown[1] < n_cycles // 4, marks
+    assert marks[-1][2] - marks[1][2] < 1024, marks
+
+
+def differences(pair: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+    """How much each figure grew."""
+    return [after - before for after, before in zip(*pair, strict=True)]
 
 
 main()

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import faulthandler
 import gc
+import importlib
 import json
 import random
 import re
@@ -59,17 +61,15 @@ def worker(target, index: int, moved: list[int]) -> None:
             assert target.Thing.make(3) == [0, 1, 2]
             with target.Thing(1) as thing:
                 assert thing.value == 1
-                raise KeyError
+                raise KeyError  # noqa: TRY301 - the target swallows it
             assert target.raises(n) == n
             assert target.closure(n) == 2 * n + 3
             assert target.defaults(1, 2, 3, 4, c=5, d=6) == 11
             assert list(target.numbers(4)) == [0, 1, 2, 3]
             generator = target.delegate(9)
             assert [next(generator), next(generator)] == [0, 1]
-            try:
+            with contextlib.suppress(StopIteration):
                 generator.send("enough")
-            except StopIteration:
-                pass
             half = target.numbers(5)
             next(half)
             half.close()
@@ -133,7 +133,8 @@ def setting(rng: random.Random, options: argparse.Namespace) -> None:
         _engine.set_backend(choice)
 
 
-def main() -> int:
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("seconds", type=float)
     parser.add_argument("seed", type=int)
@@ -141,35 +142,28 @@ def main() -> int:
     parser.add_argument("--promotion", choices=["on", "off"], default="on")
     parser.add_argument("--switch", default="", help="settings to change meanwhile, with commas")
     parser.add_argument("--early", action="store_true", help="arm before the import")
-    options = parser.parse_args()
-    faulthandler.enable()
-    faulthandler.dump_traceback_later(options.seconds + 100, exit=True)
-    rng = random.Random(options.seed)
-    sys.setswitchinterval(rng.choice([1e-6, 1e-4, 5e-3]))
+    return parser.parse_args()
+
+
+def begin(rng: random.Random, options: argparse.Namespace):
+    """Import the target and arm half of its lines for good, in the order asked for."""
     dapper.start()
     _engine.set_backend(options.backend)
     _engine.set_promotion(options.promotion == "on")
-
-    steady = {}
-    names = sorted(LINES)
+    sys.path.insert(0, str(HERE))
     if not options.early:
-        sys.path.insert(0, str(HERE))
-        import target
-    for name in rng.sample(names, len(names) // 2):
-        steady[name] = dapper.add_breakpoint(HERE / "target.py", LINES[name], kind="count")
-    if options.early:
-        sys.path.insert(0, str(HERE))
-        import target
-    before = {name: target.tick.count(name) for name in names}
+        importlib.import_module("target")
+    steady = {
+        name: dapper.add_breakpoint(HERE / "target.py", LINES[name], kind="count")
+        for name in rng.sample(sorted(LINES), len(LINES) // 2)
+    }
+    return importlib.import_module("target"), steady
 
-    moved = [0] * N_WORKERS
-    workers = [
-        threading.Thread(target=worker, args=(target, index, moved), daemon=True)
-        for index in range(N_WORKERS)
-    ]
-    for thread in workers:
-        thread.start()
+
+def toggle(rng: random.Random, options: argparse.Namespace, target) -> dict[str, object]:
+    """Arm and remove at random until the time is over."""
     end = time.monotonic() + options.seconds
+    names = sorted(LINES)
     armed: list[Interval] = []
     n_intervals = n_hits = 0
     tiers: dict[str, int] = {}
@@ -188,23 +182,11 @@ def main() -> int:
         time.sleep(rng.choice([0, 0, 0.001, 0.01]))
     for interval in armed:
         n_hits += interval.end()
-    target.going[0] = False
-    for thread in workers:
-        thread.join(60)
-        if thread.is_alive():
-            problem("a thread does not end")
-    # Generators that are suspended still; then nothing runs any more.
-    gc.collect()
-    counts = {name: target.tick.count(name) - before[name] for name in names}
-    wrong = {
-        name: (point.hits, counts[name])
-        for name, point in steady.items()
-        if point.hits != counts[name]
-    }
-    if wrong:
-        problem(f"steady breakpoints counted (hits, executions): {wrong}")
-    counters = _engine.counters()
-    dapper.stop()
+    return {"intervals": n_intervals, "hits": n_hits, "tiers": tiers}
+
+
+def look_for_remains() -> None:
+    """Tell what is hooked in the interpreter after the session."""
     left = []
     if _engine.entry_hook_installed() or _engine.eval_frame_hooked():
         left.append("hook")
@@ -214,16 +196,41 @@ def main() -> int:
         left.append("monitoring tool")
     if left:
         problem(f"left behind: {left}")
-    done = {
-        "intervals": n_intervals,
-        "hits": n_hits,
-        "executions": sum(counts.values()),
-        "rounds": moved,
-        "tiers": tiers,
-        "counters": counters,
-        "problems": problems,
+
+
+def main() -> int:
+    """Run the race and judge it."""
+    options = arguments()
+    faulthandler.enable()
+    faulthandler.dump_traceback_later(options.seconds + 100, exit=True)
+    rng = random.Random(options.seed)
+    sys.setswitchinterval(rng.choice([1e-6, 1e-4, 5e-3]))
+    target, steady = begin(rng, options)
+    moved = [0] * N_WORKERS
+    workers = [
+        threading.Thread(target=worker, args=(target, index, moved), daemon=True)
+        for index in range(N_WORKERS)
+    ]
+    for thread in workers:
+        thread.start()
+    done = toggle(rng, options, target)
+    target.going[0] = False
+    for thread in workers:
+        thread.join(60)
+        if thread.is_alive():
+            problem("a thread does not end")
+    counts = {name: target.tick.count(name) for name in LINES}
+    wrong = {
+        name: (point.hits, counts[name])
+        for name, point in steady.items()
+        if point.hits != counts[name]
     }
-    print(json.dumps(done))
+    if wrong:
+        problem(f"steady breakpoints counted (hits, executions): {wrong}")
+    done |= {"executions": sum(counts.values()), "rounds": moved, "counters": _engine.counters()}
+    dapper.stop()
+    look_for_remains()
+    print(json.dumps(done | {"problems": problems}))
     return 1 if problems else 0
 
 
