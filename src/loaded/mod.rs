@@ -33,7 +33,6 @@ pub(crate) use self::source::remember_source;
 use self::turn::Turn;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
-use crate::hit;
 use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
@@ -178,12 +177,6 @@ fn follow_now(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
 fn hook_as_needed(py: Python<'_>, setting: &Setting) -> PyResult<()> {
     let swapping = files(|files| files.values().any(|state| !state.swapped.is_empty()));
     hook::swap_variants(py, setting.minor, swapping).map_err(unavailable)?;
-    if swapping && let Some(calls) = hook::nested_calls(py) {
-        hit::tell_once(&format!(
-            "this interpreter allows about {calls} nested calls while an eval-frame hook is \
-             installed; with promotion on no hook is needed"
-        ));
-    }
     meet::look_out(py, setting, swapping).map_err(unavailable)
 }
 
@@ -257,6 +250,12 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
         } else if let Some(reason) = &unreached {
             breakpoint.remark(&format!(
                 "frames that run it already are not reached: {reason}"
+            ));
+        } else if let Some(calls) = hook::nested_calls(file.py)
+            && breakpoint.whereabouts().tier == Some(Tier::Entry)
+        {
+            breakpoint.remark(&format!(
+                "with promotion off this interpreter allows about {calls} nested calls"
             ));
         }
     }
