@@ -274,7 +274,7 @@ def arming(version: str, rounds: int) -> list[Figure]:
                 program = str(PROGRAMS / "arming.py")
                 row = json.loads(output([python(version), program, folder, world]))
             for what, times in taken.items():
-                times += row[what]
+                times.extend(row[what])
         for what, times in taken.items():
             found = median_of(times)
             figures.append(figure("bounds", what, shown, version, found, unit="ms", bound=50))
