@@ -57,12 +57,11 @@ static OBJECT: OnceLock<Py<LineTrace>> = OnceLock::new();
 
 fn object(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     tracing::set_sink(told);
-    let object = match OBJECT.get() {
-        Some(object) => object,
-        None => {
-            let fresh = Py::new(py, LineTrace)?;
-            OBJECT.get_or_init(|| fresh)
-        }
+    let object = if let Some(object) = OBJECT.get() {
+        object
+    } else {
+        let fresh = Py::new(py, LineTrace)?;
+        OBJECT.get_or_init(|| fresh)
     };
     Ok(object.bind(py).clone().into_any())
 }
