@@ -57,12 +57,11 @@ static OBJECT: OnceLock<Py<LineTrace>> = OnceLock::new();
 
 fn object(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     tracing::set_sink(told);
-    let object = match OBJECT.get() {
-        Some(object) => object,
-        None => {
-            let fresh = Py::new(py, LineTrace)?;
-            OBJECT.get_or_init(|| fresh)
-        }
+    let object = if let Some(object) = OBJECT.get() {
+        object
+    } else {
+        let fresh = Py::new(py, LineTrace)?;
+        OBJECT.get_or_init(|| fresh)
     };
     Ok(object.bind(py).clone().into_any())
 }
@@ -100,7 +99,7 @@ impl Need {
         match watches::traced() {
             Traced::Nothing => Ok(Self::Nothing),
             Traced::Frames(frames) if tracing::can_trace_one_thread() => {
-                running(py, &frames).map(Self::Threads)
+                Ok(running(py, frames)?.map_or(Self::All, Self::Threads))
             }
             Traced::Frames(_) | Traced::Anywhere => Ok(Self::All),
         }
@@ -115,21 +114,22 @@ impl Need {
     }
 }
 
-/// The threads that run these frames.
-fn running(py: Python<'_>, frames: &[usize]) -> PyResult<HashSet<u64>> {
+/// The threads that run these frames; nothing when one is on no thread's stack: the frame of a
+/// greenlet goes on in whichever thread switches to it.
+fn running(py: Python<'_>, frames: Vec<usize>) -> PyResult<Option<HashSet<u64>>> {
     let tops = py.import("sys")?.call_method0("_current_frames")?;
+    let mut missing: HashSet<usize> = frames.into_iter().collect();
     let mut idents = HashSet::new();
     for (ident, top) in tops.cast_into::<PyDict>()? {
         let mut frame = top;
         while !frame.is_none() {
-            if frames.contains(&(frame.as_ptr() as usize)) {
+            if missing.remove(&(frame.as_ptr() as usize)) {
                 idents.insert(ident.extract()?);
-                break;
             }
             frame = frame.getattr("f_back")?;
         }
     }
-    Ok(idents)
+    Ok(missing.is_empty().then_some(idents))
 }
 
 /// Has every thread traced that needs it; the inner error is the reason why one cannot be.

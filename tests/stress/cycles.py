@@ -8,6 +8,7 @@ and the number of objects and memory blocks must not have grown.
 """
 
 import gc
+import importlib
 import sys
 import threading
 from pathlib import Path
@@ -80,7 +81,7 @@ def codes(module):
 
 def cycle(module, number: int) -> None:
     """One session."""
-    hits = []
+    hits: list[dapper.Hit] = []
     suspended = module.numbers()
     next(suspended)
     dapper.start()
@@ -133,7 +134,7 @@ def main() -> None:
     folder = Path(sys.argv[4])
     (folder / "cycled.py").write_text(SOURCE)
     sys.path.insert(0, str(folder))
-    import cycled
+    cycled = importlib.import_module("cycled")
 
     _engine.set_backend(backend)
     _engine.set_promotion(promotion == "on")

@@ -6,9 +6,10 @@ execution of the line exactly, in any number of threads.
 
 import asyncio
 import itertools
+from typing import Any
 
 
-class Ticks(dict):
+class Ticks(dict[str, Any]):
     """A counter for each name, made when it is first asked for."""
 
     def __missing__(self, name):
@@ -55,6 +56,12 @@ class Thing:
     def __exit__(self, *_):
         tick["exit"]()
         return True
+
+
+def swallows(n):
+    with Thing(n) as thing:
+        assert thing.value == n
+        raise KeyError
 
 
 def raises(n):
@@ -136,9 +143,9 @@ async def serve_async():
     sleeper = asyncio.ensure_future(async_forever())
     while going[0]:
         tick["serve async"]()
-        results = await asyncio.gather(wait(3), wait(2))
+        results: list[Any] = list(await asyncio.gather(wait(3), wait(2)))
         async for got in stream(3):
-            results.append(got)
+            results.append(got)  # noqa: PERF401 - a loop is wanted
         assert results == [3, 2, 0, 1, 2], results
     await sleeper
 
