@@ -273,13 +273,8 @@ def arming(version: str, rounds: int) -> list[Figure]:
             with tempfile.TemporaryDirectory() as folder:
                 program = str(PROGRAMS / "arming.py")
                 row = json.loads(output([python(version), program, folder, world]))
-<<<<<<< HEAD
             for what, times in taken.items():
                 times.extend(row[what])
-=======
-            for what in taken:
-                taken[what] += row[what]
->>>>>>> stress
         for what, times in taken.items():
             found = median_of(times)
             figures.append(figure("bounds", what, shown, version, found, unit="ms", bound=50))
