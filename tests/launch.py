@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -52,11 +51,6 @@ def dapper_run(*args: str | Path, cwd: Path, stdin: str = "", **changes: str) ->
     """Run `dapper run`, with a store of the test's own."""
     store = {"DAPPER_CACHE_DIR": str(cwd / "store"), **changes}
     return python("-m", "dapper", "run", *args, cwd=cwd, stdin=stdin, **store)
-
-
-def without_limit(err: str) -> str:
-    """Take out what 3.12.0 to 3.12.2 are told when an eval-frame hook is installed."""
-    return re.sub(r"^dapper: this interpreter allows about \d+ nested calls .*\n", "", err)
 
 
 def events(path: Path) -> list[dict[str, Any]]:

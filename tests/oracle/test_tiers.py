@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from tests.launch import without_limit
 from tests.oracle.marking import marked
 from tests.oracle.runs import SECONDS, Event, Run, difference
 from tests.oracle.test_programs import RUNNABLE, STATUS
@@ -116,7 +115,7 @@ class Runs:
     def read(self, way: dict[str, Any], status: int) -> Seen:
         """Read what a run left behind."""
         out, err = (Path(way["out"] + suffix).read_text() for suffix in (".stdout", ".stderr"))
-        run = Run(status, out, err if way["promotion"] else without_limit(err))
+        run = Run(status, out, err)
         notes = []
         record = Path(way["out"] + ".events")
         for line in record.read_text().splitlines() if record.exists() else ():
