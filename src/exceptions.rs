@@ -124,7 +124,7 @@ fn choose(py: Python<'_>, wanted: Option<Arc<Filters>>) -> PyResult<Result<(), S
     drop(guard);
     drop(before);
     ACTIVE.store(active, Ordering::Relaxed);
-    if tool::monitoring(py).is_some() {
+    if tool::is_available(py) {
         let mut events = Events::NONE;
         if active {
             events = events.with(Events::UNWIND);
@@ -221,7 +221,7 @@ pub(crate) fn left(
         Some(caller) => user_code::ends_a_thread(caller)?,
         None => true,
     };
-    if filters.uncaught && last && tool::monitoring(py).is_some() {
+    if filters.uncaught && last && tool::is_available(py) {
         return report_uncaught(&filters, exception);
     }
     if !filters.user_unhandled || is_ordinary(exception) || !filters.is_user(code)? {

@@ -5,8 +5,7 @@
 //! from then on. An exception that comes back from a callback is one that a stop wants for the
 //! program (`SystemExit`); a panic of ours never reaches it.
 
-use std::cell::Cell;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::prelude::*;
@@ -19,6 +18,9 @@ use crate::{exceptions, hit, step};
 thread_local! {
     /// What a stop at a jump wants raised at the jump's target.
     static DEFERRED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+    /// The frame and the instruction of a line at which a step has stopped, where a trace function
+    /// will be told of the same line.
+    static STOPPED: Cell<Option<(usize, i64)>> = const { Cell::new(None) };
 }
 
 /// Whether a location has to go on sending its events.
@@ -69,12 +71,6 @@ fn stepping(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
         return tracing::current_frame(py);
     }
     None
-}
-
-thread_local! {
-    /// The frame and the instruction of a line at which a step has stopped, where a trace function
-    /// will be told of the same line.
-    static STOPPED: Cell<Option<(usize, i64)>> = const { Cell::new(None) };
 }
 
 /// Whether a step has just stopped at the line that `frame` has reached.

@@ -60,7 +60,7 @@ impl Backend {
     }
 
     fn means(self, py: Python<'_>) -> Result<Means, String> {
-        match (self, tool::monitoring(py).is_some()) {
+        match (self, tool::is_available(py)) {
             (Self::SysMonitoring, false) => {
                 Err("this interpreter has no sys.monitoring".to_owned())
             }

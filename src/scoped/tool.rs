@@ -132,8 +132,14 @@ fn lock(py: Python<'_>) -> MutexGuard<'static, Option<Tool>> {
 }
 
 /// `sys.monitoring`, in interpreters that have it.
-pub(crate) fn monitoring(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+fn monitoring(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
     py.import("sys").ok()?.getattr("monitoring").ok()
+}
+
+/// Whether this interpreter has `sys.monitoring`; every event that a trace function is told asks.
+pub(crate) fn is_available(py: Python<'_>) -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| monitoring(py).is_some())
 }
 
 /// What a callback returns to have no more events from a location.

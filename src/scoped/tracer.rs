@@ -298,7 +298,7 @@ fn pass_on(
     }
     let code = tracing::code_of(frame);
     // Where there is monitoring its events move steps on and show exceptions.
-    let alone = tool::monitoring(frame.py()).is_none();
+    let alone = !tool::is_available(frame.py());
     match event {
         Event::Line => {
             exceptions::forget_current();

@@ -184,7 +184,7 @@ fn step(
 
 fn begin(frame: &Bound<'_, PyAny>, mode: Mode, exceptions: bool) -> PyResult<()> {
     let py = frame.py();
-    if tool::monitoring(py).is_none() {
+    if !tool::is_available(py) {
         tracer::trace_step(py)?.map_err(PyRuntimeError::new_err)?;
     }
     if LEAVING.get() == address(frame) {
@@ -222,7 +222,7 @@ pub(crate) fn cancel(py: Python<'_>) -> PyResult<()> {
 fn finish(py: Python<'_>, step: &mut Step) -> PyResult<()> {
     step.finished = true;
     ACTIVE.fetch_sub(1, Ordering::Relaxed);
-    if tool::monitoring(py).is_none() {
+    if !tool::is_available(py) {
         return tracer::end_step(py);
     }
     let owner = Owner::Step(step.id);
@@ -255,7 +255,7 @@ fn go_on(frames: &[Bound<'_, PyAny>], lines: Lines) -> PyResult<()> {
 /// Has local events of a code object for the step of this thread.
 fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
     let py = code.py();
-    if tool::monitoring(py).is_none() {
+    if !tool::is_available(py) {
         return Ok(());
     }
     let id = with(|step| {
@@ -276,7 +276,7 @@ fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
 
 /// Has events of all code for the step of this thread, beside those for its exceptions.
 fn everywhere(py: Python<'_>, events: Events) -> PyResult<()> {
-    if tool::monitoring(py).is_none() {
+    if !tool::is_available(py) {
         return Ok(());
     }
     let Some((id, exceptions)) = with(|step| (step.id, step.exceptions)) else {
