@@ -15,7 +15,7 @@ use crate::ffi;
 use crate::probe::Probe;
 use crate::registry::{self, WantedFile};
 use crate::telemetry::{self, ReasonCode};
-use crate::variant::{Placement, Site};
+use crate::variant::{Placement, Site, SnappedLine, Variant};
 
 /// Loads and links a variant; the inner error is the reason why the original has to run.
 pub(crate) fn load<'py>(
@@ -27,7 +27,7 @@ pub(crate) fn load<'py>(
 ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
     let bytes = PyBytes::new(py, code);
     let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
-    let mut targets = Targets::new(wanted, placement);
+    let mut targets = Targets::new(wanted, &placement.lines);
     for group in placement.sites.chunk_by(|a, b| a.path == b.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
@@ -57,16 +57,15 @@ pub(crate) type Part<'py> = (Arc<[u32]>, Result<Bound<'py, PyAny>, String>);
 /// so that the program cannot tell by the identity of a constant which of the two has run.
 pub(crate) fn load_parts<'py>(
     py: Python<'py>,
-    code: &[u8],
-    placement: &Placement,
+    variant: &Variant,
     targets: &mut Targets<'_>,
     tier: Tier,
     originals: &HashMap<Arc<[u32]>, Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Part<'py>>> {
-    let bytes = PyBytes::new(py, code);
+    let bytes = PyBytes::new(py, &variant.code);
     let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
     let mut parts = Vec::new();
-    for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
+    for sites in variant.placement.sites.chunk_by(|a, b| a.path == b.path) {
         if originals.contains_key(&sites[0].path) {
             parts.push((sites, descend(&module, &sites[0].path)?));
         }
@@ -126,9 +125,8 @@ pub(crate) struct Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    pub(crate) fn new(wanted: &'a WantedFile, placement: &Placement) -> Self {
-        let actual: HashMap<u32, u32> = placement
-            .lines
+    pub(crate) fn new(wanted: &'a WantedFile, snapped: &[SnappedLine]) -> Self {
+        let actual: HashMap<u32, u32> = snapped
             .iter()
             .filter_map(|line| Some((line.requested, *line.actual.as_ref().ok()?)))
             .collect();

@@ -29,7 +29,7 @@ use crate::memo;
 use crate::probe::Probe;
 use crate::registry::WantedFile;
 use crate::scoped::Backend;
-use crate::variant::{Placement, SnappedLine};
+use crate::variant::{self, SnappedLine};
 
 /// A code object with probes, and what it stands in for.
 pub(super) struct Variant {
@@ -84,13 +84,24 @@ impl FileState {
     }
 }
 
-/// The marshal bytes of an instrumented root, and where its probes are.
-type Instrumented = (Vec<u8>, Placement);
-
 /// What the breakpoints of a file ask of its loaded code.
 pub(super) struct Demand<'a> {
-    pub(super) wanted: &'a WantedFile,
+    wanted: &'a WantedFile,
+    /// What became of the requested lines, in the order of the breakpoints.
     pub(super) snapped: Vec<SnappedLine>,
+    /// The lines that are to hold probes.
+    lines: HashSet<u32>,
+}
+
+impl<'a> Demand<'a> {
+    pub(super) fn new(wanted: &'a WantedFile, snapped: Vec<SnappedLine>) -> Self {
+        let actual = snapped.iter().filter_map(|line| line.actual.clone().ok());
+        Self {
+            wanted,
+            lines: actual.collect(),
+            snapped,
+        }
+    }
 }
 
 /// One file whose functions are being changed.
@@ -169,16 +180,16 @@ impl<'py> LoadedFile<'_, 'py> {
         root: &Bound<'py, PyAny>,
         demand: &Demand<'_>,
     ) -> PyResult<Result<(), String>> {
-        let (code, placement) = match self.ask(root, demand)? {
+        let made = match self.ask(root, demand)? {
             Ok(Some(made)) => made,
             Ok(None) => return Ok(Ok(())),
             Err(reason) => return Ok(Err(reason)),
         };
         let within = self.state.roots.get(&address(root));
         let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
-        let mut targets = Targets::new(demand.wanted, &placement).within(within);
+        let mut targets = Targets::new(demand.wanted, &demand.snapped).within(within);
         let mut missing = HashMap::new();
-        for sites in placement.sites.chunk_by(|a, b| a.path == b.path) {
+        for sites in made.placement.sites.chunk_by(|a, b| a.path == b.path) {
             let path = &sites[0].path;
             let original = match self.original_at(root, path)? {
                 Ok(original) => original,
@@ -200,7 +211,7 @@ impl<'py> LoadedFile<'_, 'py> {
             return Ok(Ok(()));
         }
         let tier = self.setting.tier();
-        let parts = link::load_parts(self.py, &code, &placement, &mut targets, tier, &missing)?;
+        let parts = link::load_parts(self.py, &made, &mut targets, tier, &missing)?;
         for (path, part) in parts {
             let original = &missing[&path];
             match part {
@@ -221,17 +232,12 @@ impl<'py> LoadedFile<'_, 'py> {
         &mut self,
         root: &Bound<'py, PyAny>,
         demand: &Demand<'_>,
-    ) -> PyResult<Result<Option<Instrumented>, String>> {
+    ) -> PyResult<Result<Option<Arc<variant::Variant>>, String>> {
         let version = match interpreter::current(self.py) {
             Ok(interpreter) => interpreter.version,
             Err(reason) => return Ok(Err(reason.to_owned())),
         };
-        let actual = demand
-            .snapped
-            .iter()
-            .filter_map(|line| line.actual.clone().ok());
-        let asked: HashSet<u32> = actual.collect();
-        if !demand.wanted.every_line && !has_line(root, &asked)? {
+        if !demand.wanted.every_line && !has_line(root, &demand.lines)? {
             return Ok(Ok(None));
         }
         let (marshalled, breakable) = match self.pristine(root)? {
@@ -239,12 +245,11 @@ impl<'py> LoadedFile<'_, 'py> {
             Err(reason) => return Ok(Err(reason)),
         };
         // Lines outside of this root would snap to lines that nobody asked for.
-        let lines: Vec<u32> = demand
-            .snapped
-            .iter()
-            .filter_map(|line| line.actual.clone().ok())
+        let inside = demand.lines.iter().copied();
+        let mut lines: Vec<u32> = inside
             .filter(|line| breakable.binary_search(line).is_ok())
             .collect();
+        lines.sort_unstable();
         let probes = if demand.wanted.every_line {
             Wanted::EveryLine
         } else if lines.is_empty() {
@@ -252,16 +257,8 @@ impl<'py> LoadedFile<'_, 'py> {
         } else {
             Wanted::Lines(&lines)
         };
-        Ok(match memo::make(version, &marshalled, probes) {
-            Ok(made) => {
-                let placement = Placement {
-                    lines: demand.snapped.clone(),
-                    ..made.placement.clone()
-                };
-                Ok(Some((made.code.clone(), placement)))
-            }
-            Err(error) => Err(error.to_string()),
-        })
+        let made = memo::make(version, &marshalled, probes);
+        Ok(made.map(Some).map_err(|error| error.to_string()))
     }
 
     fn variant_with(&self, original: &Bound<'_, PyAny>, wanted: &Key) -> Option<usize> {

@@ -234,7 +234,7 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
             return Ok(());
         }
     };
-    let demand = Demand { wanted, snapped };
+    let demand = Demand::new(wanted, snapped);
     let unreached = match file.follow(&demand)? {
         Ok(unreached) => unreached,
         Err(reason) => {
