@@ -23,6 +23,7 @@ mod disasm;
 mod error;
 mod events;
 mod exctable;
+pub mod expr;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
