@@ -47,4 +47,15 @@ impl Analysis {
         lines.dedup();
         lines
     }
+
+    /// The line of the first event: instructions stand in the order in which a call runs them.
+    pub(crate) fn entry_line(&self) -> Option<u32> {
+        let mut first = None;
+        self.events.sites(&self.body, |index, line| {
+            if self.depths[index] != UNREACHED {
+                first.get_or_insert(line);
+            }
+        });
+        first
+    }
 }

@@ -1,16 +1,24 @@
 //! Which lines can hold a probe, and where a requested line snaps to.
 
+use std::sync::Arc;
+
 use crate::PyVersion;
 use crate::analysis::{Analysis, tables};
 use crate::error::{Error, Reason};
 use crate::marshal::Module;
+use crate::positions::{self, Span};
 use crate::spec::spec;
+
+/// `CO_OPTIMIZED`: set for functions, not for modules and class bodies.
+const OPTIMIZED: i32 = 1;
 
 /// The code objects of a module with their lines, outermost first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineMap {
     /// One for each code object.
     pub functions: Vec<FunctionLines>,
+    /// See [`LineMap::spans`].
+    pub(crate) shared: Vec<Span>,
 }
 
 /// The lines of one code object (a function, a class body, the module, a comprehension).
@@ -24,6 +32,13 @@ pub struct FunctionLines {
     pub last_line: u32,
     /// 0 for the module.
     pub depth: u32,
+    /// Indices into successive `co_consts` that lead from the module to it.
+    pub path: Arc<[u32]>,
+    /// Whether it is a function: no module and no class body.
+    pub is_function: bool,
+    /// The line of the first statement, behind the docstring (which makes no code); of code
+    /// that cannot be instrumented or does nothing there is none.
+    pub entry_line: Option<u32>,
     /// Lines at which a line event is raised, ascending, without those of the code inside.
     pub lines: Vec<u32>,
     /// Why it cannot be instrumented, if so.
@@ -34,10 +49,13 @@ pub struct FunctionLines {
 pub fn line_map(version: PyVersion, marshalled: &[u8]) -> Result<LineMap, Error> {
     let module = Module::read(marshalled)?;
     let mut analysis = Analysis::default();
-    LineMap::of(version, &module, &mut analysis)
+    let mut map = LineMap::of(version, &module, &mut analysis)?;
+    map.shared = positions::shared(spec(version), &module, &map, &mut analysis)?;
+    Ok(map)
 }
 
 impl LineMap {
+    /// The map without the columns of shared lines.
     pub(crate) fn of(
         version: PyVersion,
         module: &Module<'_>,
@@ -67,6 +85,9 @@ impl LineMap {
                 first_line,
                 last_line,
                 depth: u32::try_from(path.len()).unwrap_or(u32::MAX),
+                path: path.into(),
+                is_function: code.flags & OPTIMIZED != 0,
+                entry_line: outcome.as_ref().ok().and_then(|()| analysis.entry_line()),
                 lines: match outcome {
                     Ok(()) => analysis.breakable(),
                     Err(_) => Vec::new(),
@@ -75,7 +96,10 @@ impl LineMap {
             });
             Ok(())
         })?;
-        Ok(Self { functions })
+        Ok(Self {
+            functions,
+            shared: Vec::new(),
+        })
     }
 
     /// All lines that can hold a probe, ascending.
