@@ -1,9 +1,11 @@
 //! Which of the code objects that share a line a column means (PEP 657).
 //!
 //! A lambda, a generator expression or a one-line `def` raises line events of its own on a line
-//! of other code. The line table knows the columns of their instructions. Those are UTF-8
-//! bytes from 0: who has a column in characters or UTF-16 units converts it with the text of
-//! the line. What the prologue stands for has width 0 and does not count.
+//! of other code. The line table knows the columns of their instructions: of a `def` those of
+//! its body count, of what has no name also the place where it is made, so that the word
+//! `lambda` belongs to it. Columns are UTF-8 bytes from 0: who has one in characters or UTF-16
+//! units converts it with the text of the line. What a prologue stands for has width 0 and does
+//! not count.
 
 use std::collections::BTreeSet;
 
@@ -50,8 +52,8 @@ impl LineMap {
     /// Where a breakpoint at a column of a line goes: the line as [`LineMap::snap`] has it, and
     /// the code object meant.
     ///
-    /// That is the innermost whose span holds the column, else the one that begins last in
-    /// front of it, else the first. All code of the line is meant without a column, where the
+    /// That is the innermost whose span holds the column, else the one that ends last in front
+    /// of it, else the first. All code of the line is meant without a column, where the
     /// breakpoint moved to another line, where the line is shared by nothing, and where the
     /// code was compiled without columns (`-X no_debug_ranges`).
     pub fn snap_at(&self, line: u32, column: Option<u32>) -> Result<Position, Reason> {
@@ -63,8 +65,9 @@ impl LineMap {
             let around = spans.iter().filter(holds);
             // Of the same width, the inner one comes later.
             let innermost = around.rev().min_by_key(|span| span.end - span.start);
-            let before = spans.iter().rfind(|span| span.start <= column);
-            innermost.or(before).or(spans.first())
+            let before = spans.iter().filter(|span| span.start <= column);
+            let last = before.max_by_key(|span| (span.end, span.start));
+            innermost.or(last).or(spans.first())
         });
         Ok(Position {
             line: snapped,
@@ -132,9 +135,12 @@ pub(crate) fn shared(
                 };
                 columns.add(location);
             }
-            if (columns.is_unknown() || last_part(&about.qualname).starts_with('<'))
+            let is_unnamed = last_part(&about.qualname).starts_with('<');
+            if (is_unnamed || columns.is_unknown())
                 && let (Some(&outer), Some(&constant)) = (open.last(), path.last())
                 && let Some(location) = creation(spec, module, outer, constant, analysis)?
+                // On the first line of a longer `def`, a column means the `def`.
+                && (is_unnamed || location.end_line == location.line)
             {
                 columns.add(location);
             }
@@ -177,7 +183,7 @@ fn is_made_by_compiler(qualname: &str) -> bool {
 }
 
 /// The location of the instruction that loads a code object to make a function of it: the whole
-/// lambda or generator expression.
+/// lambda, generator expression or `def`.
 fn creation(
     spec: &Spec,
     module: &Module<'_>,

@@ -15,6 +15,7 @@ mod linemap;
 mod lines;
 mod malformed;
 mod object;
+mod positions;
 mod probes;
 mod roundtrip;
 mod sites;
