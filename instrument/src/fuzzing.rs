@@ -7,11 +7,12 @@ use crate::PyVersion;
 use crate::assemble::assemble;
 use crate::decode::{Tables, decode};
 use crate::exctable;
+use crate::expr::{Expression, HitRule, Template};
 use crate::instr::Body;
 use crate::linetable::{Decoder, Encoder, Location};
 use crate::marshal::Module;
 use crate::spec::{Role, Spec, spec};
-use crate::{Wanted, instrument, line_map, pyc, verify};
+use crate::{FunctionPattern, Wanted, instrument, line_map, pyc, verify};
 
 /// Marshal data, with or without a `.pyc` header.
 pub fn marshal_read(data: &[u8]) {
@@ -205,6 +206,34 @@ pub(crate) fn marshalled(tables: Tables<'_>, constants: u32) -> Vec<u8> {
     bytes(&mut out, tables.linetable);
     bytes(&mut out, tables.exceptiontable);
     out
+}
+
+/// A text as everything that users type: what is accepted reads the same when it is printed.
+pub fn user_text(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(expression) = Expression::parse(text) {
+        let again = Expression::parse(expression.text()).expect("it was accepted before");
+        assert_eq!(again, expression);
+        assert!(expression.is_known() || expression.splice().is_err());
+        assert!(expression.names().is_sorted_by(|name, next| name < next));
+    }
+    if let Ok(template) = Template::parse(text) {
+        let printed = template.to_string();
+        let again = Template::parse(&printed).expect("what was printed can be read");
+        assert_eq!(again, template, "printed as {printed:?}");
+        for field in template.fields() {
+            assert!(field.source.contains(field.expression.text()));
+        }
+    }
+    if let Ok(rule) = HitRule::parse(text) {
+        assert_eq!(HitRule::parse(&rule.to_string()), Ok(rule));
+    }
+    if let Ok(pattern) = FunctionPattern::parse(text) {
+        assert_eq!(pattern.to_string().parse(), Ok(pattern.clone()));
+        assert!(!pattern.matches("") || text.contains('*'));
+    }
 }
 
 /// A whole `.pyc`.

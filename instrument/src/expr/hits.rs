@@ -9,12 +9,12 @@ use std::str::FromStr;
 /// A rule such as `>= 10` or `% 100`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HitRule {
-    test: Test,
+    comparison: Comparison,
     number: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Test {
+enum Comparison {
     Equal,
     NotEqual,
     Greater,
@@ -25,14 +25,14 @@ enum Test {
 }
 
 /// Longer operators first: `>=` starts like `>`.
-const OPERATORS: [(&str, Test); 7] = [
-    ("==", Test::Equal),
-    ("!=", Test::NotEqual),
-    (">=", Test::GreaterOrEqual),
-    ("<=", Test::LessOrEqual),
-    (">", Test::Greater),
-    ("<", Test::Less),
-    ("%", Test::MultipleOf),
+const OPERATORS: [(&str, Comparison); 7] = [
+    ("==", Comparison::Equal),
+    ("!=", Comparison::NotEqual),
+    (">=", Comparison::GreaterOrEqual),
+    ("<=", Comparison::LessOrEqual),
+    (">", Comparison::Greater),
+    ("<", Comparison::Less),
+    ("%", Comparison::MultipleOf),
 ];
 
 /// Why a text is no hit rule.
@@ -57,22 +57,24 @@ impl HitRule {
     /// Reads a rule; space around its parts does not count.
     pub fn parse(text: &str) -> Result<Self, HitRuleError> {
         let rule = text.trim();
-        let (test, digits) = OPERATORS
+        let (comparison, digits) = OPERATORS
             .iter()
-            .find_map(|&(operator, test)| Some((test, rule.strip_prefix(operator)?.trim_start())))
-            .unwrap_or((Test::Equal, rule));
+            .find_map(|&(operator, comparison)| {
+                Some((comparison, rule.strip_prefix(operator)?.trim_start()))
+            })
+            .unwrap_or((Comparison::Equal, rule));
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(HitRuleError::Form(rule.to_owned()));
         }
         let number = digits
             .parse()
             .map_err(|_| HitRuleError::TooLarge(rule.to_owned()))?;
-        match (test, number) {
-            (Test::MultipleOf, 0) => Err(HitRuleError::Zero(rule.to_owned())),
-            (Test::Equal | Test::LessOrEqual, 0)
-            | (Test::Less, 0 | 1)
-            | (Test::Greater, u64::MAX) => Err(HitRuleError::Never(rule.to_owned())),
-            _ => Ok(Self { test, number }),
+        match (comparison, number) {
+            (Comparison::MultipleOf, 0) => Err(HitRuleError::Zero(rule.to_owned())),
+            (Comparison::Equal | Comparison::LessOrEqual, 0)
+            | (Comparison::Less, 0 | 1)
+            | (Comparison::Greater, u64::MAX) => Err(HitRuleError::Never(rule.to_owned())),
+            _ => Ok(Self { comparison, number }),
         }
     }
 
@@ -80,14 +82,14 @@ impl HitRule {
     #[inline]
     #[must_use]
     pub fn lets_through(&self, count: u64) -> bool {
-        match self.test {
-            Test::Equal => count == self.number,
-            Test::NotEqual => count != self.number,
-            Test::Greater => count > self.number,
-            Test::GreaterOrEqual => count >= self.number,
-            Test::Less => count < self.number,
-            Test::LessOrEqual => count <= self.number,
-            Test::MultipleOf => count.is_multiple_of(self.number),
+        match self.comparison {
+            Comparison::Equal => count == self.number,
+            Comparison::NotEqual => count != self.number,
+            Comparison::Greater => count > self.number,
+            Comparison::GreaterOrEqual => count >= self.number,
+            Comparison::Less => count < self.number,
+            Comparison::LessOrEqual => count <= self.number,
+            Comparison::MultipleOf => count.is_multiple_of(self.number),
         }
     }
 }
@@ -102,7 +104,9 @@ impl FromStr for HitRule {
 
 impl fmt::Display for HitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let operator = OPERATORS.iter().find(|(_, test)| *test == self.test);
+        let operator = OPERATORS
+            .iter()
+            .find(|(_, comparison)| *comparison == self.comparison);
         let operator = operator.map_or("==", |(operator, _)| operator);
         write!(f, "{operator} {}", self.number)
     }

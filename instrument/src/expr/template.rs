@@ -323,11 +323,11 @@ fn quoted(text: &str, field: &RawField) -> Option<String> {
     let nested = field.nested.iter().map(|(_, nested, _)| nested);
     // Up to 3.11 a backslash or a comment in an expression is refused. From 3.12 on, what `=`
     // shows ends at the first `!`, that of `!=` included.
-    let is_plain = |field: &RawField| {
+    let is_refused = |field: &RawField| {
         let expression = slice(text, field.expression);
-        !expression.contains(['\\', '#']) && !(field.shown.is_some() && expression.contains('!'))
+        expression.contains(['\\', '#']) || field.shown.is_some() && expression.contains('!')
     };
-    if !std::iter::once(field).chain(nested).all(is_plain) {
+    if std::iter::once(field).chain(nested).any(is_refused) {
         return None;
     }
     let mut body = String::from("{");

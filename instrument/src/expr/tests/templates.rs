@@ -4,7 +4,9 @@
 
 use proptest::prelude::*;
 
-use crate::expr::{Conversion, Field, Piece, Purity, Template, TemplateErrorKind as Kind};
+use crate::expr::{
+    Conversion, Expression, Field, Piece, Purity, Template, TemplateErrorKind as Kind,
+};
 
 fn parse(text: &str) -> Template {
     Template::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -179,7 +181,7 @@ fn a_message_knows_the_names_and_effects_of_its_fields() {
     assert!(
         parse("{yield x} {*a, b} {a,\nb}")
             .expressions()
-            .all(|it| it.is_known())
+            .all(Expression::is_known)
     );
 }
 
