@@ -55,9 +55,10 @@ pub enum ExprError {
 /// Why an expression is evaluated out of line instead of being compiled into it.
 ///
 /// What looks at the frame it runs in is no reason: in the line it runs in the very frame that
-/// is meant. `locals()`, `vars()`, `dir()`, `globals()` and `sys._getframe()` see what `eval`
-/// with the frame's namespaces would see, and `super()` finds its method, which it does not in
-/// `eval`.
+/// is meant. `locals()`, `vars()`, `dir()`, `globals()`, `eval(text)` and `exec(text)` see what
+/// they see in `eval` with the frame's namespaces, and what they bind is as lost or kept there
+/// (`exec` in a function binds nothing in either); `super()` finds its method, which it does
+/// not in `eval`, and `sys._getframe()` is the frame itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotSpliced {
@@ -73,9 +74,6 @@ pub enum NotSpliced {
     Yield,
     /// `name := value` would bind a name of the function.
     Assignment(String),
-    /// `eval` or `exec` of a text in the namespaces around it: the text may bind names, which
-    /// reach the function through `eval` with the frame's namespaces and are lost in the line.
-    Text(&'static str),
     /// The parser does not know the syntax, or the text is longer than 16 KiB.
     Unknown,
 }
@@ -91,7 +89,6 @@ impl NotSpliced {
             Self::Await => "await",
             Self::Yield => "yield",
             Self::Assignment(_) => "assignment",
-            Self::Text(_) => "evaluated-text",
             Self::Unknown => "unknown-syntax",
         }
     }
@@ -111,12 +108,6 @@ impl fmt::Display for NotSpliced {
             Self::Await => f.write_str("await would suspend the program"),
             Self::Yield => f.write_str("yield would suspend the program"),
             Self::Assignment(name) => write!(f, "`{name} :=` would bind a name of the program"),
-            Self::Text(name) => {
-                write!(
-                    f,
-                    "the text given to {name}() may bind names of the program"
-                )
-            }
             Self::Unknown => f.write_str("its syntax is not known to the analysis"),
         }
     }

@@ -147,11 +147,6 @@ impl<'t> Walk<'t> {
                 });
             }
         }
-        if let Some(name) = text_evaluator(call)
-            && !self.bound.contains_key(name)
-        {
-            self.refuse(NotSpliced::Text(name));
-        }
         self.expr(&call.func);
         self.all(&call.args);
         self.all(call.keywords.iter().map(|keyword| &keyword.value));
@@ -301,26 +296,4 @@ impl<'t> Walk<'t> {
         }
         shown
     }
-}
-
-/// `eval` or `exec` called by name without namespaces of its own.
-fn text_evaluator(call: &ast::ExprCall) -> Option<&'static str> {
-    let Expr::Name(name) = &*call.func else {
-        return None;
-    };
-    let name = ["eval", "exec"]
-        .into_iter()
-        .find(|&text| name.id.as_str() == text)?;
-    let plain = call
-        .args
-        .iter()
-        .filter(|arg| !arg.is_starred_expr())
-        .count();
-    let is_globals = |keyword: &ast::Keyword| {
-        keyword
-            .arg
-            .as_ref()
-            .is_some_and(|arg| arg.as_str() == "globals")
-    };
-    (plain < 2 && !call.keywords.iter().any(is_globals)).then_some(name)
 }
