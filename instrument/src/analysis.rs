@@ -1,6 +1,6 @@
 //! One code object, read and understood: instructions, stack depths, line events.
 
-use crate::decode::{Tables, decode};
+use crate::decode::{Tables, decode_with_depths};
 use crate::error::{Error, Reason};
 use crate::events::Events;
 use crate::instr::Body;
@@ -30,8 +30,9 @@ pub(crate) fn tables<'m>(module: &'m Module<'_>, code: usize) -> Result<Tables<'
 impl Analysis {
     /// Analyses one code object; a [`Reason`] means that it is not understood.
     pub(crate) fn analyse(&mut self, spec: &Spec, tables: Tables<'_>) -> Result<(), Reason> {
-        decode(spec, tables, &mut self.body)?;
-        stack::depths(spec, &self.body, &mut self.depths)?;
+        if !decode_with_depths(spec, tables, &mut self.body, &mut self.depths)? {
+            stack::depths(spec, &self.body, &mut self.depths)?;
+        }
         self.events.compute(spec, &self.body, &self.depths)
     }
 

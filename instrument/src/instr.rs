@@ -9,7 +9,7 @@ use crate::linetable::Location;
 use crate::spec::{Op, Spec};
 
 /// One instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Instr {
     pub(crate) op: u8,
     /// EXTENDED_ARG prefixes that it has at least (compilers leave needless ones).
@@ -35,8 +35,6 @@ pub(crate) struct Body {
     /// The instruction that starts at each code unit and at the end, or [`INSIDE`]. Of decoded
     /// code only.
     pub(crate) starts: Vec<u32>,
-    /// 1 for the code units at which a location begins. Of decoded code only.
-    pub(crate) begins: Vec<u8>,
     /// The instructions that have a target, ascending. Of decoded code only.
     pub(crate) jumps: Vec<u32>,
     /// Those whose role is quiet, likewise.
@@ -44,10 +42,12 @@ pub(crate) struct Body {
     /// Where the entries of each location start in the line table, and the end. Of decoded
     /// code only.
     pub(crate) runs: Vec<Run>,
+    /// Room for instructions that are being decoded.
+    pub(crate) room: Vec<Instr>,
 }
 
 /// The start of the line table entries of one location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
     /// Byte in the line table.
     pub(crate) byte: u32,
@@ -58,18 +58,6 @@ pub(crate) struct Run {
 }
 
 impl Body {
-    pub(crate) fn clear(&mut self) {
-        self.instrs.clear();
-        self.locations.clear();
-        self.handlers.clear();
-        self.units.clear();
-        self.starts.clear();
-        self.begins.clear();
-        self.jumps.clear();
-        self.quiet.clear();
-        self.runs.clear();
-    }
-
     pub(crate) fn op<'s>(&self, spec: &'s Spec, index: usize) -> &'s Op {
         &spec.ops[usize::from(self.instrs[index].op)]
     }

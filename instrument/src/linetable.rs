@@ -7,7 +7,7 @@
 
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::varint::{read_little, read_signed, write_little, write_signed};
+use crate::varint::{MORE, read_little, read_signed, write_little, write_signed};
 
 /// A source range: lines from 1, columns from 0, in UTF-8 bytes; -1 where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,20 @@ impl Location {
         column: -1,
         end_column: -1,
     };
+
+    /// All of it, quick to compare.
+    #[inline]
+    pub(crate) const fn bits(self) -> [u64; 2] {
+        [
+            pair(self.line, self.end_line),
+            pair(self.column, self.end_column),
+        ]
+    }
+}
+
+#[inline]
+const fn pair(low: i32, high: i32) -> u64 {
+    low.cast_unsigned() as u64 | (high.cast_unsigned() as u64) << 32
 }
 
 const SHORT_LAST: u8 = 9;
@@ -68,11 +82,11 @@ impl<'a> Decoder<'a> {
     pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
         // Most entries are of the kinds whose size is fixed.
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        if let &[first, second, third, ..] = rest {
-            let kind = (first >> 3).wrapping_sub(16);
-            if kind > ONE_LINE_LAST {
-                return self.other_entry();
-            }
+        let Some(&[first, second, third, fourth, fifth, ..]) = rest.first_chunk::<8>() else {
+            return self.other_entry();
+        };
+        let kind = (first >> 3).wrapping_sub(16);
+        let location = if kind <= ONE_LINE_LAST {
             // Both kinds are as frequent: neither is worth a guess of the processor.
             let short = kind <= SHORT_LAST;
             let short_column = i32::from(kind << 3 | second >> 4);
@@ -82,19 +96,35 @@ impl<'a> Decoder<'a> {
             self.at += 3 - usize::from(short);
             let lines = i32::from(kind.saturating_sub(ONE_LINE_FIRST));
             self.line = self.line.wrapping_add(lines);
-            // A negative line would read as "none".
-            if self.line < 0 {
-                return Err(Reason::BadLineTable);
-            }
-            let location = Location {
+            Location {
                 line: self.line,
                 end_line: self.line,
                 column,
                 end_column,
-            };
-            return Ok((u32::from(first & 7) + 1, location));
+            }
+        } else if kind == LONG && (second | third | fourth | fifth) < MORE {
+            // Four integers of one byte each.
+            let magnitude = i32::from(second >> 1);
+            let delta = select(second & 1 == 0, magnitude, -magnitude);
+            if third == 0 && (fourth == 0) != (fifth == 0) {
+                return Err(Reason::BadLineTable);
+            }
+            self.at += 5;
+            self.line = self.line.wrapping_add(delta);
+            Location {
+                line: self.line,
+                end_line: self.line.wrapping_add(i32::from(third)),
+                column: i32::from(fourth) - 1,
+                end_column: i32::from(fifth) - 1,
+            }
+        } else {
+            return self.other_entry();
+        };
+        // A negative line would read as "none".
+        if location.line < 0 || location.end_line < 0 {
+            return Err(Reason::BadLineTable);
         }
-        self.other_entry()
+        Ok((u32::from(first & 7) + 1, location))
     }
 
     /// Goes by way of a copy, so that the position itself need not be in memory.

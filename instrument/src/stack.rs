@@ -2,10 +2,12 @@
 //!
 //! Depth starts at 0; a handler starts at its table depth plus the exception and, where the
 //! table says so, the offset. Code whose depths disagree is not understood and left alone.
+//! Decoding follows the stack on its way and comes here only where control takes an unusual
+//! one: to code that nothing in front of it leads to, or with depths that may disagree.
 
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::spec::{Flow, Op, Spec, Target};
+use crate::spec::{Flow, Spec, Target};
 
 /// Instructions that no path reaches.
 pub(crate) const UNREACHED: i32 = -1;
@@ -49,25 +51,20 @@ fn pass(spec: &Spec, body: &Body, depths: &mut [i32]) -> Result<bool, Reason> {
             return Err(Reason::StackDepth);
         };
         let op = &spec.ops[usize::from(instr.op)];
-        if op.is_any(Op::TURNS) {
-            if op.target != Target::None && op.flow != Flow::Next {
-                let effect = spec
-                    .jump_effect(instr.op, instr.arg)
-                    .ok_or(Reason::StackDepth)?;
-                let target = instr.arg as usize;
-                let first = reach(&mut depths[target], depth.saturating_add(effect))?;
-                again |= first && target < position;
-            }
-            falling = UNREACHED;
-            if !matches!(op.flow, Flow::Next | Flow::Branch) {
-                continue;
-            }
-            let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
-            falling = depth.saturating_add(effect);
-        } else {
-            let after = op.depth_after(depth, instr.arg);
-            falling = i32::try_from(after).map_err(|_| Reason::StackDepth)?;
+        if op.target != Target::None && op.flow != Flow::Next {
+            let effect = spec
+                .jump_effect(instr.op, instr.arg)
+                .ok_or(Reason::StackDepth)?;
+            let target = instr.arg as usize;
+            let first = reach(&mut depths[target], depth.saturating_add(effect))?;
+            again |= first && target < position;
         }
+        falling = UNREACHED;
+        if !matches!(op.flow, Flow::Next | Flow::Branch) {
+            continue;
+        }
+        let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
+        falling = depth.saturating_add(effect);
         if falling < 0 {
             return Err(Reason::StackDepth);
         }

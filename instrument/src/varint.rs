@@ -4,7 +4,8 @@
 //! (`InternalDocs/code_objects.md`, `InternalDocs/exception_handling.md` in CPython).
 //! Example: 200 is `48 03` in the line table and `43 08` in the exception table.
 
-const MORE: u8 = 0x40;
+/// Set in every byte but the last one of an integer.
+pub(crate) const MORE: u8 = 0x40;
 const BITS: u8 = 0x3f;
 
 /// Reads a line table integer at `*at`; `None` when cut short or beyond 32 bits.

@@ -13,6 +13,7 @@ mod v315;
 use std::sync::LazyLock;
 
 use crate::PyVersion;
+use crate::decode::MOST_CACHES;
 
 /// What control does after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,23 +53,22 @@ pub(crate) enum Effect {
 }
 
 impl Effect {
-    fn fixed(self) -> i8 {
+    fn fixed(self) -> Option<i8> {
         match self {
-            Self::Fixed(effect) => i8::try_from(effect).unwrap_or(VARIABLE),
-            _ => VARIABLE,
+            Self::Fixed(effect) => i8::try_from(effect).ok(),
+            _ => None,
         }
     }
 
-    fn linear(self) -> (i8, i8) {
-        let (base, slope) = match self {
-            Self::Fixed(base) => (base, 0),
-            Self::Linear(base, slope) => (base, slope),
-            _ => return (VARIABLE, 0),
+    /// Base, slope and the bits of the argument that count, where that is the whole effect.
+    fn linear(self) -> Option<(i8, i8, u8)> {
+        let (base, slope, bits) = match self {
+            Self::Fixed(base) => (base, 0, 0),
+            Self::Linear(base, slope) => (base, slope, u8::MAX),
+            Self::Bit(base, slope, 0) => (base, slope, 1),
+            _ => return None,
         };
-        match (i8::try_from(base), i8::try_from(slope)) {
-            (Ok(base), Ok(slope)) => (base, slope),
-            _ => (VARIABLE, 0),
-        }
+        Some((i8::try_from(base).ok()?, i8::try_from(slope).ok()?, bits))
     }
 
     /// The change of stack depth for this argument; `None` when it leaves 32 bits.
@@ -92,7 +92,7 @@ struct OpRow(u8, &'static str, u8, bool, Flow, Target, Effect, Effect);
 
 /// What every pass asks of an opcode; small, so that the table stays in the first-level cache.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(8))]
+#[repr(align(16))]
 pub(crate) struct Op {
     /// Inline cache units that follow the instruction.
     pub(crate) caches: u8,
@@ -100,60 +100,38 @@ pub(crate) struct Op {
     pub(crate) target: Target,
     /// How the instruction takes part in line events.
     pub(crate) role: Role,
-    /// [`Op::NOTED`] and the others.
-    flags: u8,
-    /// Stack effect when control falls through: `base + slope * argument`, if `base` is not
-    /// [`VARIABLE`].
+    /// See [`Op::is_plain`].
+    plain: bool,
+    /// Stack effect of a plain instruction: `base + slope * (argument & bits)`. As it has no
+    /// EXTENDED_ARG, the argument is a byte.
     base: i8,
     slope: i8,
-    /// Stack effect when control jumps; [`VARIABLE`] where it depends on the argument.
-    jump_effect: i8,
+    bits: u8,
+    /// Stack effect when control jumps, where it does not depend on the argument.
+    jump_effect: Option<i8>,
 }
 
 impl Op {
-    /// Decoding has something to note: a prefix, no instruction, or a quiet role.
-    pub(crate) const NOTED: u8 = 1;
-    /// It has inline caches.
-    pub(crate) const CACHED: u8 = 2;
-    /// It has a target.
-    pub(crate) const TARGET: u8 = 4;
-    /// Control does not just go on, or the stack effect is no linear one.
-    pub(crate) const TURNS: u8 = 8;
-
-    /// Whether any of these holds.
+    /// Control just goes on, the stack effect is simple, and there is nothing else to note.
     #[inline]
-    pub(crate) fn is_any(self, flags: u8) -> bool {
-        self.flags & flags != 0
+    pub(crate) fn is_plain(self) -> bool {
+        self.plain
     }
 
-    /// The stack depth behind an instruction that does not turn.
+    /// The stack depth behind a plain instruction.
     #[inline]
-    pub(crate) fn depth_after(self, depth: i32, arg: u32) -> i64 {
-        i64::from(depth) + i64::from(self.base) + i64::from(self.slope) * i64::from(arg)
+    pub(crate) fn depth_after(self, depth: i64, arg: u32) -> i64 {
+        let factor = i64::from(arg & u32::from(self.bits));
+        let effect = i64::from(self.base) + i64::from(self.slope) * factor;
+        depth.wrapping_add(effect)
     }
 
-    fn with_flags(mut self) -> Self {
-        let noted = self.role.is_quiet() || matches!(self.role, Role::ExtendedArg | Role::Unknown);
-        let target = self.target != Target::None;
-        for (holds, flag) in [
-            (noted, Self::NOTED),
-            (self.caches > 0, Self::CACHED),
-            (target, Self::TARGET),
-            (
-                target || self.flow != Flow::Next || self.base == VARIABLE,
-                Self::TURNS,
-            ),
-        ] {
-            if holds {
-                self.flags |= flag;
-            }
-        }
-        self
+    /// The change of stack depth when control jumps, where it does not depend on the argument.
+    #[inline]
+    pub(crate) fn fixed_jump_effect(self) -> Option<i32> {
+        self.jump_effect.map(i32::from)
     }
 }
-
-/// A stack effect that has to be looked up.
-const VARIABLE: i8 = i8::MIN;
 
 /// The rest of what is known of an opcode; `name` is empty for numbers that are none.
 #[derive(Clone, Copy, Debug)]
@@ -245,10 +223,7 @@ impl Spec {
     /// The change of stack depth when control jumps.
     #[inline]
     pub(crate) fn jump_effect(&self, op: u8, arg: u32) -> Option<i32> {
-        match self.ops[usize::from(op)].jump_effect {
-            VARIABLE => self.details[usize::from(op)].jump_effect.of(arg),
-            fixed => Some(i32::from(fixed)),
-        }
+        self.details[usize::from(op)].jump_effect.of(arg)
     }
 }
 
@@ -274,12 +249,12 @@ fn build(version: PyVersion) -> Spec {
         flow: Flow::Next,
         target: Target::None,
         role: Role::Unknown,
-        flags: 0,
-        jump_effect: VARIABLE,
-        base: VARIABLE,
+        plain: false,
+        base: 0,
         slope: 0,
-    }
-    .with_flags(); 256];
+        bits: 0,
+        jump_effect: None,
+    }; 256];
     let mut details = [OpDetail {
         name: "",
         has_arg: false,
@@ -292,18 +267,26 @@ fn build(version: PyVersion) -> Spec {
             "RETURN_GENERATOR" => Effect::Fixed(1),
             _ => effect,
         };
-        let (base, slope) = effect.linear();
+        let role = role(name);
+        let linear = effect.linear();
+        let noted = role.is_quiet() || matches!(role, Role::ExtendedArg | Role::Unknown);
+        let goes_on = flow == Flow::Next && target == Target::None;
+        let (base, slope, bits) = linear.unwrap_or_default();
+        debug_assert!(
+            usize::from(caches) <= MOST_CACHES,
+            "{name} has {caches} caches"
+        );
         ops[usize::from(number)] = Op {
             caches,
             flow,
             target,
-            role: role(name),
-            flags: 0,
-            jump_effect: jump_effect.fixed(),
+            role,
+            plain: linear.is_some() && goes_on && !noted,
             base,
             slope,
-        }
-        .with_flags();
+            bits,
+            jump_effect: jump_effect.fixed(),
+        };
         details[usize::from(number)] = OpDetail {
             name,
             has_arg,
