@@ -94,6 +94,9 @@ thread_local! {
 /// Buffers that were needed for longer code are not kept.
 const KEPT_UNITS: usize = 1 << 16;
 
+/// Few modules have more lines for their size.
+const BYTES_OF_A_LINE: usize = 64;
+
 fn instrument_with(
     engine: &mut Engine,
     version: PyVersion,
@@ -128,7 +131,10 @@ fn instrument_with(
         Wanted::EveryLine => true,
         Wanted::Lines(_) => actual.binary_search(&line).is_ok(),
     };
-    let mut sites = Vec::new();
+    let mut sites = match wanted {
+        Wanted::EveryLine => Vec::with_capacity(marshalled.len() / BYTES_OF_A_LINE),
+        Wanted::Lines(_) => Vec::new(),
+    };
     let mut untouched = Vec::new();
     let mut code_objects = 0;
     let mut walk = Walk::new(&module);

@@ -130,7 +130,10 @@ impl<'a> Module<'a> {
             b'z' | b'Z' => 1,
             _ => return Err(ErrorKind::BadField(field).into()),
         };
-        Ok(String::from_utf8_lossy(&self.leaf(node)[skip..]))
+        let bytes = &self.leaf(node)[skip..];
+        // Of text that needs no replacement this is far quicker.
+        Ok(std::str::from_utf8(bytes)
+            .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
     }
 
     /// The constants of a code object.
@@ -161,6 +164,10 @@ impl<'a> Module<'a> {
         stacksize: i32,
         placeholders: usize,
     ) -> Result<(), Error> {
+        if self.pool.capacity() == 0 {
+            // Where one code object is edited, mostly all are.
+            self.pool.reserve(self.input.len());
+        }
         let consts = self.codes[code].consts;
         let consts = self.add_extended(consts, placeholders)?;
         let instructions = self.add_bytes(&tables.code)?;

@@ -274,4 +274,9 @@ impl Node {
     pub(super) fn is_shared(self) -> bool {
         self.shared
     }
+
+    /// Whether the object holds no others.
+    pub(super) fn is_leaf(self) -> bool {
+        !matches!(self.tag, b'(' | b')' | b'[' | b'<' | b'>' | b':' | b'{' | b'}' | b'c')
+    }
 }

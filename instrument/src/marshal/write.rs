@@ -1,6 +1,6 @@
 //! The arena to marshal bytes; references are numbered in the order of writing.
 
-use super::{FLAG_REF, Module, NodeId};
+use super::{FLAG_REF, Module, Node, NodeId};
 use crate::bytes::append;
 
 const UNWRITTEN: u32 = u32::MAX;
@@ -29,6 +29,8 @@ impl Writer<'_, '_> {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
+    /// Writes an object; only those that hold others need a call of their own.
+    #[inline]
     fn object(&mut self, id: NodeId) {
         let node = self.module.node(id);
         let mut tag = node.tag;
@@ -43,6 +45,19 @@ impl Writer<'_, '_> {
             self.next += 1;
             tag |= FLAG_REF;
         }
+        if node.is_leaf() {
+            // The type byte is copied with the rest, and then set.
+            let at = self.out.len();
+            let (source, from, to) = self.module.tagged_leaf(node);
+            append(&mut self.out, source, from, to);
+            self.out[at] = tag;
+        } else {
+            self.container(node, tag);
+        }
+    }
+
+    #[inline(never)]
+    fn container(&mut self, node: Node, tag: u8) {
         match node.tag {
             b'c' => {
                 self.out.push(tag);
@@ -51,35 +66,28 @@ impl Writer<'_, '_> {
             b')' => {
                 let count = u8::try_from(node.end - node.start).unwrap_or(u8::MAX);
                 self.out.extend_from_slice(&[tag, count]);
-                self.children(id);
-            }
-            b'(' | b'[' | b'<' | b'>' => {
-                let [a, b, c, d] = (node.end - node.start).to_le_bytes();
-                self.out.extend_from_slice(&[tag, a, b, c, d]);
-                self.children(id);
+                self.children(node);
             }
             b':' => {
                 self.out.push(tag);
-                self.children(id);
+                self.children(node);
             }
             b'{' | b'}' => {
                 self.out.push(tag);
-                self.children(id);
+                self.children(node);
                 self.out.push(b'0');
             }
             _ => {
-                // The type byte is copied with the rest, and then set.
-                let at = self.out.len();
-                let (source, from, to) = self.module.tagged_leaf(node);
-                append(&mut self.out, source, from, to);
-                self.out[at] = tag;
+                let [a, b, c, d] = (node.end - node.start).to_le_bytes();
+                self.out.extend_from_slice(&[tag, a, b, c, d]);
+                self.children(node);
             }
         }
     }
 
-    fn children(&mut self, id: NodeId) {
+    fn children(&mut self, node: Node) {
         let module = self.module;
-        for &child in module.children(id) {
+        for &child in &module.children[node.start as usize..node.end as usize] {
             self.object(child);
         }
     }
