@@ -277,6 +277,9 @@ impl Node {
 
     /// Whether the object holds no others.
     pub(super) fn is_leaf(self) -> bool {
-        !matches!(self.tag, b'(' | b')' | b'[' | b'<' | b'>' | b':' | b'{' | b'}' | b'c')
+        !matches!(
+            self.tag,
+            b'(' | b')' | b'[' | b'<' | b'>' | b':' | b'{' | b'}' | b'c'
+        )
     }
 }
