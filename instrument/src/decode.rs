@@ -1,4 +1,8 @@
 //! Code, line table and exception table to a [`Body`]; anything odd is refused with a reason.
+//!
+//! The stack is followed on the way, because nearly all control goes down the code: a jump
+//! forward notes its depth where it leads, one backward compares. [`crate::stack`] decides
+//! wherever that does not settle a depth or finds two, so that there is one judge.
 
 use crate::error::Reason;
 use crate::exctable;
