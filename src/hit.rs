@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use crate::breakpoint::{Breakpoint, Handle, Kind};
 use crate::events;
 use crate::ffi;
+use crate::log;
 use crate::meter::{Activity, Span};
 use crate::probe::Probe;
 use crate::scoped::tracer;
@@ -122,7 +123,14 @@ pub(crate) fn dispatch(
         Kind::Count => Ok(()),
         Kind::Log if recorded => Ok(()),
         Kind::Log => {
-            write_line(breakpoint.request.message.as_deref().unwrap_or_default());
+            let record = log::Record {
+                file: &breakpoint.request.file,
+                line: probe.line,
+                function: &probe.function,
+                breakpoint: breakpoint.id,
+                message: breakpoint.request.message.as_deref().unwrap_or_default(),
+            };
+            log::send(py, &record);
             Ok(())
         }
         Kind::Stop if stopped => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
-//! what runs at a hit, `events` records it. `telemetry` counts why things went another way, `meter`
+//! what runs at a hit, `events` records it, `log` writes messages. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `memo` keeps the variants of loaded code.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
@@ -31,6 +31,7 @@ mod instrument_main;
 mod interpreter;
 mod link;
 mod loaded;
+mod log;
 mod main_script;
 mod memo;
 mod meter;

@@ -15,7 +15,7 @@ use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
 use crate::importer::{self, GetCode};
 use crate::probe::Probe;
 use crate::{
-    counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter,
+    counters, events, exceptions, ffi, hit, interpreter, loaded, log, main_script, memo, meter,
     registry, run, scoped, step, store, telemetry, thread_info, trace_event,
 };
 
@@ -248,6 +248,7 @@ fn conclude() {
     if CONCLUDED.swap(true, Ordering::Relaxed) {
         return;
     }
+    log::finish();
     let is_main = MAIN_PID.load(Ordering::Relaxed) == std::process::id();
     for breakpoint in registry::all() {
         if is_main || breakpoint.hits() > 0 {
@@ -351,6 +352,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
     scoped::register(module)?;
+    log::register(module)?;
     step::register(module)?;
     exceptions::register(module)?;
     memo::register(module)?;

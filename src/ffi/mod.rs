@@ -5,8 +5,8 @@
 //! the code that a function holds ([`function`]), the constants of code objects ([`consts`]), the
 //! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
 //! is being handled ([`trace_event`]) and the symbols that the stable ABI lacks ([`symbols`]).
-//! Read-only memory maps ([`map`]) and what runs after the interpreter ([`exit`]) are here for the
-//! same reason.
+//! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]) and threads without
+//! signals ([`threads`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
@@ -21,5 +21,6 @@ pub mod map;
 pub(crate) mod prove;
 pub(crate) mod swap;
 pub(crate) mod symbols;
+pub(crate) mod threads;
 pub(crate) mod trace_event;
 pub(crate) mod tracing;
