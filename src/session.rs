@@ -38,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) every_line: Vec<String>,
     /// Where hits are recorded: a path, `-`, or nowhere.
     pub(crate) events: Option<String>,
+    /// Where log messages go, if not to standard error.
+    pub(crate) log_to: Option<String>,
     /// The directory of the store.
     pub(crate) cache_dir: Option<String>,
     /// The process that `dapper run` became.
@@ -58,7 +60,7 @@ pub(crate) struct Asked {
 ///
 /// Returns whether stops have to prompt. The session is concluded when the interpreter is gone.
 #[pyfunction]
-fn take_up(session: &str) -> PyResult<bool> {
+fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
     let kept_in = session.strip_prefix('@');
     let session = match kept_in {
         Some(path) => &std::fs::read_to_string(path).map_err(|error| {
@@ -94,6 +96,13 @@ fn take_up(session: &str) -> PyResult<bool> {
     }
     if let Some(path) = session.events {
         record_to(&path)?;
+    }
+    if let Some(target) = session.log_to
+        && let Err(error) = log::direct(py, &target, None)
+    {
+        hit::tell(&format!(
+            "log messages go to standard error: cannot write {target}: {error}"
+        ));
     }
     MAIN_PID.store(session.main_pid, Ordering::Relaxed);
     if let Some(path) = kept_in

@@ -13,7 +13,7 @@ __all__ = ["main"]
 def main() -> int:
     """Run the command line; usually the process becomes the program and this never returns."""
     if sys.flags.ignore_environment:
-        sys.stderr.write("dapper run: cannot reach a program run with -E or -I\n")
+        sys.stderr.write("dapper: cannot reach a program run with -E or -I\n")
         return 2
     package = Path(__file__).parent
     starts_itself = _is_start_file(package.parent / "dapper.pth")
@@ -23,7 +23,8 @@ def main() -> int:
         {
             "executable": sys.executable,
             "flags": _interpreter_flags(),
-            "bootstrap": None if starts_itself else str(package / "bootstrap"),
+            "bootstrap": str(package / "bootstrap"),
+            "starts_itself": starts_itself,
         },
     )
 

@@ -27,10 +27,14 @@ def _take_up(session: str) -> None:
     leave = os._exit
 
     def _exit(status: int) -> None:
+        _engine.flush_log()
         _engine.conclude()
         leave(status)
 
     os._exit = _exit  # type: ignore[assignment]
+    for name in ("execv", "execve"):
+        if hasattr(os, name):
+            setattr(os, name, _engine.before_exec(getattr(os, name)))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_engine.flush, after_in_child=_engine.forked)
 

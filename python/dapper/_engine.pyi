@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FrameType
-from typing import Literal, TypeAlias, TypedDict, final
+from typing import Literal, NoReturn, TypeAlias, TypedDict, final
 
 from _typeshed import TraceFunction
 
@@ -15,6 +15,7 @@ __all__ = [
     "await_main",
     "awaits_main",
     "backend",
+    "before_exec",
     "bind",
     "breakpoints",
     "cache_dir",
@@ -31,10 +32,12 @@ __all__ = [
     "eval_frame_refusal",
     "exec",
     "flush",
+    "flush_log",
     "forked",
     "inside_frame_eval",
     "instrument_main",
     "is_idle",
+    "log_figures",
     "memo_counts",
     "memo_time_to_live",
     "metered",
@@ -53,6 +56,8 @@ __all__ = [
     "set_cache_dir",
     "set_every_line",
     "set_exception_breakpoints",
+    "set_log_output",
+    "set_log_target",
     "set_memo",
     "set_metering",
     "set_promotion",
@@ -92,7 +97,15 @@ _ReasonCode: TypeAlias = Literal[
 class _Launch(TypedDict):
     executable: str
     flags: list[str]
-    bootstrap: str | None
+    bootstrap: str
+    starts_itself: bool
+
+class _LogFigures(TypedDict):
+    written: int
+    dropped: dict[Literal["slow", "too_long", "at_exit"], int]
+    failed: int
+    target: str
+    problem: str | None
 
 @final
 class Breakpoint:
@@ -161,6 +174,7 @@ def add(
 def await_main(path: str) -> str | None: ...
 def awaits_main() -> bool: ...
 def backend() -> Literal["eval_frame", "sys_monitoring", "settrace"]: ...
+def before_exec(exec: Callable[..., NoReturn]) -> Callable[..., NoReturn]: ...  # noqa: A002
 def bind(file: str) -> None: ...
 def breakpoints() -> list[Breakpoint]: ...
 def cache_dir() -> str | None: ...
@@ -177,10 +191,12 @@ def eval_frame_hooked() -> bool: ...
 def eval_frame_refusal() -> str | None: ...
 def exec(source: object, /, *args: object, **kwargs: object) -> None: ...  # noqa: A001
 def flush() -> None: ...
+def flush_log() -> int: ...
 def forked() -> None: ...
 def inside_frame_eval() -> int: ...
 def instrument_main(argv: Sequence[str], executable: str) -> int: ...
 def is_idle() -> bool: ...
+def log_figures() -> _LogFigures: ...
 def memo_counts() -> dict[str, int]: ...
 def memo_time_to_live() -> float | None: ...
 def metered() -> dict[str, tuple[int, int]]: ...
@@ -204,6 +220,8 @@ def set_exception_breakpoints(
     *,
     is_user: Callable[[CodeType], bool] | None = None,
 ) -> None: ...
+def set_log_output(callback: Callable[[list[str]], object], limit: int | None = None) -> None: ...
+def set_log_target(target: str, limit: int | None = None) -> None: ...
 def set_memo(limit: int = ..., time_to_live: float | None = None) -> None: ...
 def set_metering(on: bool) -> None: ...
 def set_promotion(on: bool) -> None: ...

@@ -37,13 +37,16 @@ class Config:
     `cache_dir` is where instrumented code is kept; `None` is the user's cache folder. It counts
     when the store is first used: a later session in the same process keeps that store.
     `events` is a file that gets every hit as a JSON line; `"-"` is standard output.
+    `log_target` is where log messages go: `"stderr"`, `"stdout"`, the path of a file that they are
+    appended to, or `"jsonl:"` and a path for a file of JSON lines, which `dapper tail` reads. `None`
+    leaves it as it is, at first standard error.
     `every_line` holds patterns of files that get a counting probe on every line.
     `backend` is how breakpoints reach code: `"eval_frame"` compiles them in, `"sys_monitoring"`
     and `"settrace"` change no code and watch its lines instead. With `promotion` off functions
     keep their `__code__`, and the eval-frame hook has each call run the instrumented code.
     """
 
-    __slots__ = ("backend", "cache_dir", "events", "every_line", "promotion")
+    __slots__ = ("backend", "cache_dir", "events", "every_line", "log_target", "promotion")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Config:
         cache_dir: "Path | None" = None,
         events: "Path | None" = None,
         every_line: "Sequence[str]" = (),
+        log_target: "Path | None" = None,
         backend: "Backend" = "eval_frame",
         promotion: bool = True,
     ) -> None:
@@ -59,6 +63,7 @@ class Config:
         self.cache_dir = cache_dir
         self.events = events
         self.every_line = tuple(every_line)
+        self.log_target = log_target
 
 
 class Status:
@@ -98,6 +103,8 @@ def start(config: Config | None = None) -> None:
         _engine.set_cache_dir(os.fspath(config.cache_dir))
     if config.events is not None:
         _engine.record_to(os.fspath(config.events))
+    if config.log_target is not None:
+        _engine.set_log_target(os.fspath(config.log_target))
     _Session.active = True
     _follow()
 
@@ -113,6 +120,7 @@ def stop() -> None:
     _engine.cancel_step()
     _engine.set_exception_breakpoints([], None)
     _engine.close_record()
+    _engine.flush_log()
     _Session.active = False
     _follow()
 
@@ -133,7 +141,7 @@ def add_breakpoint(
     """Ask for a breakpoint, and say where it went.
 
     A breakpoint with `on_hit` calls it at each hit, from the frame that was hit; one with
-    `log_message` writes that text to standard error; one of kind `"count"` only counts; any other
+    `log_message` writes that text to the log; one of kind `"count"` only counts; any other
     prompts with pdb. Code that is loaded is bound at once, frames that run it already included; a
     file that is not loaded yet is instrumented when it is imported. `Breakpoint.verified`,
     `Breakpoint.tier` and `Breakpoint.reason` tell.

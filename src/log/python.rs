@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyCFunction, PyDict, PyTuple};
 
 use super::figures::{DROPPED, Dropped, FAILED, WRITTEN};
 use super::record::ThreadName;
 use super::target::{Output, Target};
 use super::{LAST_PATIENCE, PATIENCE};
+use crate::events;
 use crate::ffi::threads;
 use crate::hit;
 
@@ -122,6 +123,26 @@ fn end_log_output(py: Python<'_>) {
     ENDING.store(true, Ordering::Release);
 }
 
+/// `execv` or `execve`, called when what waits is written: nothing is left of a process after it.
+#[pyfunction]
+fn before_exec<'py>(
+    py: Python<'py>,
+    exec: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyCFunction>> {
+    let name = match exec.getattr("__name__")?.extract::<&str>()? {
+        "execve" => c"execve",
+        _ => c"execv",
+    };
+    let exec = exec.clone().unbind();
+    let call = move |args: &Bound<'_, PyTuple>, named: Option<&Bound<'_, PyDict>>| {
+        let py = args.py();
+        events::flush();
+        flush_log(py);
+        exec.call(py, args, named)
+    };
+    PyCFunction::new_closure(py, Some(name), None, call)
+}
+
 #[pyfunction]
 fn part_log(py: Python<'_>) {
     // A batch may be on its way into a Python function, which needs the interpreter to return.
@@ -152,6 +173,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_log_output, module)?)?;
     module.add_function(wrap_pyfunction!(log_figures, module)?)?;
     module.add_function(wrap_pyfunction!(flush_log, module)?)?;
+    module.add_function(wrap_pyfunction!(before_exec, module)?)?;
     let modules = py.import("sys")?.getattr("modules")?;
     let _ = MODULES.set(py, modules.cast_into::<PyDict>()?.unbind());
     let atexit = py.import("atexit")?;

@@ -6,6 +6,7 @@
 //! of a plain run. Wrong use is told in one line and exits with 2.
 
 mod options;
+mod tail;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -17,7 +18,8 @@ use clap::Parser;
 use pyo3::prelude::*;
 
 use crate::session::Session;
-use options::{Cli, Run, Verb};
+use options::{Cli, Log, Run, Verb};
+use tail::{End, Tail};
 
 /// Exit status of wrong use.
 const USAGE: u8 = 2;
@@ -32,9 +34,12 @@ pub(crate) struct Launch {
     /// Interpreter options to pass on.
     #[pyo3(item)]
     flags: Vec<String>,
-    /// Folder to put on `PYTHONPATH`, when the interpreter does not start dapper by itself.
+    /// Folder to put on `PYTHONPATH` of an interpreter that does not start dapper by itself.
     #[pyo3(item)]
-    bootstrap: Option<String>,
+    bootstrap: String,
+    /// Whether this interpreter starts dapper by itself.
+    #[pyo3(item)]
+    starts_itself: bool,
 }
 
 /// Runs the command line `argv` (without the program's name); returns the exit status when the
@@ -44,7 +49,7 @@ pub(crate) struct Launch {
     clippy::needless_pass_by_value,
     reason = "Python arguments are extracted into values"
 )]
-pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
+pub(crate) fn command(py: Python<'_>, argv: Vec<String>, launch: Launch) -> u8 {
     let argv = std::iter::once("dapper".to_owned()).chain(argv);
     let cli = match Cli::try_parse_from(argv) {
         Ok(cli) => cli,
@@ -54,39 +59,86 @@ pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    let Verb::Run(run) = cli.verb;
-    let error = match prepare(&run, &launch) {
-        Ok(command) => become_program(command, &launch),
+    let (verb, command) = match &cli.verb {
+        Verb::Run(run) => ("run", prepare(run, &launch)),
+        Verb::Log(log) => ("log", prepare_log(log, &launch)),
+        Verb::Tail(tail) => return show(py, tail),
+    };
+    let error = match command {
+        Ok(command) => become_program(command),
         Err(error) => error,
     };
-    options::complain(&error)
+    options::complain(verb, &error)
+}
+
+fn show(py: Python<'_>, tail: &Tail) -> u8 {
+    let interrupted = || py.check_signals().is_err();
+    let mut out = std::io::stdout().lock();
+    match tail::run(tail, &mut out, &interrupted) {
+        Ok(()) | Err(End::Interrupted) => 0,
+        Err(End::Failed(error)) => options::complain("tail", &error),
+    }
 }
 
 fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
     let target = options::target(&run.target)?.to_vec();
     let events = run.events.as_deref().map(open_events).transpose()?;
+    let log_to = run.log_to.as_deref();
+    let log_to = log_to
+        .map(|to| options::log_target("--log-to", to))
+        .transpose()?;
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
     let session = Session {
         breakpoints: run.breakpoints()?,
         every_line: run.every_line_patterns()?,
         events,
+        log_to,
         cache_dir,
         main_pid: std::process::id(),
     };
     let mut command = Command::new(&launch.executable);
     command.args(&launch.flags).args(target);
+    reach(&mut command, &session, launch, launch.starts_itself)?;
+    Ok(command)
+}
+
+fn prepare_log(log: &Log, launch: &Launch) -> Result<Command, String> {
+    let to = log.to.as_deref();
+    let session = Session {
+        breakpoints: vec![log.breakpoint()?],
+        log_to: to.map(|to| options::log_target("--to", to)).transpose()?,
+        cache_dir: log.cache_dir.as_deref().map(absolute).transpose()?,
+        main_pid: std::process::id(),
+        ..Session::default()
+    };
+    // INVARIANT: clap requires the command.
+    let (program, arguments) = log.command.split_first().ok_or("no command")?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // Which interpreter the command will start is not known.
+    reach(&mut command, &session, launch, false)?;
+    Ok(command)
+}
+
+/// Has the interpreters that `command` starts take up the session.
+fn reach(
+    command: &mut Command,
+    session: &Session,
+    launch: &Launch,
+    starts_itself: bool,
+) -> Result<(), String> {
     command
         .env("DAPPER", "run")
-        .env("DAPPER_SESSION", hand_over(&session)?);
-    if let Some(bootstrap) = &launch.bootstrap {
-        let mut path = OsString::from(bootstrap);
+        .env("DAPPER_SESSION", hand_over(session)?);
+    if !starts_itself {
+        let mut path = OsString::from(&launch.bootstrap);
         if let Some(rest) = std::env::var_os("PYTHONPATH").filter(|rest| !rest.is_empty()) {
             path.push(if cfg!(windows) { ";" } else { ":" });
             path.push(rest);
         }
         command.env("PYTHONPATH", path);
     }
-    Ok(command)
+    Ok(())
 }
 
 /// Empties the file of `--events`, so that every process can append to it.
@@ -129,16 +181,16 @@ fn hand_over(session: &Session) -> Result<String, String> {
 }
 
 #[cfg(unix)]
-fn become_program(mut command: Command, launch: &Launch) -> String {
+fn become_program(mut command: Command) -> String {
     use std::os::unix::process::CommandExt;
     let error = command.exec();
-    format!("cannot run {}: {error}", launch.executable)
+    format!("cannot run {}: {error}", command.get_program().display())
 }
 
 #[cfg(not(unix))]
-fn become_program(mut command: Command, launch: &Launch) -> String {
+fn become_program(mut command: Command) -> String {
     match command.status() {
         Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-        Err(error) => format!("cannot run {}: {error}", launch.executable),
+        Err(error) => format!("cannot run {}: {error}", command.get_program().display()),
     }
 }

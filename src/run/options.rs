@@ -1,12 +1,15 @@
 //! The options of `dapper run`, and what is wrong with them.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use super::USAGE;
+use super::tail::Tail;
 use crate::breakpoint::Kind;
 use crate::breakpoint_file;
 use crate::registry;
@@ -19,7 +22,7 @@ Examples:
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
 
-At a stop, the prompt is pdb's. Log lines and the final counts go to standard error.
+At a stop, the prompt is pdb's. Log lines go to --log-to, the final counts to standard error.
 With --events nothing prompts and nothing is printed: every hit is one JSON line.";
 
 /// Breakpoints compiled into a running program.
@@ -34,6 +37,10 @@ pub(super) struct Cli {
 pub(super) enum Verb {
     /// Run a program with breakpoints.
     Run(Box<Run>),
+    /// Run a command with one log line in the Python programs that it starts.
+    Log(Box<Log>),
+    /// Show what was recorded, and follow what is being recorded.
+    Tail(Tail),
 }
 
 #[derive(Debug, Args)]
@@ -42,7 +49,7 @@ pub(super) struct Run {
     /// Stop at this line with a pdb prompt.
     #[arg(long = "break", value_name = "FILE:LINE")]
     stops: Vec<String>,
-    /// Write TEXT to standard error when this line is reached.
+    /// Write TEXT when this line is reached.
     #[arg(long = "log", value_name = "FILE:LINE=TEXT")]
     logs: Vec<String>,
     /// Count how often this line is reached.
@@ -57,6 +64,9 @@ pub(super) struct Run {
     /// Record every hit as a JSON line in FILE (`-`: standard output) instead of prompting.
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
+    /// Where log messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
+    #[arg(long = "log-to", value_name = "TARGET")]
+    pub(super) log_to: Option<String>,
     /// Where instrumented code is kept [default: the user's cache folder].
     #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
@@ -67,6 +77,43 @@ pub(super) struct Run {
         allow_hyphen_values = true
     )]
     pub(super) target: Vec<OsString>,
+}
+
+const LOG_EXAMPLES: &str = "\
+Examples:
+  dapper log app/models.py:42 'saving {self}' -- python app.py --port 8000
+  dapper log app/models.py:42 here --to jsonl:log.jsonl -- make test
+
+The command is any command; its children are reached too. `dapper tail` shows JSON lines.";
+
+#[derive(Debug, Args)]
+#[command(after_help = LOG_EXAMPLES)]
+pub(super) struct Log {
+    /// Where the message is made.
+    #[arg(value_name = "FILE:LINE")]
+    place: String,
+    /// The message.
+    #[arg(value_name = "TEXT")]
+    message: String,
+    /// Where messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
+    #[arg(long = "to", value_name = "TARGET")]
+    pub(super) to: Option<String>,
+    /// Where instrumented code is kept [default: the user's cache folder].
+    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+    /// The command to run, with its arguments.
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub(super) command: Vec<OsString>,
+}
+
+impl Log {
+    /// The one breakpoint.
+    pub(super) fn breakpoint(&self) -> Result<Asked, String> {
+        let mut asked =
+            at(&self.place, Kind::Log).map_err(|error| format!("{}: {error}", self.place))?;
+        asked.message = Some(self.message.clone());
+        Ok(asked)
+    }
 }
 
 impl Run {
@@ -129,10 +176,32 @@ pub(super) fn target(target: &[OsString]) -> Result<&[OsString], String> {
     }
 }
 
+/// Where log messages go, with the file named from the root; the file is opened once, so that
+/// what is wrong with it is told before the program runs.
+pub(super) fn log_target(option: &str, target: &str) -> Result<String, String> {
+    let path = match target {
+        "stderr" | "stdout" => return Ok(target.to_owned()),
+        _ => target.strip_prefix("jsonl:").unwrap_or(target),
+    };
+    let wrong = |error: &dyn Display| format!("cannot write {option} {target}: {error}");
+    if path.is_empty() {
+        return Err(wrong(&"the name of the file is missing"));
+    }
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map_err(|error| wrong(&error))?;
+    let path = super::absolute(Path::new(path))?;
+    let prefix = if target.starts_with("jsonl:") {
+        "jsonl:"
+    } else {
+        ""
+    };
+    Ok(format!("{prefix}{path}"))
+}
+
 /// Tells what is wrong in one line, and returns the exit status of wrong use.
-pub(super) fn complain(error: &str) -> u8 {
+pub(super) fn complain(verb: &str, error: &str) -> u8 {
     // Nobody is left to tell when standard error is gone.
-    let _ = writeln!(std::io::stderr(), "dapper run: {error}");
+    let _ = writeln!(std::io::stderr(), "dapper {verb}: {error}");
     USAGE
 }
 
