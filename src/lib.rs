@@ -2,7 +2,8 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
-//! what runs at a hit, `events` records it, `log` writes messages. `telemetry` counts why things went another way, `meter`
+//! what runs at a hit, `events` records it, `log` writes messages, `snapshot`
+//! records frames. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `memo` keeps the variants of loaded code.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
@@ -40,6 +41,7 @@ mod registry;
 mod run;
 mod scoped;
 mod session;
+mod snapshot;
 mod step;
 mod store;
 mod telemetry;

@@ -16,7 +16,7 @@ use crate::importer::{self, GetCode};
 use crate::probe::Probe;
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, log, main_script, memo, meter,
-    registry, run, scoped, step, store, telemetry, thread_info, trace_event,
+    registry, run, scoped, snapshot, step, store, telemetry, thread_info, trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -362,6 +362,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
     scoped::register(module)?;
     log::register(module)?;
+    snapshot::register(module)?;
     step::register(module)?;
     exceptions::register(module)?;
     memo::register(module)?;

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FrameType
-from typing import Literal, NoReturn, TypeAlias, TypedDict, final
+from typing import Literal, NoReturn, TypeAlias, TypedDict, Unpack, final
 
 from _typeshed import TraceFunction
 
@@ -46,6 +46,7 @@ __all__ = [
     "reason_counts",
     "reason_log",
     "record_reason",
+    "record_snapshot",
     "record_to",
     "refuse_all",
     "remove",
@@ -99,6 +100,19 @@ class _Launch(TypedDict):
     flags: list[str]
     bootstrap: str
     starts_itself: bool
+
+class _CaptureOptions(TypedDict, total=False):
+    stack_depth: int
+    frames_with_locals: int
+    locals_depth: int
+    max_items: int
+    max_string: int
+    max_total_bytes: int
+    max_count: int
+    time_budget_s: float
+    expressions: Sequence[str]
+    redact: Sequence[str]
+    repr: Literal["safe", "full"]
 
 class _LogFigures(TypedDict):
     written: int
@@ -205,6 +219,7 @@ def promotion() -> bool: ...
 def reason_counts() -> dict[str, int]: ...
 def reason_log() -> list[tuple[float, str, str]]: ...
 def record_reason(code: _ReasonCode, detail: str) -> None: ...
+def record_snapshot(frame: FrameType, **options: Unpack[_CaptureOptions]) -> None: ...
 def record_to(path: str) -> None: ...
 def refuse_all(reason: str) -> None: ...
 def remove(breakpoint: Breakpoint) -> bool: ...  # noqa: A002

@@ -42,3 +42,17 @@ pub(crate) fn number() -> u64 {
     let number = unsafe { libc::pthread_self() };
     number as u64
 }
+
+/// Whether the process began with this thread, or was forked by it.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_main() -> bool {
+    // SAFETY: may be called at any time.
+    let thread = unsafe { libc::gettid() };
+    u32::try_from(thread).is_ok_and(|thread| thread == std::process::id())
+}
+
+/// Whether the process began with this thread, where the system tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_main() -> bool {
+    false
+}

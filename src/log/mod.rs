@@ -26,8 +26,8 @@ use figures::{DROPPED, Dropped};
 use sink::Sink;
 use target::{Output, Target};
 
-pub(crate) use python::{register, running_thread};
-pub(crate) use record::{Record, ThreadName, time_stamp};
+pub(crate) use python::{loaded_module, register, running_thread};
+pub(crate) use record::{Record, time_stamp};
 
 /// How many bytes may wait for their target.
 const LIMIT: usize = 32 << 20;

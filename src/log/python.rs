@@ -40,14 +40,16 @@ impl Output for Callback {
     }
 }
 
+/// A module that the program has imported already.
+pub(crate) fn loaded_module<'py>(py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+    MODULES.get(py)?.bind(py).get_item(name).ok()?
+}
+
 /// The running thread, as `threading` names it; nothing is made that is not there.
 pub(crate) fn running_thread(py: Python<'_>) -> ThreadName {
     let id = threads::number();
     let name = || -> PyResult<Option<String>> {
-        let Some(modules) = MODULES.get(py) else {
-            return Ok(None);
-        };
-        let Some(threading) = modules.bind(py).get_item("threading")? else {
+        let Some(threading) = loaded_module(py, "threading") else {
             return Ok(None);
         };
         let active = threading.getattr("_active")?.cast_into::<PyDict>()?;
@@ -58,6 +60,7 @@ pub(crate) fn running_thread(py: Python<'_>) -> ThreadName {
     };
     // A program may have put anything there.
     let name = name().unwrap_or_default();
+    let name = name.or_else(|| threads::is_main().then(|| "MainThread".to_owned()));
     ThreadName { id, name }
 }
 

@@ -1,0 +1,192 @@
+//! What a program looks like at a hit, recorded without stopping it.
+//!
+//! [`take`] is called in the thread that was hit; it reads the stack, the local variables and
+//! whatever was evaluated, as bounded text ([`present`]), leaves out what names say is secret
+//! ([`redact`]), and leaves nothing behind in the frames ([`stack`]). A [`Snapshot`] goes through
+//! the log: one line of JSON, or one line of text where messages are text.
+//!
+//! ```json
+//! {"event":"snapshot","time":"...","pid":41,"file":"/srv/app.py","line":7,"function":"save",
+//!  "breakpoint":3,"hits":12,"thread":"MainThread","thread_id":1403,"task":null,
+//!  "stack":[{"file":"...","line":7,"function":"save","locals":{"x":"1"}}],
+//!  "expressions":[{"expression":"x + 1","value":"2"}],"truncated":false}
+//! ```
+
+mod capture;
+mod present;
+mod python;
+mod redact;
+mod stack;
+mod task;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use pyo3::prelude::*;
+use serde::Serialize;
+
+use crate::log;
+use present::Presenter;
+use stack::Frame;
+
+pub(crate) use capture::{Capture, CaptureOptions};
+pub(crate) use python::register;
+
+/// A capture of one breakpoint, and how often it was made.
+#[derive(Debug, Default)]
+pub(crate) struct Capturing {
+    capture: Capture,
+    asked: AtomicU64,
+}
+
+impl Capturing {
+    /// Nothing is taken yet.
+    pub(crate) fn new(capture: Capture) -> Self {
+        Self {
+            capture,
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// What is recorded.
+    pub(crate) fn capture(&self) -> &Capture {
+        &self.capture
+    }
+
+    /// Claims one of the snapshots that may be taken.
+    pub(crate) fn claim(&self) -> bool {
+        // Counted no further than it matters, so that it cannot come round.
+        self.asked.load(Ordering::Relaxed) < self.capture.max_count
+            && self.asked.fetch_add(1, Ordering::Relaxed) < self.capture.max_count
+    }
+}
+
+/// Where a snapshot is taken.
+pub(crate) struct Place<'a> {
+    /// The file, as its breakpoint names it.
+    pub(crate) file: &'a str,
+    /// The line of the probe.
+    pub(crate) line: u32,
+    /// `co_qualname` of the code that holds the probe.
+    pub(crate) function: &'a str,
+    /// The breakpoint's id.
+    pub(crate) breakpoint: u64,
+    /// How often it was hit.
+    pub(crate) hits: u64,
+}
+
+/// One evaluated expression.
+#[derive(Serialize)]
+struct Evaluated {
+    expression: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What was recorded.
+#[derive(Serialize)]
+pub(crate) struct Snapshot {
+    event: &'static str,
+    time: String,
+    pid: u32,
+    file: String,
+    line: u32,
+    function: String,
+    breakpoint: u64,
+    hits: u64,
+    thread: Option<String>,
+    thread_id: u64,
+    task: Option<String>,
+    stack: Vec<Frame>,
+    expressions: Vec<Evaluated>,
+    /// Whether something was left out for lack of room or time.
+    truncated: bool,
+}
+
+/// Records the frame that was hit; none when the breakpoint has taken all that it may.
+///
+/// `evaluate` is called for each expression of the capture.
+pub(crate) fn take<'py>(
+    py: Python<'py>,
+    capturing: &Capturing,
+    frame: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+    mut evaluate: impl FnMut(&str) -> PyResult<Bound<'py, PyAny>>,
+) -> Option<Snapshot> {
+    if !capturing.claim() {
+        return None;
+    }
+    let time = log::time_stamp(SystemTime::now());
+    let capture = capturing.capture();
+    let mut presenter = Presenter::new(capture, Instant::now() + capture.time_budget);
+    let thread = log::running_thread(py);
+    let mut expressions = Vec::new();
+    for expression in &capture.expressions {
+        if presenter.is_over() {
+            break;
+        }
+        let (value, error) = match evaluate(expression) {
+            Ok(value) => (Some(presenter.named(expression, &value)), None),
+            Err(error) => (None, Some(presenter.plain(error.to_string()))),
+        };
+        expressions.push(Evaluated {
+            expression: expression.clone(),
+            value,
+            error,
+        });
+    }
+    let stack = stack::walk(
+        frame,
+        capture.stack_depth,
+        capture.frames_with_locals,
+        capture.max_items,
+        &mut presenter,
+    );
+    Some(Snapshot {
+        event: "snapshot",
+        time,
+        pid: std::process::id(),
+        file: place.file.to_owned(),
+        line: place.line,
+        function: place.function.to_owned(),
+        breakpoint: place.breakpoint,
+        hits: place.hits,
+        thread: thread.name,
+        thread_id: thread.id,
+        task: task::running(py),
+        stack,
+        expressions,
+        truncated: presenter.cut,
+    })
+}
+
+impl Snapshot {
+    /// Hands it to the log.
+    pub(crate) fn send(&self) {
+        log::send_event(self, || self.to_string());
+    }
+}
+
+impl std::fmt::Display for Snapshot {
+    /// One line: the place, what was evaluated, and the variables of the frame that was hit.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (file, line, function) = (&self.file, self.line, &self.function);
+        write!(f, "snapshot {file}:{line} {function}:")?;
+        for row in &self.expressions {
+            let value = row.value.as_ref().or(row.error.as_ref());
+            write!(
+                f,
+                " {}={}",
+                row.expression,
+                value.map_or("", String::as_str)
+            )?;
+        }
+        let locals = self.stack.first().and_then(|frame| frame.locals.as_ref());
+        for (name, value) in locals.iter().flat_map(|locals| &locals.0) {
+            write!(f, " {name}={value}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,47 @@
+//! `_engine.record_snapshot`: a snapshot of any frame, such as that of a hit in a callback.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::{CaptureOptions, Capturing, Place, take};
+use crate::ffi::tracing::{code_of, current_frame, line_of};
+
+/// Records `frame` and hands it to the log; the options are those of a capture.
+#[pyfunction]
+#[pyo3(signature = (frame, **options))]
+fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+    let py = frame.py();
+    let running = current_frame(py);
+    if !running.is_some_and(|running| frame.get_type().is(&running.get_type())) {
+        return Err(PyTypeError::new_err("record_snapshot() takes a frame"));
+    }
+    let options = options.map(CaptureOptions::from_python).transpose()?;
+    let capture = options.unwrap_or_default().capture();
+    let capturing = Capturing::new(capture.map_err(PyValueError::new_err)?);
+    let code = code_of(frame);
+    let file: String = code.getattr("co_filename")?.extract()?;
+    let function: String = code.getattr("co_qualname")?.extract()?;
+    let place = Place {
+        file: &file,
+        line: line_of(frame),
+        function: &function,
+        breakpoint: 0,
+        hits: 0,
+    };
+    let eval = py.import("builtins")?.getattr("eval")?;
+    let evaluate = |expression: &str| {
+        let (globals, locals) = (frame.getattr("f_globals")?, frame.getattr("f_locals")?);
+        eval.call1((expression, globals, locals))
+    };
+    if let Some(snapshot) = take(py, &capturing, frame, &place, evaluate) {
+        snapshot.send();
+    }
+    Ok(())
+}
+
+/// Adds the function of this file to the extension module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(record_snapshot, module)?)?;
+    Ok(())
+}
