@@ -86,21 +86,25 @@ for turn in range(5):
 
 
 def test_standard_output(folder):
-    run = dapper_run(
-        "--log", "app.py:4=here", "--log-to", "stdout", "app.py", "3", cwd=folder
-    )
+    run = dapper_run("--log", "app.py:4=here", "--log-to", "stdout", "app.py", "3", cwd=folder)
     assert (run.status, run.out, run.err) == (0, "here\n" * 3, "")
 
 
 def test_a_program_that_is_killed_leaves_its_messages(folder):
-    run = logged(folder, "import os, time; app.work(1000); time.sleep(0.3); os.kill(os.getpid(), 9)")
+    run = logged(
+        folder, "import os, time; app.work(1000); time.sleep(0.3); os.kill(os.getpid(), 9)"
+    )
     assert run.status == -9
     assert (folder / "log.txt").read_text() == "here\n" * 1000
 
 
 @pytest.mark.parametrize(
     "leaving",
-    ["import os; os._exit(3)", "raise SystemExit(3)", "import os; os.execv('/bin/sh', ['sh', '-c', 'exit 3'])"],
+    [
+        "import os; os._exit(3)",
+        "raise SystemExit(3)",
+        "import os; os.execv('/bin/sh', ['sh', '-c', 'exit 3'])",
+    ],
 )
 def test_nothing_is_lost_however_the_program_leaves(folder, leaving):
     write(folder, leave=f"import app\napp.work(20_000)\n{leaving}\n")
@@ -144,7 +148,9 @@ for turn in range(20):
 
 def test_several_processes_share_a_file(folder):
     program = "import app, subprocess, sys\n"
-    program += "children = [subprocess.Popen([sys.executable, 'app.py', '20000']) for _ in range(4)]\n"
+    program += (
+        "children = [subprocess.Popen([sys.executable, 'app.py', '20000']) for _ in range(4)]\n"
+    )
     program += "assert [child.wait() for child in children] == [0] * 4\n"
     write(folder, parent=program)
     target = "jsonl:log.jsonl"
@@ -190,7 +196,10 @@ sys.stderr.flush()
 
 def test_a_terminal_that_nobody_reads_does_not_stop_the_program(folder):
     ours, theirs = pty.openpty()
-    code = START.format(target="stderr") + "app.work(100_000)\nprint('done', flush=True)\nimport os\nos.kill(os.getpid(), 9)\n"
+    code = (
+        START.format(target="stderr")
+        + "app.work(100_000)\nprint('done', flush=True)\nimport os\nos.kill(os.getpid(), 9)\n"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -281,7 +290,10 @@ def test_log_runs_any_command(folder):
     [
         (["log", "app.py", "x", "--", "true"], "dapper log: app.py: expected FILE:LINE"),
         (["log", "app.py:4", "x"], "COMMAND"),
-        (["log", "app.py:4", "x", "--", "no-such-command"], "dapper log: cannot run no-such-command"),
+        (
+            ["log", "app.py:4", "x", "--", "no-such-command"],
+            "dapper log: cannot run no-such-command",
+        ),
         (["log", "app.py:4", "x", "--to", "", "--", "true"], "the name of the file is missing"),
         (["tail", "nothing.jsonl"], "dapper tail: cannot read nothing.jsonl"),
     ],

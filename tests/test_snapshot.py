@@ -35,10 +35,6 @@ def snapshot(**options):
     return recorded()[-1]
 
 
-def shown(value, **options):
-    return snapshot(**options)["stack"][1]["locals"]["value"] if False else presented(value, options)
-
-
 def presented(value, options):
     return snapshot(**options)["stack"][0]["locals"]["value"]
 
@@ -153,7 +149,7 @@ def test_free_variables_and_unbound_names():
     def inner():
         if not free:
             never = 1
-            return never
+            print(never)
         return snapshot(stack_depth=1)["stack"][0]["locals"]
 
     assert inner() == {"free": "1"}
@@ -178,7 +174,7 @@ def test_nothing_of_the_frame_changes_or_lives_longer():
 
 
 def test_limits():
-    value = ["x" * 100] * 20  # noqa: F841
+    value = ["x" * 100] * 20
     row = snapshot(max_total_bytes=500)
     assert row["truncated"]
     assert len(json.dumps(row["stack"][0]["locals"])) < 700

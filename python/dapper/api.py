@@ -38,8 +38,8 @@ class Config:
     when the store is first used: a later session in the same process keeps that store.
     `events` is a file that gets every hit as a JSON line; `"-"` is standard output.
     `log_target` is where log messages go: `"stderr"`, `"stdout"`, the path of a file that they are
-    appended to, or `"jsonl:"` and a path for a file of JSON lines, which `dapper tail` reads. `None`
-    leaves it as it is, at first standard error.
+    appended to, or `"jsonl:"` and a path for a file of JSON lines, which `dapper tail` reads.
+    `None` leaves it as it is, at first standard error.
     `every_line` holds patterns of files that get a counting probe on every line.
     `backend` is how breakpoints reach code: `"eval_frame"` compiles them in, `"sys_monitoring"`
     and `"settrace"` change no code and watch its lines instead. With `promotion` off functions

@@ -69,6 +69,10 @@ impl Batch {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a condition of its own that some thread waits for"
+)]
 struct State {
     waiting: VecDeque<Batch>,
     /// How many bytes wait or are in the writer's hand.

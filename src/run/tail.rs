@@ -175,27 +175,26 @@ fn readable(record: &Map<String, Value>) -> String {
 }
 
 fn snapshot(record: &Map<String, Value>, opening: &str) -> String {
-    let mut shown = format!("{opening} snapshot");
-    if let Some(task) = record.get("task").and_then(Value::as_str) {
-        shown.push_str(&format!(" in task {task}"));
-    }
-    shown.push('\n');
+    let mut lines = vec![match record.get("task").and_then(Value::as_str) {
+        Some(task) => format!("{opening} snapshot in task {task}"),
+        None => format!("{opening} snapshot"),
+    }];
     for row in list(record, "expressions") {
         let value = row.get("value").or_else(|| row.get("error"));
         let value = value.and_then(Value::as_str).unwrap_or_default();
-        shown.push_str(&format!("    {} = {value}\n", field(row, "expression")));
+        lines.push(format!("    {} = {value}", field(row, "expression")));
     }
     for frame in list(record, "stack") {
         let line = frame.get("line").map_or_else(String::new, Value::to_string);
         let (file, function) = (field(frame, "file"), field(frame, "function"));
-        shown.push_str(&format!("  {file}:{line} {function}\n"));
+        lines.push(format!("  {file}:{line} {function}"));
         let locals = frame.get("locals").and_then(Value::as_object);
         for (name, value) in locals.into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
-            shown.push_str(&format!("    {name} = {value}\n"));
+            lines.push(format!("    {name} = {value}"));
         }
     }
-    shown
+    lines.join("\n") + "\n"
 }
 
 fn list<'a>(record: &'a Map<String, Value>, key: &str) -> &'a [Value] {

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PyModule,
-    PySet, PyString, PyTuple, PyType,
+    PyBool, PyByteArray, PyByteArrayMethods, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet,
+    PyInt, PyList, PyModule, PySet, PyString, PyTuple, PyType,
 };
 
 use super::Capture;
@@ -345,7 +345,9 @@ fn push_repr(text: &mut String, value: &Bound<'_, PyAny>) {
 }
 
 fn push_sized(text: &mut String, value: &Bound<'_, PyAny>, unit: &str) {
-    let size = value.cast::<PyByteArray>().map_or(0, |bytes| bytes.len());
+    let size = value
+        .cast::<PyByteArray>()
+        .map_or(0, PyByteArrayMethods::len);
     let _ = write!(text, "<{} of {size} {unit}>", class_name(value));
 }
 

@@ -13,7 +13,7 @@ use crate::ffi::tracing::{code_of, current_frame, line_of};
 fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
     let py = frame.py();
     let running = current_frame(py);
-    if !running.is_some_and(|running| frame.get_type().is(&running.get_type())) {
+    if !running.is_some_and(|running| frame.get_type().is(running.get_type())) {
         return Err(PyTypeError::new_err("record_snapshot() takes a frame"));
     }
     let options = options.map(CaptureOptions::from_python).transpose()?;

@@ -12,13 +12,12 @@ pub(super) fn running(py: Python<'_>) -> Option<String> {
     if event_loop.is_none() {
         return None;
     }
-    let task = match native.getattr("current_task") {
-        Ok(current) => current.call1((&event_loop,)).ok()?,
+    let task = if let Ok(current) = native.getattr("current_task") {
+        current.call1((&event_loop,)).ok()?
+    } else {
         // Before it was native, asyncio kept a dictionary.
-        Err(_) => {
-            let tasks = native.getattr("_current_tasks").ok()?;
-            tasks.cast::<PyDict>().ok()?.get_item(&event_loop).ok()??
-        }
+        let tasks = native.getattr("_current_tasks").ok()?;
+        tasks.cast::<PyDict>().ok()?.get_item(&event_loop).ok()??
     };
     if task.is_none() {
         return None;
