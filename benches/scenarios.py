@@ -124,6 +124,42 @@ def count(version: str, rounds: int) -> list[Figure]:
     ]
 
 
+def log(version: str, rounds: int) -> list[Figure]:
+    """Return what a log message into a file costs beside a `print` in the same place."""
+    program = PROGRAMS / "log.py"
+    (line,) = marked(program, "log")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    by_hand, logged = SCRATCH / f"print-{version}.log", SCRATCH / f"log-{version}.log"
+    logged.unlink(missing_ok=True)
+    option = f"--log={program}:{line}=x={{x}}"
+    command = [dapper(version), "run", option, f"--log-to={logged}", str(program)]
+    output(command)
+    printing = [python(version), str(program), str(by_hand)]
+    output(printing)
+    if len(logged.read_bytes().splitlines()) != len(by_hand.read_bytes().splitlines()):
+        raise RuntimeError(f"{version}: {logged} does not hold as many lines as {by_hand}")
+    arms = {
+        "print": Arm(printing),
+        "log": Arm(command),
+    }
+    processor, wall = rounds_of(arms, rounds)
+    rate = median_of([1e9 / taken for taken in wall["log"]])
+    cost = ratio(processor, "log", "print")
+    return [
+        figure("bounds", "log", "a message, beside print", version, cost, unit="x", bound=2),
+        figure(
+            "bounds",
+            "log",
+            "messages a second into a file",
+            version,
+            rate,
+            unit="",
+            bound=300_000,
+            at_least=True,
+        ),
+    ]
+
+
 def quiet_lines(sources: list[Path]) -> Iterator[tuple[Path, int]]:
     """Yield, for each source, a line that does not run while it is imported: a method's `raise`."""
     for source in sources:
@@ -289,6 +325,7 @@ ALONE: dict[str, Scenario] = {
     "generators": generators,
     "many": many,
     "count": count,
+    "log": log,
     "imports": imports,
     "start-up": start_up,
     "throughput": throughput,

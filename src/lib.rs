@@ -3,7 +3,7 @@
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it, `log` writes messages, `snapshot`
-//! records frames. `telemetry` counts why things went another way, `meter`
+//! records frames, `unattended` follows a file of breakpoints. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `memo` keeps the variants of loaded code.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
@@ -47,6 +47,7 @@ mod store;
 mod telemetry;
 mod thread_info;
 mod trace_event;
+mod unattended;
 mod user_code;
 pub mod variant;
 pub mod variant_key;

@@ -16,7 +16,7 @@ use crate::importer::{self, GetCode};
 use crate::probe::Probe;
 use crate::{
     counters, events, exceptions, ffi, hit, interpreter, loaded, log, main_script, memo, meter,
-    registry, run, scoped, snapshot, step, store, telemetry, thread_info, trace_event,
+    registry, run, scoped, snapshot, step, store, telemetry, thread_info, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -111,10 +111,15 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
         // The environment names it once a process.
         let _ = SESSION_FILE.set(path.into());
     }
+    conclude_at_the_end();
+    Ok(prompts)
+}
+
+/// Has the session concluded when the interpreter is gone.
+pub(crate) fn conclude_at_the_end() {
     if !ffi::exit::after_the_interpreter(conclude) {
         hit::tell("the interpreter takes no more exit functions: nothing is told at the end");
     }
-    Ok(prompts)
 }
 
 /// Adds a breakpoint for the file at `path`.
@@ -369,5 +374,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     meter::register(module)?;
     telemetry::register(module)?;
     thread_info::register(module)?;
+    unattended::register(module)?;
     Ok(())
 }

@@ -214,7 +214,15 @@ def test_the_extension_does_not_import_the_package():
 
 
 def test_json_is_known_at_the_edges_only():
-    edges = ("src/dap/", "src/adapter/", "src/cli/", "src/events", "src/log/", "src/session", "src/run/")
+    edges = (
+        "src/dap/",
+        "src/adapter/",
+        "src/cli/",
+        "src/events",
+        "src/log/",
+        "src/session",
+        "src/run/",
+    )
     complain(
         [
             f"{name_of(path)}:{number}: JSON away from the edges"

@@ -1,4 +1,4 @@
-"""Takes up the session of `dapper run` in a starting interpreter.
+"""Takes up the session of `dapper run`, and `DAPPER_BREAKPOINTS`, in a starting interpreter.
 
 Importing this module is enough, and importing it twice does nothing more. It runs before the
 program, so it imports as little as it can, and no failure of it may keep the program from running.
@@ -10,11 +10,15 @@ import sys
 __all__: list[str] = []
 
 
-def _take_up(session: str) -> None:
+def _take_up(session: str, breakpoints: str) -> None:
     from dapper import _engine, hooks  # noqa: PLC0415 - only a process that is asked pays for it
 
-    if _engine.take_up(session):
+    if session and _engine.take_up(session):
         _engine.set_stop_callback(_stop)
+    if breakpoints:
+        from dapper import unattended  # noqa: PLC0415
+
+        unattended.read(breakpoints)
     reason = _engine.unsupported()
     if reason is not None:
         _engine.refuse_all(reason)
@@ -24,6 +28,8 @@ def _take_up(session: str) -> None:
         hooks.install()
         script = sys.argv[0] if sys.argv else ""
         _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
+    if breakpoints and reason is None:
+        unattended.watch(breakpoints)
     leave = os._exit
 
     def _exit(status: int) -> None:
@@ -47,9 +53,10 @@ def _stop(hit: object, trace: object) -> object:
     return prompt.stop(hit, trace)  # type: ignore[arg-type]
 
 
-_session = os.environ.get("DAPPER_SESSION")
-if _session and not sys.flags.ignore_environment:
+_session = os.environ.get("DAPPER_SESSION", "")
+_breakpoints = os.environ.get("DAPPER_BREAKPOINTS", "")
+if (_session or _breakpoints) and not sys.flags.ignore_environment:
     try:
-        _take_up(_session)
+        _take_up(_session, _breakpoints)
     except Exception as error:  # noqa: BLE001 - the program runs, with or without breakpoints
         sys.stderr.write(f"dapper: the program runs without breakpoints: {error}\n")

@@ -14,13 +14,12 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::figures::{DROPPED, Dropped, FAILED, WRITTEN};
 use super::record;
 use super::target::{Outcome, Target, complain};
-use crate::ffi::threads;
+use crate::ffi::threads::Thread;
 
 /// The writer takes this many bytes at a time, and is woken for them before its time.
 const BATCH: usize = 256 << 10;
@@ -33,8 +32,6 @@ const PERIOD: Duration = Duration::from_millis(10);
 const PROMPTNESS: Duration = Duration::from_millis(50);
 /// How long the end of the writer is waited for.
 const PARTING: Duration = Duration::from_millis(200);
-/// How long a thread that has ended is waited for to leave the system's list.
-const VANISHING: Duration = Duration::from_micros(100);
 
 /// Records that are written together.
 #[derive(Default)]
@@ -88,9 +85,7 @@ struct State {
     stalled: bool,
     period: Instant,
     in_period: u32,
-    writer: Option<JoinHandle<()>>,
-    /// The number by which the system knows the writer.
-    writer_number: Option<u32>,
+    writer: Option<Thread>,
     stops: bool,
     ended: bool,
     problem: Option<String>,
@@ -130,7 +125,6 @@ impl Sink {
                 period: Instant::now(),
                 in_period: 0,
                 writer: None,
-                writer_number: None,
                 stops: false,
                 ended: false,
                 problem: None,
@@ -267,7 +261,7 @@ impl Sink {
         state.ended = false;
         self.hurries.store(false, Ordering::Relaxed);
         let sink = Arc::clone(self);
-        if let Ok(writer) = threads::spawn_deaf("dapper-log", move || sink.write()) {
+        if let Ok(writer) = Thread::start("dapper-log", move || sink.write()) {
             state.writer = Some(writer);
             return state;
         }
@@ -281,8 +275,6 @@ impl Sink {
     /// What the writer does: takes what waits, writes it, and waits for more.
     fn write(&self) {
         let mut torn = false;
-        let number = rustix::thread::gettid().as_raw_nonzero().get();
-        self.lock().writer_number = Some(number.unsigned_abs());
         while let Some(batch) = self.take() {
             let hurries = |reached| {
                 self.reached.store(reached, Ordering::Relaxed);
@@ -431,21 +423,10 @@ impl Sink {
             state = wait(&self.progress, state, left);
         }
         let writer = state.writer.take();
-        let number = state.writer_number.take();
         drop(state);
         if let Some(writer) = writer {
-            let _ = writer.join();
-        }
-        // Its own last word comes a little before the system forgets it.
-        let known = number.map(|number| format!("/proc/self/task/{number}"));
-        for _ in 0..100 {
-            if !known
-                .as_ref()
-                .is_some_and(|known| std::path::Path::new(known).exists())
-            {
-                break;
-            }
-            std::thread::sleep(VANISHING);
+            // It has nothing left to do but to end.
+            let _ = writer.join(PARTING);
         }
     }
 

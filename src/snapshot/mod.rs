@@ -25,6 +25,8 @@ use std::time::{Instant, SystemTime};
 use pyo3::prelude::*;
 use serde::Serialize;
 
+use crate::ffi::prove;
+use crate::interpreter;
 use crate::log;
 use present::Presenter;
 use stack::Frame;
@@ -33,15 +35,19 @@ pub(crate) use capture::{Capture, CaptureOptions};
 pub(crate) use python::register;
 
 /// A capture of one breakpoint, and how often it was made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Capturing {
     capture: Capture,
     asked: AtomicU64,
 }
 
 impl Capturing {
-    /// Nothing is taken yet.
-    pub(crate) fn new(capture: Capture) -> Self {
+    /// Nothing is taken yet. The layout of frames is proved now, so that nothing but the snapshot
+    /// itself runs at a hit; where it cannot be, `f_locals` is what variables are read from.
+    pub(crate) fn new(py: Python<'_>, capture: Capture) -> Self {
+        if let Ok(interpreter) = interpreter::current(py) {
+            let _ = prove::prove(py, interpreter.version.minor());
+        }
         Self {
             capture,
             asked: AtomicU64::new(0),

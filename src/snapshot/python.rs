@@ -18,7 +18,7 @@ fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>
     }
     let options = options.map(CaptureOptions::from_python).transpose()?;
     let capture = options.unwrap_or_default().capture();
-    let capturing = Capturing::new(capture.map_err(PyValueError::new_err)?);
+    let capturing = Capturing::new(py, capture.map_err(PyValueError::new_err)?);
     let code = code_of(frame);
     let file: String = code.getattr("co_filename")?.extract()?;
     let function: String = code.getattr("co_qualname")?.extract()?;

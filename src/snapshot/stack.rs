@@ -84,7 +84,7 @@ fn variables<'py>(frame: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResu
         return namespace(frame);
     }
     let Some(layout) = prove::proved() else {
-        // No probe stands anywhere, and what watches lines has materialised the frame.
+        // Nothing else is known of such an interpreter.
         return namespace(frame);
     };
     let names = |attribute| code.getattr(attribute)?.extract::<Vec<String>>();

@@ -17,7 +17,8 @@ def _is_here(entry: str) -> bool:
 
 sys.path[:] = [entry for entry in sys.path if not _is_here(entry)]
 
-if os.environ.get("DAPPER") and not sys.flags.ignore_environment:
+_asked = os.environ.get("DAPPER") or os.environ.get("DAPPER_BREAKPOINTS")
+if _asked and not sys.flags.ignore_environment:
     _root = os.path.dirname(os.path.dirname(_here))  # noqa: PTH120 - as above
     sys.path.insert(0, _root)
     try:

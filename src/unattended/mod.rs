@@ -1,0 +1,178 @@
+//! Breakpoints of a process that nobody attends: those of the file that `DAPPER_BREAKPOINTS` names.
+//!
+//! The file is read when the process starts and whenever it changes; what is new is armed and what
+//! is gone is taken out while the program runs ([`watch`]). Nobody could answer a stop here: it is
+//! refused, and the others are armed. A file that cannot be read leaves everything as it is.
+//! Python registers what follows up a change: hooks, and the binding of loaded code.
+
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::breakpoint::{Breakpoint, Kind, Request};
+use crate::breakpoint_file::{self, FileBreakpoint};
+use crate::hit;
+use crate::registry;
+use crate::session;
+use watch::Watch;
+
+/// What the file asks for, with what stands for it.
+static ARMED: Mutex<Vec<(FileBreakpoint, Arc<Breakpoint>)>> = Mutex::new(Vec::new());
+static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+/// Set when no thread of ours may ask for the interpreter any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+fn watched() -> MutexGuard<'static, Option<Watch>> {
+    WATCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the breakpoints what the file at `path` asks for; returns the files that are concerned.
+#[pyfunction]
+fn follow_file(path: PathBuf) -> Vec<String> {
+    let rows = match breakpoint_file::read(&path) {
+        Ok(rows) => rows,
+        Err(error) => {
+            hit::tell_once(&format!("breakpoints stay as they are: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut concerned = Vec::new();
+    let mut before = std::mem::take(&mut *armed);
+    for row in wanted(rows, &path) {
+        let known = before.iter().position(|(known, _)| *known == row);
+        armed.push(match known {
+            Some(at) => before.swap_remove(at),
+            None => {
+                let breakpoint = registry::add(&row.file.to_string_lossy(), request_of(&row));
+                concerned.push(breakpoint.request.file.to_string());
+                (row, breakpoint)
+            }
+        });
+    }
+    for (_, gone) in before {
+        registry::remove(gone.id);
+        concerned.push(gone.request.file.to_string());
+    }
+    concerned.sort_unstable();
+    concerned.dedup();
+    concerned
+}
+
+/// The rows that can be carried out here.
+fn wanted(rows: Vec<FileBreakpoint>, path: &Path) -> Vec<FileBreakpoint> {
+    let (stops, others): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.kind == Kind::Stop);
+    for stop in stops {
+        hit::tell_once(&format!(
+            "{}: the stop at {}:{} is left out, for nobody attends this process: \
+             use kind \"log\" or \"count\"",
+            path.display(),
+            stop.file.display(),
+            stop.line
+        ));
+    }
+    others
+}
+
+fn request_of(row: &FileBreakpoint) -> Request {
+    Request {
+        file: registry::file_name(&row.file.to_string_lossy()),
+        line: row.line,
+        kind: row.kind,
+        message: row.message.clone(),
+    }
+}
+
+/// Has `changed` called, without arguments, whenever the file at `path` may have changed.
+#[pyfunction]
+fn watch_file(path: PathBuf, changed: Py<PyAny>) -> PyResult<()> {
+    let path = std::path::absolute(path)?;
+    let call = move || {
+        if ENDING.load(Ordering::Acquire) {
+            return;
+        }
+        // None when the interpreter is going down, where nothing is to be armed.
+        let _ = Python::try_attach(|py| {
+            hit::call_quietly(py, "change of the breakpoint file", || {
+                changed.call0(py).map(|_| ())
+            })
+        });
+    };
+    let mut watch = Watch::new(path.clone(), Arc::new(call));
+    watch.start().map_err(|error| {
+        PyOSError::new_err(format!("{} cannot be watched: {error}", path.display()))
+    })?;
+    *watched() = Some(watch);
+    session::conclude_at_the_end();
+    Ok(())
+}
+
+fn end(py: Python<'_>) {
+    let parting = watched().as_mut().and_then(Watch::take);
+    if let Some(parting) = parting {
+        // It may be waiting for the interpreter.
+        py.detach(|| parting.end());
+    }
+}
+
+fn start() {
+    if let Some(watch) = watched().as_mut()
+        && let Err(error) = watch.start()
+    {
+        hit::tell_once(&format!(
+            "the breakpoint file is not watched any more: {error}"
+        ));
+    }
+}
+
+#[pyfunction]
+fn end_watch(py: Python<'_>) {
+    ENDING.store(true, Ordering::Release);
+    end(py);
+}
+
+#[pyfunction]
+fn part_watch(py: Python<'_>) {
+    end(py);
+}
+
+#[pyfunction]
+fn resume_watch() {
+    start();
+}
+
+#[pyfunction]
+fn begin_watch_in_child() {
+    if let Some(watch) = watched().as_mut() {
+        watch.in_child();
+    }
+    start();
+}
+
+/// Adds the functions of this file, and registers what has to run around a fork and at the end.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_function(wrap_pyfunction!(follow_file, module)?)?;
+    module.add_function(wrap_pyfunction!(watch_file, module)?)?;
+    let atexit = py.import("atexit")?;
+    atexit.call_method1("register", (wrap_pyfunction!(end_watch, &atexit)?,))?;
+    let os = py.import("os")?;
+    if os.hasattr("register_at_fork")? {
+        let around = PyDict::new(py);
+        around.set_item("before", wrap_pyfunction!(part_watch, &os)?)?;
+        around.set_item("after_in_parent", wrap_pyfunction!(resume_watch, &os)?)?;
+        around.set_item(
+            "after_in_child",
+            wrap_pyfunction!(begin_watch_in_child, &os)?,
+        )?;
+        os.call_method("register_at_fork", (), Some(&around))?;
+    }
+    Ok(())
+}
