@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import weakref
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dapper import _engine
 
-rows = []
+rows: list[Path] = []
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +54,7 @@ class Point:
         raise AssertionError(name)
 
 
-class Mapping(dict):
+class Mapping(dict[str, int]):
     def __iter__(self):
         raise AssertionError("called")
 
@@ -176,11 +178,12 @@ def test_limits():
     assert row["truncated"]
     assert len(json.dumps(row["stack"][0]["locals"])) < 700
     assert snapshot(time_budget_s=0)["truncated"]
-    for option, value in [("depth", 1), ("repr", "odd"), ("time_budget_s", -1)]:
+    wrong: list[dict[str, Any]] = [{"depth": 1}, {"repr": "odd"}, {"time_budget_s": -1}]
+    for options in wrong:
         with pytest.raises((TypeError, ValueError)):
-            _engine.record_snapshot(sys._getframe(), **{option: value})
+            _engine.record_snapshot(sys._getframe(), **options)
     with pytest.raises(TypeError):
-        _engine.record_snapshot(3)
+        _engine.record_snapshot(3)  # type: ignore[arg-type]
 
 
 def test_the_programs_own_repr_on_demand():

@@ -81,13 +81,14 @@ def test_changes_are_armed_while_the_program_runs(folder):
         text=True,
         env=environment(**asked(folder)),
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+    assert stdin is not None
+    assert stdout is not None
 
     def step() -> int:
-        process.stdin.write("1\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "done\n"
+        stdin.write("1\n")
+        stdin.flush()
+        assert stdout.readline() == "done\n"
         time.sleep(0.1)
         return len(events(folder / "log.jsonl"))
 
@@ -101,7 +102,7 @@ def test_changes_are_armed_while_the_program_runs(folder):
             before = after
         return False
 
-    assert process.stdout.readline() == "up\n"
+    assert stdout.readline() == "up\n"
     assert soon(0)
     points(folder, LOG)
     assert soon(1)
@@ -112,7 +113,7 @@ def test_changes_are_armed_while_the_program_runs(folder):
     assert soon(2), "a file that cannot be read changes nothing"
     points(folder)
     assert soon(0)
-    out, err = process.communicate()
+    err = process.communicate()[1]
     assert process.returncode == 0
     assert err.count("breakpoints stay as they are: ") == 1
 

@@ -11,7 +11,7 @@ __all__ = ["start"]
 
 
 def start() -> None:
-    """Import `dapper._boot` where `DAPPER` or `DAPPER_BREAKPOINTS` is set and counts (no -E, -I)."""
+    """Import `dapper._boot` when it is asked for and the environment counts (no -E, no -I)."""
     asked = os.environ.get("DAPPER") or os.environ.get("DAPPER_BREAKPOINTS")
     if asked and not sys.flags.ignore_environment:
         __import__("dapper._boot")

@@ -7,6 +7,10 @@ program, so it imports as little as it can, and no failure of it may keep the pr
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 __all__: list[str] = []
 
 
@@ -16,9 +20,7 @@ def _take_up(session: str, breakpoints: str) -> None:
     if session and _engine.take_up(session):
         _engine.set_stop_callback(_stop)
     if breakpoints:
-        from dapper import unattended  # noqa: PLC0415
-
-        unattended.read(breakpoints)
+        _unattended().read(breakpoints)
     reason = _engine.unsupported()
     if reason is not None:
         _engine.refuse_all(reason)
@@ -29,7 +31,7 @@ def _take_up(session: str, breakpoints: str) -> None:
         script = sys.argv[0] if sys.argv else ""
         _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
     if breakpoints and reason is None:
-        unattended.watch(breakpoints)
+        _unattended().watch(breakpoints)
     leave = os._exit
 
     def _exit(status: int) -> None:
@@ -43,6 +45,12 @@ def _take_up(session: str, breakpoints: str) -> None:
             setattr(os, name, _engine.before_exec(getattr(os, name)))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_engine.flush, after_in_child=_engine.forked)
+
+
+def _unattended() -> "ModuleType":
+    from dapper import unattended  # noqa: PLC0415
+
+    return unattended
 
 
 def _stop(hit: object, trace: object) -> object:

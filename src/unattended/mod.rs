@@ -34,6 +34,10 @@ fn watched() -> MutexGuard<'static, Option<Watch>> {
 
 /// Makes the breakpoints what the file at `path` asks for; returns the files that are concerned.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python paths are extracted into values"
+)]
 fn follow_file(path: PathBuf) -> Vec<String> {
     let rows = match breakpoint_file::read(&path) {
         Ok(rows) => rows,
@@ -47,13 +51,12 @@ fn follow_file(path: PathBuf) -> Vec<String> {
     let mut before = std::mem::take(&mut *armed);
     for row in wanted(rows, &path) {
         let known = before.iter().position(|(known, _)| *known == row);
-        armed.push(match known {
-            Some(at) => before.swap_remove(at),
-            None => {
-                let breakpoint = registry::add(&row.file.to_string_lossy(), request_of(&row));
-                concerned.push(breakpoint.request.file.to_string());
-                (row, breakpoint)
-            }
+        armed.push(if let Some(at) = known {
+            before.swap_remove(at)
+        } else {
+            let breakpoint = registry::add(&row.file.to_string_lossy(), request_of(&row));
+            concerned.push(breakpoint.request.file.to_string());
+            (row, breakpoint)
         });
     }
     for (_, gone) in before {

@@ -52,11 +52,11 @@ impl Watch {
     pub(super) fn start(&mut self) -> io::Result<()> {
         let mut changes = Changes::of(&self.path)?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let (stopped, changed) = (Arc::clone(&stop), Arc::clone(&self.changed));
+        let (stopped, tell) = (Arc::clone(&stop), Arc::clone(&self.changed));
         let thread = Thread::start("dapper-watch", move || {
             // An error means that nothing more will be told: the program goes on with what it has.
             while changes.wait(&stopped).unwrap_or(false) {
-                changed();
+                tell();
             }
         })?;
         self.running = Some((thread, stop));
