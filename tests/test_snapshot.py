@@ -173,7 +173,7 @@ def test_nothing_of_the_frame_changes_or_lives_longer():
 
 
 def test_limits():
-    value = ["x" * 100] * 20
+    value = ["x" * 100] * 20  # noqa: F841
     row = snapshot(max_total_bytes=500)
     assert row["truncated"]
     assert len(json.dumps(row["stack"][0]["locals"])) < 700

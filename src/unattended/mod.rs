@@ -7,8 +7,9 @@
 
 mod watch;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyOSError;
@@ -25,6 +26,8 @@ use watch::Watch;
 /// What the file asks for, with what stands for it.
 static ARMED: Mutex<Vec<(FileBreakpoint, Arc<Breakpoint>)>> = Mutex::new(Vec::new());
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
+/// The state of the file when it was last read.
+static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Set when no thread of ours may ask for the interpreter any more.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -39,6 +42,8 @@ fn watched() -> MutexGuard<'static, Option<Watch>> {
     reason = "Python paths are extracted into values"
 )]
 fn follow_file(path: PathBuf) -> Vec<String> {
+    // Before it is read: a change that comes meanwhile is seen as one.
+    SEEN.store(state_of(&path), Ordering::Release);
     let rows = match breakpoint_file::read(&path) {
         Ok(rows) => rows,
         Err(error) => {
@@ -66,6 +71,15 @@ fn follow_file(path: PathBuf) -> Vec<String> {
     concerned.sort_unstable();
     concerned.dedup();
     concerned
+}
+
+/// What changes whenever the file does; stands for a file that is not there, too.
+fn state_of(path: &Path) -> u64 {
+    let mut state = DefaultHasher::new();
+    if let Ok(found) = path.metadata() {
+        (found.len(), found.modified().ok(), found.created().ok()).hash(&mut state);
+    }
+    state.finish()
 }
 
 /// The rows that can be carried out here.
@@ -97,8 +111,10 @@ fn request_of(row: &FileBreakpoint) -> Request {
 #[pyfunction]
 fn watch_file(path: PathBuf, changed: Py<PyAny>) -> PyResult<()> {
     let path = std::path::absolute(path)?;
+    let file = path.clone();
     let call = move || {
-        if ENDING.load(Ordering::Acquire) {
+        let seen = SEEN.load(Ordering::Acquire) == state_of(&file);
+        if seen || ENDING.load(Ordering::Acquire) {
             return;
         }
         // None when the interpreter is going down, where nothing is to be armed.

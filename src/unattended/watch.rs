@@ -54,6 +54,8 @@ impl Watch {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let (stopped, tell) = (Arc::clone(&stop), Arc::clone(&self.changed));
         let thread = Thread::start("dapper-watch", move || {
+            // What has changed while nothing watched, as around a fork.
+            tell();
             // An error means that nothing more will be told: the program goes on with what it has.
             while changes.wait(&stopped).unwrap_or(false) {
                 tell();
