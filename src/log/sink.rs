@@ -29,7 +29,9 @@ const COMPANY: Duration = Duration::from_millis(20);
 const PROMPT_RECORDS: u32 = 10;
 const PERIOD: Duration = Duration::from_millis(10);
 /// How long a record of a shared stream is waited for.
-const PROMPTNESS: Duration = Duration::from_millis(50);
+const PROMPTNESS: Duration = Duration::from_millis(100);
+/// After a reader did not take one in time, none is waited for so long.
+const CALM: Duration = Duration::from_secs(2);
 /// How long the end of the writer is waited for.
 const PARTING: Duration = Duration::from_millis(200);
 
@@ -81,8 +83,8 @@ struct State {
     untold: [u64; Dropped::ALL.len()],
     idle: bool,
     urgent: bool,
-    /// The reader did not take a record in time and has not caught up.
-    stalled: bool,
+    /// When the reader did not take a record in time, unless it has caught up since.
+    stalled: Option<Instant>,
     period: Instant,
     in_period: u32,
     writer: Option<Thread>,
@@ -121,7 +123,7 @@ impl Sink {
                 untold: [0; Dropped::ALL.len()],
                 idle: false,
                 urgent: false,
-                stalled: false,
+                stalled: None,
                 period: Instant::now(),
                 in_period: 0,
                 writer: None,
@@ -187,7 +189,7 @@ impl Sink {
             state.idle = false;
             self.work.notify_one();
         }
-        if self.target.is_shared() && !guard.stalled && self.is_prompt(&mut guard) {
+        if self.target.is_shared() && guard.may_wait() && self.is_prompt(&mut guard) {
             self.wait_for_last(guard);
         }
     }
@@ -248,7 +250,7 @@ impl Sink {
         while state.settled < last {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                state.stalled = true;
+                state.stalled = Some(Instant::now());
                 return;
             }
             state = wait(&self.progress, state, left);
@@ -310,7 +312,6 @@ impl Sink {
                     state.urgent = true;
                     continue;
                 }
-                state.stalled = false;
                 if state.stops {
                     state.ended = true;
                     self.progress.notify_all();
@@ -443,6 +444,17 @@ impl Sink {
 }
 
 impl State {
+    /// Whether the reader can be expected to take the last record soon.
+    fn may_wait(&mut self) -> bool {
+        if let Some(since) = self.stalled {
+            if self.settled + 1 < self.accepted || since.elapsed() < CALM {
+                return false;
+            }
+            self.stalled = None;
+        }
+        true
+    }
+
     fn has_untold(&self) -> bool {
         self.untold.iter().any(|count| *count > 0)
     }

@@ -10,7 +10,7 @@ mod tail;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -73,7 +73,7 @@ pub(crate) fn command(py: Python<'_>, argv: Vec<String>, launch: Launch) -> u8 {
 
 fn show(py: Python<'_>, tail: &Tail) -> u8 {
     let interrupted = || py.check_signals().is_err();
-    let mut out = std::io::stdout().lock();
+    let mut out = BufWriter::new(std::io::stdout().lock());
     match tail::run(tail, &mut out, &interrupted) {
         Ok(()) | Err(End::Interrupted) => 0,
         Err(End::Failed(error)) => options::complain("tail", &error),

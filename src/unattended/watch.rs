@@ -3,6 +3,7 @@
 //! The folder is watched, not the file: editors and deployments replace files. Changes come in
 //! bursts, and are told once the burst is over. The thread waits in the system and costs nothing
 //! meanwhile; before a fork it can be ended, so that the program forks the threads that it made.
+//! That is why it is our own and asks Linux itself (`inotify`): another system needs its [`Changes`].
 
 use std::ffi::OsString;
 use std::io;
