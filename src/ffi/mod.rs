@@ -4,19 +4,22 @@
 //! hook ([`hook`]) with what it finds at a code object ([`extra`]) and does to a frame ([`swap`]),
 //! the code that a function holds ([`function`]), the constants of code objects ([`consts`]), the
 //! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
-//! is being handled ([`trace_event`]) and the symbols that the stable ABI lacks ([`symbols`]).
+//! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), what runs unseen
+//! in the middle of the program ([`evaluate`]) and the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]) and what runs after the interpreter ([`exit`]) are here for the
 //! same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
 pub(crate) mod consts;
+pub(crate) mod evaluate;
 pub(crate) mod exit;
 pub(crate) mod extra;
 pub(crate) mod function;
 pub(crate) mod heap;
 pub(crate) mod hook;
 pub(crate) mod layout;
+pub(crate) mod locals;
 pub mod map;
 pub(crate) mod prove;
 pub(crate) mod swap;

@@ -30,6 +30,11 @@ thread_local! {
     static PROVES: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The layout of this interpreter, if it was proved before.
+pub(crate) fn proved() -> Option<&'static Layout> {
+    PROVED.get()?.as_ref().ok().copied()
+}
+
 /// The layout of this interpreter, once it is proved.
 ///
 /// The self-check runs bytecode, so that other threads get their turns: they wait for its end

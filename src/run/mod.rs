@@ -13,11 +13,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use clap::Parser;
+use clap::ArgMatches;
 use pyo3::prelude::*;
 
-use crate::session::Session;
-use options::{Cli, Run, Verb};
+use crate::condition;
+use crate::request::Purity;
+use crate::session::{Asked, Session};
+use options::{Named, Run};
 
 /// Exit status of wrong use.
 const USAGE: u8 = 2;
@@ -44,33 +46,45 @@ pub(crate) struct Launch {
     clippy::needless_pass_by_value,
     reason = "Python arguments are extracted into values"
 )]
-pub(crate) fn command(argv: Vec<String>, launch: Launch) -> u8 {
+pub(crate) fn command(py: Python<'_>, argv: Vec<String>, launch: Launch) -> u8 {
     let argv = std::iter::once("dapper".to_owned()).chain(argv);
-    let cli = match Cli::try_parse_from(argv) {
-        Ok(cli) => cli,
+    let (run, order) = match Run::parse(argv) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are no mistakes; a closed pipe is not ours to tell about.
             let _ = error.print();
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    let Verb::Run(run) = cli.verb;
-    let error = match prepare(&run, &launch) {
+    let error = match prepare(py, &run, &order, &launch) {
         Ok(command) => become_program(command, &launch),
         Err(error) => error,
     };
     options::complain(&error)
 }
 
-fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
+fn prepare(
+    py: Python<'_>,
+    run: &Run,
+    order: &ArgMatches,
+    launch: &Launch,
+) -> Result<Command, String> {
     let target = options::target(&run.target)?.to_vec();
     let events = run.events.as_deref().map(open_events).transpose()?;
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
+    let purity = run.purity()?;
+    let budget = run.condition_budget;
+    if budget.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())) {
+        return Err("--condition-budget has to be a number of seconds above 0".to_owned());
+    }
     let session = Session {
-        breakpoints: run.breakpoints()?,
+        breakpoints: checked(py, run.breakpoints(order)?, purity)?,
         every_line: run.every_line_patterns()?,
         events,
         cache_dir,
+        purity,
+        profile: run.profile()?,
+        condition_budget: budget,
         main_pid: std::process::id(),
     };
     let mut command = Command::new(&launch.executable);
@@ -87,6 +101,23 @@ fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
         command.env("PYTHONPATH", path);
     }
     Ok(command)
+}
+
+/// Refuses breakpoints that the process of the program would refuse.
+fn checked(
+    py: Python<'_>,
+    breakpoints: Vec<Named>,
+    purity: Purity,
+) -> Result<Vec<Asked>, String> {
+    let check = |Named { asked, name }: Named| {
+        let request = asked
+            .request(purity)
+            .map_err(|problem| format!("{name}: {problem}"))?;
+        condition::check(py, &request)
+            .map_err(|error| format!("{name}: {}", error.value(py)))?;
+        Ok(asked)
+    };
+    breakpoints.into_iter().map(check).collect()
 }
 
 /// Empties the file of `--events`, so that every process can append to it.

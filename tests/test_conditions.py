@@ -1,0 +1,512 @@
+"""Conditions evaluated out of line: what they mean, and that nothing of them leaks."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import warnings
+import weakref
+
+import pytest
+from tests.conditions import TIERS, Program
+from tests.launch import dapper_run, write
+
+import dapper
+
+
+@pytest.fixture(params=TIERS)
+def tier(request):
+    return request.param
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch, tier):
+    monkeypatch.syspath_prepend(tmp_path)
+    made = []
+
+    def make(source, **options):
+        dapper.start(Program.config(tmp_path, tier, **options))
+        made.append(Program(tmp_path, source, tier))
+        return made[0]
+
+    yield make
+    dapper.stop()
+    for one in made:
+        sys.modules.pop(one.name, None)
+
+
+FUNCTION = """\
+size = 10
+shadowed = "global"
+
+def f(x, *args, y=2, **kwargs):
+    z = x + y
+    items = [1, 2, 3]
+    late = "unbound"
+    del late
+    if x > 1000:
+        shadowed = "local"
+    return z  # here
+"""
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "x == 5",
+        "  x == 5",
+        "x == 5  # five",
+        "x == (\n 5\n)",
+        "y == 2 and z == 7",
+        "args == (8,) and kwargs == {'k': 9}",
+        "size == 10",
+        "len(items) == 3",
+        "all(item < x for item in items)",
+        "[item for item in items if item < x] == items",
+        "(lambda: x)() == 5",
+        "any(x in (a, 5) for a in [lambda: x])",
+        "(w := x) == 5 and w == 5",
+        "[last := i for i in items] and last == 3",
+        "shadowed == 'global'",
+        "'z' in locals() and 'late' not in locals()",
+        "eval('x') == 5",
+        "sorted(dir())[0] == 'args'",
+        "f'{x}' == '5'",
+        "__name__.startswith('program')",
+        "(x, y)",
+    ],
+)
+def test_a_function_sees_what_is_written_there(program, condition):
+    made = program(FUNCTION)
+    assert made.run(lambda m: m.f(5, 8, k=9), condition) == 7
+    assert [hit.error for hit in made.seen] == [None]
+    (point,) = made.points
+    assert (point.hits, point.evaluations, point.true_share) == (1, 1, 1.0)
+
+
+@pytest.mark.parametrize("condition", ["x == 6", "not items", "0", "''", "None", "x is z"])
+def test_a_false_condition_does_nothing(program, condition):
+    made = program(FUNCTION)
+    assert made.run(lambda m: m.f(5), condition) == 7
+    (point,) = made.points
+    assert made.seen == []
+    assert (point.hits, point.fired, point.evaluations, point.true_share) == (0, 0, 1, 0.0)
+
+
+CLOSURE = """\
+def outer(a):
+    b = [a]
+    unset = None
+    def inner(c):
+        nonlocal b
+        b = b + [c]
+        if c < 0:
+            return unset
+        return a, b  # here
+    del unset
+    return inner
+"""
+
+
+@pytest.mark.parametrize(
+    "condition", ["a == 1", "b == [1, 2]", "[a for _ in b] == [1, 1]", "(lambda: (a, c))() == (1, 2)"]
+)
+def test_a_closure_sees_its_cells(program, condition):
+    made = program(CLOSURE)
+    made.run(lambda m: m.outer(1)(2), condition)
+    assert [hit.error for hit in made.seen] == [None]
+
+
+def test_an_empty_cell_is_no_variable(program):
+    made = program(CLOSURE)
+    made.run(lambda m: m.outer(1)(2), "unset is None")
+    assert [repr(hit.error) for hit in made.seen] == ['NameError("name \'unset\' is not defined")']
+
+
+PRIVATE = """\
+__outside = 1
+
+class _Box:
+    __shared = 3
+    values = [__shared]
+    copy = list(values)  # body
+
+    def __init__(self):
+        self.__content = 4
+
+    def show(self, __hidden=5):
+        def inner():
+            return self  # nested
+        return inner()  # here
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "mark"),
+    [
+        ("self.__content == 4", "here"),
+        ("self.__shared == 3 and __hidden == 5", "here"),
+        ("[self.__content for _ in '1'] == [4]", "here"),
+        ("self.__content == 4", "nested"),
+    ],
+)
+def test_private_names_are_those_of_the_class(program, condition, mark):
+    made = program(PRIVATE)
+    made.run(lambda m: m._Box().show(), condition, mark=mark)
+    assert [hit.error for hit in made.seen] == [None]
+
+
+BODIES = """\
+count = 0
+for i in range(3):
+    count += i  # module
+doubled = [
+    n * 2
+    for n in range(3)  # comprehension
+]
+
+def make(free):
+    class Body:
+        attribute = 7
+        used = free
+        __private = 8
+        last = attribute  # class
+    return Body
+
+def numbers():
+    total = 0
+    for n in range(4):
+        total += n
+        yield total  # generator
+
+async def work(x):
+    await nothing()
+    return x  # coroutine
+
+async def nothing():
+    pass
+made = make(6)
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "condition", "hits"),
+    [
+        ("module", "i == 1", 1),
+        ("module", "count == 1 and i == 2", 1),
+        ("module", "[i for _ in '1'] == [i]", 3),
+        ("module", "(count := 100)", 3),
+        ("class", "attribute == 7 and count == 3", 1),
+        ("class", "free == 6", 1),
+        ("class", "__private == 8", 1),
+        ("class", "__module__ == __name__", 1),
+    ],
+)
+def test_bodies_are_evaluated_in_their_namespace(tmp_path, monkeypatch, mark, condition, hits):
+    monkeypatch.syspath_prepend(tmp_path)
+    dapper.start(Program.config(tmp_path, "import"))
+    try:
+        made = Program(tmp_path, BODIES, "import")
+        module = made.run(lambda m: m, condition, mark=mark)
+    finally:
+        dapper.stop()
+        sys.modules.pop(made.name)
+    assert [hit.error for hit in made.seen] == [None] * hits
+    assert (module.count, module.doubled, module.made.last) == (3, [0, 2, 4], 7)
+
+
+def test_a_comprehension_sees_its_variable(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    dapper.start(Program.config(tmp_path, "import"))
+    try:
+        made = Program(tmp_path, BODIES, "import")
+        made.run(lambda m: m, "n == 1", mark="comprehension")
+    finally:
+        dapper.stop()
+        sys.modules.pop(made.name)
+    assert made.points[0].evaluations >= 3
+
+
+@pytest.mark.parametrize(
+    ("mark", "condition", "call", "hits"),
+    [
+        ("generator", "total == 3", lambda m: list(m.numbers()), 1),
+        ("generator", "n % 2", lambda m: list(m.numbers()), 2),
+        ("coroutine", "x == 2", lambda m: drive(m.work(2)), 1),
+    ],
+)
+def test_generators_and_coroutines(program, mark, condition, call, hits):
+    made = program(BODIES)
+    made.run(call, condition, mark=mark)
+    assert [hit.error for hit in made.seen] == [None] * hits
+
+
+def drive(coroutine):
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+def test_an_error_stops_and_is_shown(program):
+    made = program(FUNCTION)
+    assert made.run(lambda m: [m.f(5), m.f(6)], "x.missing > 1") == [7, 8]
+    assert [type(hit.error) for hit in made.seen] == [AttributeError] * 2
+    (point,) = made.points
+    assert (point.hits, point.fired, point.evaluations, point.errors) == (0, 0, 2, 2)
+    assert point.last_error == "AttributeError: 'int' object has no attribute 'missing'"
+
+
+def test_an_error_of_the_truth_test_is_an_error_of_the_condition(program):
+    made = program("class Odd:\n    def __bool__(self):\n        1 / 0\n\ndef f(x):\n    return x  # here\n")
+    made.run(lambda m: m.f(m.Odd()), "x")
+    assert made.points[0].last_error == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("kind", ["log", "count"])
+def test_an_error_is_told_once_where_nothing_stops(program, capfd, kind):
+    made = program(FUNCTION)
+    message = {"log_message": "x"} if kind == "log" else {}
+    made.run(lambda m: [m.f(5), m.f(6)], "x.missing", kind=kind, **message)
+    err = capfd.readouterr().err
+    told = f'dapper: condition "x.missing" of {made.file}:{made.line()} failed: AttributeError'
+    assert err.count(told) == 1
+    assert err.count("\n") == 1
+    assert (made.points[0].hits, made.points[0].errors) == (0, 2)
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit"])
+def test_what_leaves_the_program_does(program, error):
+    made = program(FUNCTION + f"def leave():\n    raise {error}\n")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        made.run(lambda m: m.f(5), "leave()")
+
+
+def test_other_exceptions_stay(program):
+    made = program(FUNCTION + "def leave():\n    raise GeneratorExit\n")
+    assert made.run(lambda m: m.f(5), "leave()") == 7
+    assert [type(hit.error) for hit in made.seen] == [GeneratorExit]
+
+
+def test_a_condition_without_end_is_ended(program):
+    made = program(FUNCTION + "def ever():\n    while True:\n        try:\n            ever.x = 1\n        except Exception:\n            pass\n", condition_budget_s=0.02)
+    assert made.run(lambda m: [m.f(5), m.f(6)], "x == 5 and ever()") == [7, 8]
+    (hit,) = made.seen
+    assert isinstance(hit.error, TimeoutError)
+    assert made.points[0].last_error == (
+        "TimeoutError: evaluation took longer than 0.02 s (condition_budget_s)"
+    )
+
+
+def test_a_long_condition_within_its_budget_is_not_ended(program):
+    made = program(FUNCTION, condition_budget_s=30)
+    made.run(lambda m: m.f(5), "sum(i for i in range(100_000)) > x")
+    assert [hit.error for hit in made.seen] == [None]
+
+
+def test_nothing_is_raised_after_the_end(program):
+    """One call of native code that takes too long ends before it can be interrupted."""
+    made = program(FUNCTION, condition_budget_s=0.005)
+    module = made.load() if made.tier != "import" else None
+    made.add("__import__('time').sleep(0.03) or x < 0")
+    module = module or made.load()
+    for x in range(5):
+        assert module.f(x) == x + 2
+        sum(range(10_000))
+    assert made.points[0].evaluations == 5
+
+
+LEAKS = """\
+import sys
+
+def f(x):
+    seen = locals()
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        before = sys.exc_info()[1]
+        marked = x  # here
+        return before is sys.exc_info()[1], before.__context__, sorted(seen)
+
+def raised(text):
+    raise ValueError(text)
+
+def caught(text):
+    try:
+        raised(text)
+    except ValueError:
+        return False
+"""
+
+
+@pytest.mark.parametrize("condition", ["caught(x)", "raised(x)", "[x for _ in 'ab'] and caught(x)"])
+def test_exceptions_and_locals_are_as_without(program, condition):
+    made = program(LEAKS)
+    expected = made.load().f("x")
+    sys.modules.pop(made.name)
+    assert made.run(lambda m: m.f("x"), condition, kind="count") == expected
+
+
+def test_traces_profiles_and_monitoring_see_nothing(program):
+    made = program(LEAKS)
+    seen = []
+    if made.tier == "import":
+        made.add("caught(x)", kind="count")
+        module = made.load()
+    else:
+        module = made.load()
+        made.add("caught(x)", kind="count")
+
+    def trace(frame, event, arg):
+        seen.append(frame.f_code.co_name)
+        return trace
+
+    def profile(frame, event, arg):
+        seen.append(frame.f_code.co_name)
+
+    before, profiled = sys.gettrace(), sys.getprofile()
+    sys.setprofile(profile)
+    if made.tier != "tracing":
+        sys.settrace(trace)
+    module.f("x")
+    if made.tier != "tracing":
+        sys.settrace(before)
+    sys.setprofile(profiled)
+    assert made.points[0].evaluations == 1
+    assert "f" in seen
+    assert not {"caught", "raised", "<lambda>"} & set(seen)
+
+
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="there is no monitoring to see it")
+def test_monitoring_tools_see_nothing(program):
+    made = program(LEAKS)
+    if made.tier == "import":
+        made.add("caught(x)", kind="count")
+        module = made.load()
+    else:
+        module = made.load()
+        made.add("caught(x)", kind="count")
+    seen = []
+    monitoring = sys.monitoring
+    monitoring.use_tool_id(monitoring.COVERAGE_ID, "test")
+    starts = monitoring.events.PY_START
+    monitoring.register_callback(
+        monitoring.COVERAGE_ID, starts, lambda code, _: seen.append(code.co_name)
+    )
+    monitoring.set_events(monitoring.COVERAGE_ID, starts)
+    module.f("x")
+    monitoring.set_events(monitoring.COVERAGE_ID, 0)
+    monitoring.register_callback(monitoring.COVERAGE_ID, starts, None)
+    monitoring.free_tool_id(monitoring.COVERAGE_ID)
+    assert "f" in seen
+    assert not {"caught", "raised", "<lambda>"} & set(seen)
+
+
+def test_nothing_hits_inside_a_condition(program):
+    made = program(LEAKS + "\ndef g():\n    return 1  # inside\n")
+    module = made.load() if made.tier != "import" else None
+    made.add(mark="inside", kind="count")
+    made.add("g()", kind="count")
+    module = module or made.load()
+    module.f("x")
+    module.g()
+    inside, outer = made.points
+    assert (inside.hits, outer.hits) == (1, 1)
+
+
+def test_warnings_are_nobodys(program, recwarn):
+    warnings.simplefilter("error")
+    made = program(FUNCTION)
+    filters = list(warnings.filters)
+    made.run(lambda m: m.f(5), "x is 5 or '\\d'")
+    assert [hit.error for hit in made.seen] == [None]
+    assert warnings.filters == filters
+    assert not recwarn.list
+
+
+def test_nothing_is_kept_alive(program):
+    made = program("class Thing:\n    pass\n\ndef f(x):\n    return 1  # here\n")
+
+    def call(module):
+        thing = module.Thing()
+        gone = weakref.ref(thing)
+        module.f(thing)
+        del thing
+        gc.collect()
+        return gone()
+
+    assert made.run(call, "x is not None and [x for _ in '1']", kind="count") is None
+    assert made.points[0].hits == 1
+
+
+def test_deep_recursion_is_as_without(program):
+    made = program(
+        "import sys\n\ndef depth(n=0):\n    try:\n        return depth(n + 1)  # here\n"
+        "    except RecursionError:\n        return n\n"
+    )
+    expected = made.load().depth()
+    sys.modules.pop(made.name)
+    assert abs(made.run(lambda m: m.depth(), "n < 0", kind="count") - expected) < 5
+
+
+def test_threads_evaluate_at_the_same_time(program):
+    made = program(FUNCTION)
+
+    def call(module):
+        def work():
+            for x in range(500):
+                module.f(x)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    made.run(call, "x % 2 and all(i for i in items)", kind="count")
+    assert (made.points[0].hits, made.points[0].evaluations) == (1000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x >", r'condition "x >" is no expression: .*column 4'),
+        ("", "is no expression"),
+        ("x = 1", "is no expression"),
+        ("1) or (2", "is no expression"),
+        ("yield x", "is no expression: 'yield' outside function"),
+        ("await x", "is no expression: 'await' outside"),
+        ("x\0", "is no expression"),
+        ("(" * 5000, "is no expression"),
+        ("import os", "is no expression"),
+    ],
+)
+def test_what_is_no_expression_is_refused(tmp_path, text, message):
+    dapper.start(Program.config(tmp_path, "bound"))
+    try:
+        with pytest.raises(ValueError, match=message):
+            dapper.add_breakpoint(__file__, 1, condition=text, kind="count")
+        assert dapper.breakpoints() == []
+    finally:
+        dapper.stop()
+
+
+MESSAGE = "x={x} {y!r:>4} {{x}} {missing} {z:{y}d} {x=}"
+
+
+def test_a_message_is_evaluated_at_the_line(program, capfd):
+    made = program(FUNCTION)
+    made.run(lambda m: [m.f(5), m.f(6)], "x == 5", log_message=MESSAGE)
+    error = "<error: NameError: name 'missing' is not defined>"
+    assert capfd.readouterr().err == f"x=5    2 {{x}} {error}  7 x=5\n"
+
+
+def test_the_prompt_shows_the_error(tmp_path):
+    write(tmp_path, app=FUNCTION + "print(f(5))\n")
+    line = Program(tmp_path, FUNCTION, "bound").line()
+    run = dapper_run(
+        "--break", f"app.py:{line}", "--if", "x.missing", "app.py", cwd=tmp_path, stdin="c\n"
+    )
+    assert run.status == 0
+    error = "AttributeError: 'int' object has no attribute 'missing'"
+    assert f"condition 'x.missing' failed: {error}" in run.out
+    assert run.out.endswith("7\n")
