@@ -152,9 +152,7 @@ fn charge(breakpoint: &Breakpoint, cost: Duration) {
         // The others go on with what is left when the costliest is gone.
         *all = Bucket::new();
         drop(all);
-        let armed = registry::all()
-            .into_iter()
-            .filter(|other| other.is_armed());
+        let armed = registry::all().into_iter().filter(|other| other.is_armed());
         if let Some(costliest) = armed.max_by_key(|other| other.figures.nanoseconds()) {
             exhaust(&costliest, share, "all breakpoints, and it most of them,");
         }
@@ -205,7 +203,10 @@ fn set_cpu_budget(own: Option<f64>, together: Option<f64>) -> PyResult<()> {
             )));
         }
     }
-    set(own.or_else(|| share(&OWN)), together.or_else(|| share(&TOGETHER)));
+    set(
+        own.or_else(|| share(&OWN)),
+        together.or_else(|| share(&TOGETHER)),
+    );
     Ok(())
 }
 

@@ -121,7 +121,9 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
             message,
         };
         if row.line == 0 {
-            return Err(invalid("line 0 does not exist: lines count from 1".to_owned()));
+            return Err(invalid(
+                "line 0 does not exist: lines count from 1".to_owned(),
+            ));
         }
         let terms = Terms {
             condition: row.condition,
@@ -186,12 +188,13 @@ mod tests {
     fn refuses_with_the_file_and_the_cause() {
         assert!(messages("[[breakpoint]]\nfile='a'\nline=0\n").contains("breakpoint 1: line 0"));
         assert!(
-            messages("[[breakpoint]]\nfile='a'\nline=1\nkind='log'\n").contains("needs a log_message")
+            messages("[[breakpoint]]\nfile='a'\nline=1\nkind='log'\n")
+                .contains("needs a log_message")
         );
         assert!(messages("[[breakpoint]]\nfile='a'\nline=1\nstop=1\n").contains("stop"));
         assert!(
             messages("[[breakpoint]]\nfile='a'\nline=1\nhit_condition='often'\n")
-                .contains("breakpoint 1: hit condition \"often\"")
+                .contains("breakpoint 1: `often` is no hit rule")
         );
         assert!(messages("[[breakpoint]").starts_with("points.toml: "));
     }

@@ -129,6 +129,8 @@ fn refusal(py: Python<'_>, text: &str, error: &PyErr) -> PyErr {
         (Ok(line), Ok(column)) if text.contains('\n') => {
             format!(" at line {line}, column {column}")
         }
+        // What is missing has no column.
+        (_, Ok(0)) => " at its end".to_owned(),
         (_, Ok(column)) => format!(" at column {column}"),
         _ => String::new(),
     };

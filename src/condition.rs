@@ -36,7 +36,7 @@ impl Evaluators {
             condition: condition.map(|text| Evaluator::new(text, &subject)),
             fields: request
                 .fields()
-                .map(|(source, _)| Evaluator::new(source, &format!("log message of {place}")))
+                .map(|field| Evaluator::new(&field.source, &format!("log message of {place}")))
                 .collect(),
         }
     }
@@ -67,10 +67,17 @@ pub(crate) fn check(py: Python<'_>, request: &Request) -> PyResult<()> {
         compile::expression(py, condition, "condition")
             .map_err(|error| PyValueError::new_err(format!("condition {}", said(py, &error))))?;
     }
-    for (source, _) in request.fields() {
-        compile::expression(py, source, "log message").map_err(|error| {
-            PyValueError::new_err(format!("log message field {}", said(py, &error)))
-        })?;
+    for field in request.fields() {
+        let whole = compile::expression(py, &field.source, "log message");
+        if let Err(error) = whole {
+            // The positions in the expression alone are those that the user knows.
+            let alone = compile::expression(py, field.expression.text(), "log message");
+            let said = said(py, &alone.err().unwrap_or(error));
+            return Err(PyValueError::new_err(format!(
+                "log message field {:?}: {said}",
+                field.text
+            )));
+        }
     }
     Ok(())
 }
@@ -107,7 +114,10 @@ pub(crate) fn count_error(py: Python<'_>, breakpoint: &Breakpoint, error: &PyErr
     let text = describe(py, error);
     breakpoint.figures.count_error(&text);
     let condition = request.condition.as_deref().unwrap_or_default();
-    let subject = format!("condition {condition:?} of {}:{}", request.file, request.line);
+    let subject = format!(
+        "condition {condition:?} of {}:{}",
+        request.file, request.line
+    );
     let code = match error.is_instance_of::<PyTimeoutError>(py) {
         true => ReasonCode::ConditionBudgetExceeded,
         false => ReasonCode::ConditionFailed,
@@ -132,7 +142,7 @@ pub(crate) fn message(
     for piece in message.template.pieces() {
         match piece {
             Piece::Text(piece) => text.push_str(piece),
-            Piece::Field { .. } => {
+            Piece::Field(_) => {
                 if let Some(field) = fields.next() {
                     text.push_str(&field_text(frame, field)?);
                 }
@@ -159,15 +169,14 @@ pub(crate) fn failed_field(py: Python<'_>, error: &PyErr) -> String {
 /// Runs something of the user's in the middle of the program.
 ///
 /// The outer error is the program's, the inner one is that of what ran.
-fn undisturbed<T>(
-    py: Python<'_>,
-    run: impl FnOnce() -> PyResult<T>,
-) -> PyResult<Result<T, PyErr>> {
+fn undisturbed<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<Result<T, PyErr>> {
     let result = {
         let _quiet = Quiet::enter();
         let _unseen = Unseen::enter(py);
-        let _limited = Limited::begin(py)?;
-        run()
+        let limited = Limited::begin(py)?;
+        let result = run();
+        limited.finish()?;
+        result
     };
     match result {
         Err(error) if leaves_program(py, &error) => Err(error),

@@ -148,7 +148,10 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
         errors: figures.errors(),
         last_error: figures.last_error(),
         nanoseconds: figures.nanoseconds(),
-        reason: breakpoint.exhausted().map(str::to_owned).or(whereabouts.reason),
+        reason: breakpoint
+            .exhausted()
+            .map(str::to_owned)
+            .or(whereabouts.reason),
         message: request.message.as_ref().map(|message| &*message.text),
         pid: std::process::id(),
     })

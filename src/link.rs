@@ -180,12 +180,12 @@ impl<'a> Targets<'a> {
     pub(crate) fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<Py<Probe>> {
         self.placed.insert(site.line, true);
         let probe = Probe::new(
-self.breakpoints_at(site.line).into_boxed_slice(),
-Arc::clone(&site.qualname),
-site.line,
-tier,
-[&*self.within, &*site.path].concat().into(),
-);
+            self.breakpoints_at(site.line).into_boxed_slice(),
+            Arc::clone(&site.qualname),
+            site.line,
+            tier,
+            [&*self.within, &*site.path].concat().into(),
+        );
         Py::new(py, probe)
     }
 

@@ -117,7 +117,10 @@ impl Probe {
 
     fn evaluators_of(&self, index: usize) -> &Evaluators {
         let all = self.evaluators.get_or_init(|| {
-            let requests = self.breakpoints.iter().map(|breakpoint| &breakpoint.request);
+            let requests = self
+                .breakpoints
+                .iter()
+                .map(|breakpoint| &breakpoint.request);
             requests.map(Evaluators::of).collect()
         });
         &all[index]

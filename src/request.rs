@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use instrument::expr::{Expression, HitRule, Piece, Purity as Judgement, Template};
+use instrument::expr::{Expression, Field, HitRule, Piece, Template};
 use serde::{Deserialize, Serialize};
 
 pub use crate::breakpoint_file::Kind;
@@ -161,15 +161,11 @@ impl Request {
         self.condition.is_some() || self.fields().next().is_some()
     }
 
-    /// The replacement fields of the message: the source of each, and its expression.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &Expression)> {
-        let pieces = self.message.iter().flat_map(|message| message.template.pieces());
-        pieces.filter_map(|piece| match piece {
-            Piece::Text(_) => None,
-            Piece::Field {
-                source, expression, ..
-            } => Some((&**source, expression)),
-        })
+    /// The replacement fields of the message.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.message
+            .iter()
+            .flat_map(|message| message.template.fields())
     }
 
     fn require_purity(&self) -> Result<(), String> {
@@ -178,8 +174,10 @@ impl Request {
                 .map_err(|error| format!("condition {condition:?}: {error}"))?;
             refuse_impure(&expression, "condition", condition)?;
         }
-        for (source, expression) in self.fields() {
-            refuse_impure(expression, "log message field", source)?;
+        for field in self.fields() {
+            for expression in field.expressions() {
+                refuse_impure(expression, "log message field", &field.text)?;
+            }
         }
         Ok(())
     }
@@ -193,7 +191,7 @@ fn message(text: &str) -> Result<Message, String> {
         .iter()
         .filter_map(|piece| match piece {
             Piece::Text(text) => Some(text.as_str()),
-            Piece::Field { .. } => None,
+            Piece::Field(_) => None,
         })
         .collect();
     Ok(Message {
@@ -204,9 +202,9 @@ fn message(text: &str) -> Result<Message, String> {
 }
 
 fn refuse_impure(expression: &Expression, what: &str, text: &str) -> Result<(), String> {
-    match expression.purity() {
-        Judgement::Pure => Ok(()),
-        Judgement::Impure(why) => Err(format!(
+    match expression.purity().reason() {
+        None => Ok(()),
+        Some(why) => Err(format!(
             "{what} {text:?} may have side effects: {why} (purity is \"require\")"
         )),
     }

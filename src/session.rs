@@ -12,15 +12,16 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::allowance::Profile;
 use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::handle::Handle;
-use crate::allowance::Profile;
 use crate::importer::{self, GetCode};
 use crate::probe::Probe;
 use crate::request::{Purity, Terms};
 use crate::{
-    allowance, condition, counters, events, exceptions, ffi, hit, interpreter, loaded, main_script, memo, meter,
-    registry, run, scoped, step, store, telemetry, thread_info, time_limit, trace_event,
+    allowance, condition, counters, events, exceptions, ffi, hit, interpreter, loaded, main_script,
+    memo, meter, registry, run, scoped, step, store, telemetry, thread_info, time_limit,
+    trace_event,
 };
 
 /// The process that `dapper run` became, in it and in its children.

@@ -4,7 +4,7 @@
 //! has begun and ended. One that goes on for longer than the budget gets [`TimeLimitExceeded`]
 //! raised, again and again until it ends; a single call of native code cannot be interrupted.
 //! The thread sleeps while nothing is evaluated. It takes the GIL only to interrupt; an evaluation
-//! says that it has ended with the GIL held, so that an interruption never comes after that.
+//! says that it has ended with the GIL held, and absorbs an interruption that is under way then.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,9 @@ use std::time::Duration;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyBaseException, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use crate::compile;
 use crate::ffi::{evaluate, exit};
 
 create_exception!(
@@ -110,15 +112,33 @@ impl<'py> Limited<'py> {
         }
         Ok(Self { seat, py })
     }
+
+    /// Ends it; an error is one that the program is to have.
+    ///
+    /// An interruption that has not been raised yet is raised in code of ours and kept: 3.11
+    /// cannot take one back without running around in circles in code that is traced.
+    pub(crate) fn finish(self) -> PyResult<()> {
+        let Some(seat) = self.seat else {
+            return Ok(());
+        };
+        let py = self.py;
+        drop(self);
+        if !seat.interrupted.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let namespace = PyDict::new(py).into_any();
+        let nothing = compile::expression(py, "None", "nothing")?;
+        match evaluate::in_namespace(&nothing, &namespace, &namespace) {
+            Err(error) if !error.is_instance_of::<TimeLimitExceeded>(py) => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for Limited<'_> {
     fn drop(&mut self) {
-        let Some(seat) = self.seat else { return };
-        seat.serial.fetch_add(1, Ordering::Relaxed);
-        if seat.interrupted.swap(false, Ordering::Relaxed) {
-            // The interruption may not have been raised yet.
-            evaluate::interrupt(self.py, seat.ident.load(Ordering::Relaxed), None);
+        if let Some(seat) = self.seat {
+            seat.serial.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -140,6 +160,12 @@ pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
     let nanoseconds = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
     BUDGET.store(nanoseconds, Ordering::Relaxed);
     Ok(())
+}
+
+/// How many seconds one evaluation may take.
+#[pyfunction]
+pub(crate) fn condition_budget() -> f64 {
+    budget().as_secs_f64()
 }
 
 fn wake() {
@@ -210,7 +236,7 @@ fn interrupt(seat: &Seat, serial: u64) {
         seat.interrupted.store(true, Ordering::Relaxed);
         let exception = py.get_type::<TimeLimitExceeded>().into_any();
         let ident = seat.ident.load(Ordering::Relaxed);
-        evaluate::interrupt(py, ident, Some(&exception));
+        evaluate::interrupt(py, ident, &exception);
     });
 }
 
@@ -218,6 +244,7 @@ fn interrupt(seat: &Seat, serial: u64) {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // A type of ours is made where other threads may run.
     module.py().get_type::<TimeLimitExceeded>();
+    module.add_function(wrap_pyfunction!(condition_budget, module)?)?;
     module.add_function(wrap_pyfunction!(set_condition_budget, module)?)?;
     Ok(())
 }

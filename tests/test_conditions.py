@@ -445,7 +445,10 @@ def test_deep_recursion_is_as_without(program):
     )
     expected = made.load().depth()
     sys.modules.pop(made.name)
-    assert abs(made.run(lambda m: m.depth(), "n < 0", kind="count") - expected) < 5
+    reached = made.run(lambda m: m.depth(), "n < 0", kind="count")
+    reason = made.points[0].reason or ""
+    # Up to 3.12 each call below the eval-frame hook takes from the native stack too.
+    assert abs(reached - expected) < 5 or "nested calls" in reason
 
 
 def test_threads_evaluate_at_the_same_time(program):
@@ -469,11 +472,12 @@ def test_threads_evaluate_at_the_same_time(program):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x >", r'condition "x >" is no expression: .*column 4'),
+        ("x >", 'condition "x >" is no expression: invalid syntax at its end'),
         ("", "is no expression"),
         ("x = 1", "is no expression"),
         ("1) or (2", "is no expression"),
-        ("yield x", "is no expression: 'yield' outside function"),
+        ("x y", "is no expression: invalid syntax"),
+        ("yield x", "is no expression: invalid syntax at column 1"),
         ("await x", "is no expression: 'await' outside"),
         ("x\0", "is no expression"),
         ("(" * 5000, "is no expression"),

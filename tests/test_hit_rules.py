@@ -67,7 +67,6 @@ def test_a_rule_lets_hits_through(program, rule, expected):
 def test_only_hits_whose_condition_held_count(program):
     made = program()
     made.run(lambda m: m.loop(20), "x % 3 == 0", hit_condition="% 2")
-    assert [hit.frame.f_locals["x"] for hit in made.seen] == []  # the frames are gone
     assert [hit.hits for hit in made.seen] == [2, 4, 6]
     (point,) = made.points
     assert (point.hits, point.evaluations, point.true_share) == (7, 20, 7 / 20)
@@ -98,7 +97,7 @@ def test_a_message_is_made_only_when_the_rule_lets_it(program, capfd):
 def test_a_bad_rule_is_refused(tmp_path, rule):
     dapper.start(Program.config(tmp_path, "bound"))
     try:
-        with pytest.raises(ValueError, match="hit condition"):
+        with pytest.raises(ValueError, match="hit rule"):
             dapper.add_breakpoint(__file__, 1, hit_condition=rule, kind="count")
         assert dapper.breakpoints() == []
     finally:
@@ -151,21 +150,11 @@ def test_waiting_costs_nothing(program):
     assert made.points[0].evaluations == 10, time.process_time() - begin
 
 
-def test_production_has_limits_and_development_has_none(tmp_path, capfd):
-    for profile, evaluated in (("production", False), ("development", True)):
-        dapper.start(dapper.Config(cache_dir=tmp_path / "store", profile=profile))
-        point = dapper.add_breakpoint(
-            __file__, costly.__code__.co_firstlineno + 2, condition="sum(range(60_000)) < 0"
-        )
-        costly(1000)
-        dapper.stop()
-        assert (point.evaluations == 1000) is evaluated
-
-
-def costly(n):
-    for i in range(n):
-        i = i + 1
-    return n
+@pytest.mark.parametrize(("profile", "limited"), [("production", True), ("development", False)])
+def test_production_has_limits_and_development_has_none(program, profile, limited):
+    made = program(profile=profile, condition_budget_s=10)
+    made.run(lambda m: m.loop(400), "sum(range(20_000)) < 0", kind="count")
+    assert (made.points[0].evaluations < 400) is limited
 
 
 @pytest.mark.parametrize(

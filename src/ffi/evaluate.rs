@@ -72,15 +72,14 @@ pub(crate) fn in_namespace<'py>(
     unsafe { Bound::from_owned_ptr_or_err(code.py(), value) }
 }
 
-/// Has an exception of this class raised in a thread, or takes back the one that was not yet.
+/// Has an exception of this class raised in a thread, the next time it runs bytecode.
 ///
 /// `thread` is what `threading.get_ident` says there.
-pub(crate) fn interrupt(py: Python<'_>, thread: u64, exception: Option<&Bound<'_, PyAny>>) {
-    let exception = exception.map_or(std::ptr::null_mut(), Bound::as_ptr);
-    let _attached = py;
+pub(crate) fn interrupt(_attached: Python<'_>, thread: u64, exception: &Bound<'_, PyAny>) {
+    let thread = thread.cast_signed() as c_long;
     // SAFETY: the thread is attached; the interpreter takes its own reference to the class, and
     // a thread that is gone is passed over.
-    unsafe { ffi::PyThreadState_SetAsyncExc(thread.cast_signed() as c_long, exception) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(thread, exception.as_ptr()) };
 }
 
 /// Has `forked` set in every process that is forked from now on; the first one given stays.

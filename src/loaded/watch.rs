@@ -141,12 +141,12 @@ impl<'py> LoadedFile<'_, 'py> {
             let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
             lines.push((probe.line, ids.collect()));
             let probe = Probe::new(
-breakpoints.into_boxed_slice(),
-Arc::clone(&probe.function),
-probe.line,
-Tier::Tracing,
-Arc::clone(&probe.path),
-);
+                breakpoints.into_boxed_slice(),
+                Arc::clone(&probe.function),
+                probe.line,
+                Tier::Tracing,
+                Arc::clone(&probe.path),
+            );
             probes.push((probe.line, Py::new(self.py, probe)?));
         }
         lines.sort_unstable();

@@ -104,17 +104,12 @@ fn prepare(
 }
 
 /// Refuses breakpoints that the process of the program would refuse.
-fn checked(
-    py: Python<'_>,
-    breakpoints: Vec<Named>,
-    purity: Purity,
-) -> Result<Vec<Asked>, String> {
+fn checked(py: Python<'_>, breakpoints: Vec<Named>, purity: Purity) -> Result<Vec<Asked>, String> {
     let check = |Named { asked, name }: Named| {
         let request = asked
             .request(purity)
             .map_err(|problem| format!("{name}: {problem}"))?;
-        condition::check(py, &request)
-            .map_err(|error| format!("{name}: {}", error.value(py)))?;
+        condition::check(py, &request).map_err(|error| format!("{name}: {}", error.value(py)))?;
         Ok(asked)
     };
     breakpoints.into_iter().map(check).collect()

@@ -68,7 +68,12 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(super) events: Option<PathBuf>,
     /// "require" refuses expressions that may have side effects.
-    #[arg(long, value_name = "allow|require", default_value = "allow", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "allow|require",
+        default_value = "allow",
+        hide_default_value = true
+    )]
     purity: String,
     /// "production" limits what breakpoints cost: those that cost more are disarmed.
     #[arg(
@@ -197,9 +202,13 @@ fn terms_before<'a>(
     text: &str,
 ) -> Result<&'a mut Terms, String> {
     let owner = all.range_mut(..index).next_back();
-    owner.map(|(_, owner)| &mut owner.asked.terms).ok_or_else(|| {
-        format!("{option} {text}: put it after the --break, --log or --count that it belongs to")
-    })
+    owner
+        .map(|(_, owner)| &mut owner.asked.terms)
+        .ok_or_else(|| {
+            format!(
+                "{option} {text}: put it after the --break, --log or --count that it belongs to"
+            )
+        })
 }
 
 /// The program to run, checked as far as it can be before it runs.

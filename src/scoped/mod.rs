@@ -129,12 +129,12 @@ fn watch_code(
     let mut probes = Vec::with_capacity(breakpoints.len());
     for (line, breakpoint) in &breakpoints {
         let probe = Probe::new(
-Box::new([breakpoint.get().0.clone()]),
-function.as_str().into(),
-*line,
-Tier::Tracing,
-Arc::from([]),
-);
+            Box::new([breakpoint.get().0.clone()]),
+            function.as_str().into(),
+            *line,
+            Tier::Tracing,
+            Arc::from([]),
+        );
         probes.push((*line, Py::new(py, probe)?));
     }
     let watched = watch(py, code, probes, frames, how)?;

@@ -108,7 +108,7 @@ def test_a_condition_that_fails_stops_and_is_told_once(backend, stops, module, c
 
 
 def test_a_condition_that_does_not_parse_is_refused(backend, module):
-    with pytest.raises(ValueError, match=r'condition "x >" is no expression: .* at column 4'):
+    with pytest.raises(ValueError, match=r'condition "x >" is no expression: invalid syntax'):
         backend.set_breakpoints(module.__file__, [{"line": 4, "condition": "x >"}])
     assert backend.breakpoints() == []
 

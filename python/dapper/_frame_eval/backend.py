@@ -104,8 +104,8 @@ class FrameEvalBackend(ABC):
         self.config = config
         self.installed = False
         self._began_session = False
-        # How the session reached code before this backend.
-        self._before: tuple[EngineBackend, bool] = ("eval_frame", True)
+        # How the session reached code, and the budget that it had, before this backend.
+        self._before: tuple[EngineBackend, bool, float] = ("eval_frame", True, 0.1)
         self._armed: dict[str, list[Breakpoint]] = {}
         self._stops = _Stops()
         self._turn = threading.RLock()
@@ -121,12 +121,13 @@ class FrameEvalBackend(ABC):
         if not api.status().active:
             api.start()
             self._began_session = True
-        self._before = (_engine.backend(), _engine.promotion())
+        self._before = (_engine.backend(), _engine.promotion(), _engine.condition_budget())
         self.apply()
         self.installed = True
 
     def apply(self) -> None:
         """Have the engine reach code this way, now and until told otherwise."""
+        _engine.set_condition_budget(self.config.condition_budget_s)
         _engine.set_promotion(self.config.optimize)
         _engine.set_scoped_tracing(self.config.selective_tracing)
         _engine.set_backend(self.engine_backend)
@@ -143,7 +144,8 @@ class FrameEvalBackend(ABC):
             self._armed.clear()
             self._retire(gone)
             self._stops.callback = None
-        backend, promotion = self._before
+        backend, promotion, budget = self._before
+        _engine.set_condition_budget(budget)
         _engine.set_backend(backend)
         _engine.set_promotion(promotion)
         _engine.set_scoped_tracing(True)

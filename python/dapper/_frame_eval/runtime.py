@@ -227,7 +227,6 @@ class FrameEvalRuntime:
         kept = config.cache_size if config.cache_enabled else 0
         _engine.set_memo(kept, config.cache_ttl)
         _engine.set_store(config.cache_enabled)
-        _engine.set_condition_budget(config.condition_budget_s)
         _engine.set_metering(config.performance_monitoring)
         _process.told_overhead = False
         _process.began = time.perf_counter()
@@ -238,7 +237,6 @@ class FrameEvalRuntime:
             _process.former_level = None
         _engine.set_memo()
         _engine.set_store(True)
-        _engine.set_condition_budget(FrameEvalConfig.condition_budget_s)
         _engine.set_metering(False)
 
     def _performance(self) -> dict[str, float]:
