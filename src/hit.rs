@@ -135,6 +135,8 @@ pub(crate) struct Due<'a> {
     pass: Pass,
     hits: u64,
     error: Option<PyErr>,
+    /// Measures until what is due is done.
+    _span: Span,
 }
 
 /// Counts a pass of an armed breakpoint, and tells what is to be done, if its condition and its
@@ -150,7 +152,7 @@ pub(crate) fn judge<'a>(
     if IN_CALLBACK.get() {
         return Ok(None);
     }
-    let _span = Span::of(Activity::Hit);
+    let span = Span::of(Activity::Hit);
     let request = &breakpoint.request;
     let pass = Pass::begin(breakpoint);
     let evaluators = request.evaluates().then(evaluators);
@@ -175,6 +177,7 @@ pub(crate) fn judge<'a>(
         pass,
         hits,
         error,
+        _span: span,
     };
     Ok(match outcome {
         Outcome::Failed => None,
@@ -203,7 +206,6 @@ pub(crate) fn carry_out(
     due: Due<'_>,
     stopped: bool,
 ) -> PyResult<()> {
-    let _span = Span::of(Activity::Hit);
     let breakpoint = due.breakpoint;
     let message = match (&breakpoint.request.message, due.evaluators) {
         (Some(_), Some(evaluators)) => match tracing::current_frame(py) {

@@ -5,6 +5,7 @@
 //! so that what is wrong is told where it was asked for. Whether an expression is one, `CPython`
 //! decides: see [`crate::condition::check`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use instrument::expr::{Expression, Field, HitRule, Piece, Template};
@@ -166,6 +167,24 @@ impl Request {
         self.message
             .iter()
             .flat_map(|message| message.template.fields())
+    }
+
+    /// The names that its expressions read, but for private ones, ascending.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let condition = self.condition.as_deref();
+        let condition = condition.and_then(|text| Expression::parse(text).ok());
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for expression in condition
+            .iter()
+            .chain(self.fields().flat_map(Field::expressions))
+        {
+            names.extend(expression.names().map(str::to_owned));
+            for private in expression.private_names() {
+                names.remove(private);
+            }
+        }
+        names.into_iter().collect()
     }
 
     fn require_purity(&self) -> Result<(), String> {

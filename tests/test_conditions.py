@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 import weakref
+from typing import Any
 
 import pytest
 from tests.conditions import TIERS, Program
@@ -110,7 +111,8 @@ def outer(a):
 
 
 @pytest.mark.parametrize(
-    "condition", ["a == 1", "b == [1, 2]", "[a for _ in b] == [1, 1]", "(lambda: (a, c))() == (1, 2)"]
+    "condition",
+    ["a == 1", "b == [1, 2]", "[a for _ in b] == [1, 1]", "(lambda: (a, c))() == (1, 2)"],
 )
 def test_a_closure_sees_its_cells(program, condition):
     made = program(CLOSURE)
@@ -121,7 +123,7 @@ def test_a_closure_sees_its_cells(program, condition):
 def test_an_empty_cell_is_no_variable(program):
     made = program(CLOSURE)
     made.run(lambda m: m.outer(1)(2), "unset is None")
-    assert [repr(hit.error) for hit in made.seen] == ['NameError("name \'unset\' is not defined")']
+    assert [repr(hit.error) for hit in made.seen] == ["NameError(\"name 'unset' is not defined\")"]
 
 
 PRIVATE = """\
@@ -208,7 +210,7 @@ def test_bodies_are_evaluated_in_their_namespace(tmp_path, monkeypatch, mark, co
     dapper.start(Program.config(tmp_path, "import"))
     try:
         made = Program(tmp_path, BODIES, "import")
-        module = made.run(lambda m: m, condition, mark=mark)
+        module: Any = made.run(lambda m: m, condition, mark=mark)
     finally:
         dapper.stop()
         sys.modules.pop(made.name)
@@ -257,7 +259,9 @@ def test_an_error_stops_and_is_shown(program):
 
 
 def test_an_error_of_the_truth_test_is_an_error_of_the_condition(program):
-    made = program("class Odd:\n    def __bool__(self):\n        1 / 0\n\ndef f(x):\n    return x  # here\n")
+    made = program(
+        "class Odd:\n    def __bool__(self):\n        1 / 0\n\ndef f(x):\n    return x  # here\n"
+    )
     made.run(lambda m: m.f(m.Odd()), "x")
     assert made.points[0].last_error == "ZeroDivisionError: division by zero"
 
@@ -287,8 +291,21 @@ def test_other_exceptions_stay(program):
     assert [type(hit.error) for hit in made.seen] == [GeneratorExit]
 
 
+ENDLESS = """\
+def ever():
+    while True:
+        try:
+            ever.x = 1
+        except Exception:
+            pass
+"""
+
+
 def test_a_condition_without_end_is_ended(program):
-    made = program(FUNCTION + "def ever():\n    while True:\n        try:\n            ever.x = 1\n        except Exception:\n            pass\n", condition_budget_s=0.02)
+    made = program(
+        FUNCTION + ENDLESS,
+        condition_budget_s=0.02,
+    )
     assert made.run(lambda m: [m.f(5), m.f(6)], "x == 5 and ever()") == [7, 8]
     (hit,) = made.seen
     assert isinstance(hit.error, TimeoutError)
@@ -386,7 +403,7 @@ def test_monitoring_tools_see_nothing(program):
         module = made.load()
         made.add("caught(x)", kind="count")
     seen = []
-    monitoring = sys.monitoring
+    monitoring: Any = vars(sys)["monitoring"]
     monitoring.use_tool_id(monitoring.COVERAGE_ID, "test")
     starts = monitoring.events.PY_START
     monitoring.register_callback(
@@ -514,3 +531,23 @@ def test_the_prompt_shows_the_error(tmp_path):
     error = "AttributeError: 'int' object has no attribute 'missing'"
     assert f"condition 'x.missing' failed: {error}" in run.out
     assert run.out.endswith("7\n")
+
+
+def test_an_unknown_name_is_remarked_upon(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    dapper.start(Program.config(tmp_path, "bound"))
+    made = Program(tmp_path, FUNCTION, "bound")
+    try:
+        made.load()
+        made.add("mising + x + size + len(items)", kind="count")
+        made.add("[q for q in items] and _private.__x", kind="count")
+        made.add("late and _private", log_message="{late} {nothing}")
+        reasons = [point.reason for point in made.points]
+    finally:
+        dapper.stop()
+        sys.modules.pop(made.name)
+    assert reasons == [
+        "nothing at this line is called `mising` now",
+        "nothing at this line is called `_private` now",
+        "nothing at this line is called `_private`, `nothing` now",
+    ]

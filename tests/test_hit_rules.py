@@ -93,7 +93,9 @@ def test_a_message_is_made_only_when_the_rule_lets_it(program, capfd):
     assert capfd.readouterr().err == "x is 7\nx is 8\n"
 
 
-@pytest.mark.parametrize("rule", ["", "often", "% 0", "== ", "=> 3", "-1", "> 99999999999999999999"])
+@pytest.mark.parametrize(
+    "rule", ["", "often", "% 0", "== ", "=> 3", "-1", "> 99999999999999999999"]
+)
 def test_a_bad_rule_is_refused(tmp_path, rule):
     dapper.start(Program.config(tmp_path, "bound"))
     try:
@@ -158,11 +160,12 @@ def test_production_has_limits_and_development_has_none(program, profile, limite
 
 
 @pytest.mark.parametrize(
-    "options", [{"profile": "test"}, {"purity": "pure"}, {"condition_budget_s": 0}, {"cpu_budget": -1}]
+    "options",
+    [{"profile": "test"}, {"purity": "pure"}, {"condition_budget_s": 0}, {"cpu_budget": -1}],
 )
 def test_a_bad_option_is_refused(options):
     try:
-        with pytest.raises(ValueError, match="is not one of|has to be"):
+        with pytest.raises(ValueError, match=r"is not one of|has to be"):
             dapper.start(dapper.Config(**options))
         assert not dapper.status().active
     finally:

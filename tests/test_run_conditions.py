@@ -1,4 +1,4 @@
-"""`--if`, `--hit` and the other options of `dapper run` that say when a breakpoint does something."""
+"""The options of `dapper run` that say when a breakpoint does something, and at what cost."""
 
 from __future__ import annotations
 
@@ -39,11 +39,20 @@ def test_options_belong_to_the_breakpoint_before_them(app):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--if", "x", "--count", "app.py:2"], "--if x: put it after the --break, --log or --count"),
+        (
+            ["--if", "x", "--count", "app.py:2"],
+            "--if x: put it after the --break, --log or --count",
+        ),
         (["--hit", "3"], "--hit 3: put it after the --break, --log or --count"),
         (["--count", "app.py:2", "--if", "x", "--if", "y"], "--if y: this breakpoint has an --if"),
-        (["--count", "app.py:2", "--hit", "1", "--hit", "2"], "--hit 2: this breakpoint has a --hit"),
-        (["--count", "app.py:2", "--if", "x >"], '--count app.py:2: condition "x >" is no expression'),
+        (
+            ["--count", "app.py:2", "--hit", "1", "--hit", "2"],
+            "--hit 2: this breakpoint has a --hit",
+        ),
+        (
+            ["--count", "app.py:2", "--if", "x >"],
+            '--count app.py:2: condition "x >" is no expression',
+        ),
         (["--count", "app.py:2", "--hit", "often"], "--count app.py:2: `often` is no hit rule"),
         (["--log", "app.py:2={x", "--if", "x"], "--log app.py:2={x: log message"),
         (["--log", "app.py:2={x y}"], "log message field"),
@@ -93,7 +102,16 @@ def test_a_wrong_field_is_named(app, row, message):
 
 def test_the_record_has_conditions_and_figures(app):
     options = ["--break", "app.py:2", "--if", "x > 3", "--hit", "2"]
-    options += ["--log", "app.py:3=y={y}", "--if", "y / (y - 4)", "--break", "app.py:3", "--if", "z"]
+    options += [
+        "--log",
+        "app.py:3=y={y}",
+        "--if",
+        "y / (y - 4)",
+        "--break",
+        "app.py:3",
+        "--if",
+        "z",
+    ]
     run = dapper_run(*options, "--events", "e.jsonl", "app.py", cwd=app)
     assert run.out == "done\n"
     assert run.err.count("ZeroDivisionError") == 1
