@@ -94,11 +94,12 @@ pub(crate) struct Pass {
 impl Pass {
     /// Begins a pass; only those that evaluate something are measured.
     pub(crate) fn begin(breakpoint: &Breakpoint) -> Self {
-        let weight = match breakpoint.request.evaluates() {
-            true => breakpoint.figures.begin_pass(),
-            false => None,
-        };
-        Self { weight }
+        let measurable = breakpoint.request.evaluates();
+        Self {
+            weight: measurable
+                .then(|| breakpoint.figures.begin_pass())
+                .flatten(),
+        }
     }
 
     /// Does a part of it.

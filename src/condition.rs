@@ -118,9 +118,10 @@ pub(crate) fn count_error(py: Python<'_>, breakpoint: &Breakpoint, error: &PyErr
         "condition {condition:?} of {}:{}",
         request.file, request.line
     );
-    let code = match error.is_instance_of::<PyTimeoutError>(py) {
-        true => ReasonCode::ConditionBudgetExceeded,
-        false => ReasonCode::ConditionFailed,
+    let code = if error.is_instance_of::<PyTimeoutError>(py) {
+        ReasonCode::ConditionBudgetExceeded
+    } else {
+        ReasonCode::ConditionFailed
     };
     telemetry::record(code, format!("{subject}: {text}"));
     if request.kind != crate::breakpoint::Kind::Stop {

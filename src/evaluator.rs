@@ -110,9 +110,10 @@ impl Evaluator {
     ) -> PyResult<Bound<'py, PyAny>> {
         static FUNCTION_TYPE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = frame.py();
-        let namespace = match function.has_namespace {
-            true => Some(namespace(frame)?),
-            false => None,
+        let namespace = if function.has_namespace {
+            Some(namespace(frame)?)
+        } else {
+            None
         };
         let mut present = Vec::with_capacity(function.names.len());
         let mut values = Vec::with_capacity(function.names.len());
@@ -182,9 +183,10 @@ impl Evaluator {
                 slots.into_iter().map(name).collect(),
             ));
         }
-        let class = match self.text.contains("__") {
-            true => class_around(&host, has_namespace)?,
-            false => None,
+        let class = if self.text.contains("__") {
+            class_around(&host, has_namespace)?
+        } else {
+            None
         };
         let function = compile::function(py, &self.text, &self.subject, class.as_deref(), &[])?;
         let mut names = Vec::new();

@@ -210,9 +210,10 @@ fn set_purity(name: &str) -> PyResult<()> {
 /// Which expressions are accepted.
 #[pyfunction]
 fn purity() -> &'static str {
-    match REQUIRES_PURITY.load(Ordering::Relaxed) {
-        true => "require",
-        false => "allow",
+    if REQUIRES_PURITY.load(Ordering::Relaxed) {
+        "require"
+    } else {
+        "allow"
     }
 }
 

@@ -19,7 +19,7 @@ type ChangeTracing = unsafe extern "C" fn(*mut PyThreadState);
 /// While it lives, this thread sends no trace, profile or monitoring events.
 pub(crate) struct Unseen<'py> {
     leave: Option<ChangeTracing>,
-    py: Python<'py>,
+    _attached: Python<'py>,
 }
 
 impl<'py> Unseen<'py> {
@@ -40,15 +40,17 @@ impl<'py> Unseen<'py> {
             unsafe { enter(state) };
         }
         let leave = symbols.map(|(_, leave)| leave);
-        Self { leave, py }
+        Self {
+            leave,
+            _attached: py,
+        }
     }
 }
 
 impl Drop for Unseen<'_> {
     fn drop(&mut self) {
-        let _attached = self.py;
         if let Some(leave) = self.leave {
-            // SAFETY: `py` shows that the thread is attached, so it has a state.
+            // SAFETY: the token in it shows that the thread is attached, so it has a state.
             let state = unsafe { ffi::PyThreadState_Get() };
             // SAFETY: `enter` was called for this thread: the token of its attachment never
             // leaves it.

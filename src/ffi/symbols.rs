@@ -71,13 +71,13 @@ const OPTIMIZED: u32 = 1;
 /// module or class body are its namespace: writing that into the variables of a comprehension in
 /// it, which are none of the namespace, would take their values away.
 pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) {
+    static STORE: OnceLock<Option<usize>> = OnceLock::new();
     let flags = tracing::code_of(frame)
         .getattr("co_flags")
         .and_then(|flags| flags.extract::<u32>());
     if flags.is_ok_and(|flags| flags & OPTIMIZED == 0) {
         return;
     }
-    static STORE: OnceLock<Option<usize>> = OnceLock::new();
     let found = STORE.get_or_init(|| address(c"PyFrame_LocalsToFast").ok().map(|at| at as usize));
     if let Some(found) = *found {
         // SAFETY: CPython declares `void PyFrame_LocalsToFast(PyFrameObject *, int)`.
