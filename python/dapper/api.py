@@ -120,11 +120,13 @@ def start(config: Config | None = None) -> None:
     config = config or Config()
     if _Session.active:
         raise RuntimeError("a session is active: call stop() first")
+    configured = False
     try:
         _configure(config)
-    except BaseException:
-        stop()
-        raise
+        configured = True
+    finally:
+        if not configured:
+            stop()
     _Session.active = True
     _follow()
 
