@@ -4,32 +4,12 @@
 //! object, because probes are constants of code objects, which the garbage collector does not
 //! see: a callback that referred back to its function would never be freed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use pyo3::prelude::*;
-
-pub use crate::breakpoint_file::Kind;
-
-impl Kind {
-    /// The word that events and options use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Log => "log",
-            Self::Count => "count",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Stop, Self::Log, Self::Count]
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-    }
-}
+use crate::allowance::Bucket;
+use crate::figures::Figures;
+pub use crate::request::{Kind, Request};
 
 /// How a breakpoint reaches the running program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,19 +48,6 @@ pub struct Whereabouts {
     pub reason: Option<String>,
 }
 
-/// What the user asked for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Absolute path with links resolved, or a name in angle brackets.
-    pub file: Arc<str>,
-    /// The line as asked for.
-    pub line: u32,
-    /// What a hit does.
-    pub kind: Kind,
-    /// The text of a log breakpoint.
-    pub message: Option<String>,
-}
-
 /// One breakpoint, shared by the registry, its probes and its Python handle.
 #[derive(Debug)]
 pub struct Breakpoint {
@@ -88,9 +55,14 @@ pub struct Breakpoint {
     pub id: u64,
     /// What the user asked for.
     pub request: Request,
-    hits: AtomicU64,
+    /// How often it was passed, and what came of it.
+    pub figures: Figures,
+    /// What it has spent of its allowance.
+    pub spent: Mutex<Bucket>,
     armed: AtomicBool,
     whereabouts: Mutex<Whereabouts>,
+    /// Why it was disarmed, when it was not removed.
+    exhausted: OnceLock<String>,
 }
 
 impl Breakpoint {
@@ -104,25 +76,25 @@ impl Breakpoint {
         Self {
             id,
             request,
-            hits: AtomicU64::new(0),
+            figures: Figures::default(),
+            spent: Mutex::default(),
             armed: AtomicBool::new(true),
             whereabouts: Mutex::new(whereabouts),
+            exhausted: OnceLock::new(),
         }
     }
 
-    /// Counts a hit and returns how many there were, this one included.
-    pub fn count(&self) -> u64 {
-        self.hits.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// How often it was hit.
+    /// How often its condition held: what the hit rule compares.
     pub fn hits(&self) -> u64 {
-        self.hits.load(Ordering::Relaxed)
+        self.figures.hits()
     }
 
-    /// Counts from nothing again.
-    pub fn forget_hits(&self) {
-        self.hits.store(0, Ordering::Relaxed);
+    /// How often it did what it is for.
+    pub fn fired(&self) -> u64 {
+        match self.request.hit_rule {
+            Some(_) => self.figures.fired(),
+            None => self.figures.hits(),
+        }
     }
 
     /// Whether its probes do anything.
@@ -133,6 +105,16 @@ impl Breakpoint {
     /// Makes its probes do nothing, wherever they are.
     pub fn disarm(&self) {
         self.armed.store(false, Ordering::Relaxed);
+    }
+
+    /// Disarms it because it costs too much; false when it was disarmed before.
+    pub fn exhaust(&self, reason: String) -> bool {
+        self.exhausted.set(reason).is_ok() && self.armed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why it costs too much, if it was disarmed for that.
+    pub fn exhausted(&self) -> Option<&str> {
+        self.exhausted.get().map(String::as_str)
     }
 
     /// Where it ended up.
@@ -177,93 +159,5 @@ impl Breakpoint {
         self.whereabouts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A breakpoint as Python sees it; every property is read when it is asked for.
-#[pyclass(frozen, name = "Breakpoint", module = "dapper")]
-pub(crate) struct Handle(pub(crate) Arc<Breakpoint>);
-
-#[pymethods]
-impl Handle {
-    #[getter]
-    fn id(&self) -> u64 {
-        self.0.id
-    }
-
-    #[getter]
-    fn file(&self) -> &str {
-        &self.0.request.file
-    }
-
-    #[getter]
-    fn requested_line(&self) -> u32 {
-        self.0.request.line
-    }
-
-    #[getter]
-    fn line(&self) -> Option<u32> {
-        self.0.whereabouts().line
-    }
-
-    #[getter]
-    fn kind(&self) -> &'static str {
-        self.0.request.kind.as_str()
-    }
-
-    #[getter]
-    fn log_message(&self) -> Option<&str> {
-        self.0.request.message.as_deref()
-    }
-
-    #[getter]
-    fn verified(&self) -> bool {
-        self.0.is_armed() && self.0.whereabouts().tier.is_some()
-    }
-
-    #[getter]
-    fn tier(&self) -> Option<&'static str> {
-        self.0.whereabouts().tier.map(Tier::as_str)
-    }
-
-    #[getter]
-    fn reason(&self) -> Option<String> {
-        if self.0.is_armed() {
-            self.0.whereabouts().reason
-        } else {
-            Some("removed".to_owned())
-        }
-    }
-
-    #[getter]
-    fn hits(&self) -> u64 {
-        self.0.hits()
-    }
-
-    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other
-            .cast::<Self>()
-            .is_ok_and(|other| other.get().0.id == self.0.id)
-    }
-
-    fn __hash__(&self) -> u64 {
-        self.0.id
-    }
-
-    fn __repr__(&self) -> String {
-        let Request {
-            file, line, kind, ..
-        } = &self.0.request;
-        let whereabouts = self.0.whereabouts();
-        let state = match (whereabouts.line, whereabouts.tier, whereabouts.reason) {
-            _ if !self.0.is_armed() => "removed".to_owned(),
-            (Some(line), Some(tier), _) => format!("line {line}, tier {}", tier.as_str()),
-            (_, _, reason) => reason.unwrap_or_default(),
-        };
-        format!(
-            "<Breakpoint {} {file}:{line} {}: {state}>",
-            self.0.id,
-            kind.as_str()
-        )
     }
 }

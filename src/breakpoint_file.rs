@@ -6,13 +6,18 @@
 //! file = "app/models.py"    # from the folder of this file, else from the current folder
 //! line = 42
 //! kind = "log"              # "stop" (when absent), "log" or "count"
-//! message = "saving"        # for "log"
+//! log_message = "saving {self.id}"    # for "log"; `message` is the same
+//! condition = "self.id > 7"           # where it is false, nothing happens
+//! hit_condition = "% 100"             # which of the hits are let through
+//! purity = "require"                  # refuse expressions that may have side effects
 //! ```
 //! Relies on nothing but the text and the file system's idea of an absolute path.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+use crate::request::{Purity, Request, Terms};
 
 /// What a breakpoint does when it is hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
@@ -36,8 +41,8 @@ pub struct FileBreakpoint {
     pub line: u32,
     /// What a hit does.
     pub kind: Kind,
-    /// The text of a log breakpoint.
-    pub message: Option<String>,
+    /// When a hit does it, and with what text.
+    pub terms: Terms,
 }
 
 /// Why a breakpoint file was refused; every message names the file.
@@ -67,7 +72,7 @@ pub enum Error {
         /// Which breakpoint of the file, from 1.
         number: usize,
         /// What is wrong with it.
-        message: &'static str,
+        message: String,
     },
 }
 
@@ -85,7 +90,11 @@ struct Row {
     line: u32,
     #[serde(default)]
     kind: Kind,
-    message: Option<String>,
+    condition: Option<String>,
+    hit_condition: Option<String>,
+    #[serde(alias = "message")]
+    log_message: Option<String>,
+    purity: Option<Purity>,
 }
 
 /// Reads and checks the breakpoint file at `path`.
@@ -106,26 +115,30 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let check = |(index, row): (usize, Row)| {
-        let invalid = |message| Error::Invalid {
+        let invalid = |message: String| Error::Invalid {
             path: path.to_owned(),
             number: index + 1,
             message,
         };
         if row.line == 0 {
-            return Err(invalid("line 0 does not exist: lines count from 1"));
+            return Err(invalid(
+                "line 0 does not exist: lines count from 1".to_owned(),
+            ));
         }
-        if row.kind == Kind::Log && row.message.is_none() {
-            return Err(invalid("kind \"log\" needs a message"));
-        }
-        if row.kind != Kind::Log && row.message.is_some() {
-            return Err(invalid("message is for kind \"log\" only"));
-        }
+        let terms = Terms {
+            condition: row.condition,
+            hit_condition: row.hit_condition,
+            log_message: row.log_message,
+            purity: row.purity,
+        };
         let file = resolve(&row.file, folder);
+        let name = file.to_string_lossy().into();
+        Request::on_terms(name, row.line, row.kind, &terms, Purity::Allow).map_err(invalid)?;
         Ok(FileBreakpoint {
             file,
             line: row.line,
             kind: row.kind,
-            message: row.message,
+            terms,
         })
     };
     document
@@ -166,7 +179,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].line, found[0].kind), (3, Kind::Stop));
         assert_eq!(
-            (found[1].kind, found[1].message.as_deref()),
+            (found[1].kind, found[1].terms.log_message.as_deref()),
             (Kind::Log, Some("m"))
         );
     }
@@ -175,9 +188,14 @@ mod tests {
     fn refuses_with_the_file_and_the_cause() {
         assert!(messages("[[breakpoint]]\nfile='a'\nline=0\n").contains("breakpoint 1: line 0"));
         assert!(
-            messages("[[breakpoint]]\nfile='a'\nline=1\nkind='log'\n").contains("needs a message")
+            messages("[[breakpoint]]\nfile='a'\nline=1\nkind='log'\n")
+                .contains("needs a log_message")
         );
         assert!(messages("[[breakpoint]]\nfile='a'\nline=1\nstop=1\n").contains("stop"));
+        assert!(
+            messages("[[breakpoint]]\nfile='a'\nline=1\nhit_condition='often'\n")
+                .contains("breakpoint 1: `often` is no hit rule")
+        );
         assert!(messages("[[breakpoint]").starts_with("points.toml: "));
     }
 

@@ -46,6 +46,18 @@ struct HitLine<'a> {
     kind: &'static str,
     tier: &'static str,
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// What a line about one hit says of it beside the breakpoint.
+pub(crate) struct HitFacts<'a> {
+    /// How often the breakpoint was hit.
+    pub(crate) hits: u64,
+    /// What a log breakpoint wrote.
+    pub(crate) message: Option<&'a str>,
+    /// What the condition raised.
+    pub(crate) error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +69,15 @@ struct BreakpointLine<'a> {
     kind: &'static str,
     verified: bool,
     tier: Option<&'static str>,
+    condition: Option<&'a str>,
+    hit_condition: Option<String>,
     hits: u64,
+    fired: u64,
+    evaluations: u64,
+    true_share: Option<f64>,
+    errors: u64,
+    last_error: Option<String>,
+    nanoseconds: u64,
     reason: Option<String>,
     message: Option<&'a str>,
     pid: u32,
@@ -91,17 +111,18 @@ pub(crate) fn is_open() -> bool {
 }
 
 /// Records one hit; false when nothing is recorded.
-pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hits: u64) -> bool {
+pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hit: &HitFacts<'_>) -> bool {
     let request = &breakpoint.request;
     append(&HitLine {
         event: "hit",
         file: &request.file,
         line: probe.line,
         function: &probe.function,
-        hits,
+        hits: hit.hits,
         kind: request.kind.as_str(),
         tier: probe.tier.as_str(),
-        message: request.message.as_deref(),
+        message: hit.message,
+        error: hit.error,
     })
 }
 
@@ -109,6 +130,7 @@ pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hits: u64) -> b
 pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
     let request = &breakpoint.request;
     let whereabouts = breakpoint.whereabouts();
+    let figures = &breakpoint.figures;
     append(&BreakpointLine {
         event: "breakpoint",
         file: &request.file,
@@ -117,9 +139,20 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
         kind: request.kind.as_str(),
         verified: whereabouts.tier.is_some(),
         tier: whereabouts.tier.map(Tier::as_str),
+        condition: request.condition.as_deref(),
+        hit_condition: request.hit_rule.as_ref().map(ToString::to_string),
         hits: breakpoint.hits(),
-        reason: whereabouts.reason,
-        message: request.message.as_deref(),
+        fired: breakpoint.fired(),
+        evaluations: figures.evaluations(),
+        true_share: figures.true_share(),
+        errors: figures.errors(),
+        last_error: figures.last_error(),
+        nanoseconds: figures.nanoseconds(),
+        reason: breakpoint
+            .exhausted()
+            .map(str::to_owned)
+            .or(whereabouts.reason),
+        message: request.message.as_ref().map(|message| &*message.text),
         pid: std::process::id(),
     })
 }

@@ -1,7 +1,9 @@
 //! What happens when a probe of an armed breakpoint is reached.
 //!
 //! Owns the stop callback, the callbacks of single breakpoints, and the rule that nothing hits
-//! while a callback runs in the same thread. A count that nobody records never comes here.
+//! while a callback or a condition runs in the same thread. A pass is judged first ([`judge`]:
+//! condition, count, hit rule) and what is due is done then ([`carry_out`]). A count that nobody
+//! records never comes here.
 //! A callback is called straight from the probe, so the frame below it is the program's own.
 
 use std::cell::Cell;
@@ -15,9 +17,12 @@ use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::breakpoint::{Breakpoint, Handle, Kind};
-use crate::events;
-use crate::ffi;
+use crate::allowance::Pass;
+use crate::breakpoint::{Breakpoint, Kind};
+use crate::condition::{self, Evaluators, Outcome};
+use crate::events::{self, HitFacts};
+use crate::ffi::{self, tracing};
+use crate::handle::Handle;
 use crate::log;
 use crate::meter::{Activity, Span};
 use crate::probe::Probe;
@@ -25,13 +30,14 @@ use crate::scoped::tracer;
 use crate::telemetry::{self, ReasonCode};
 use crate::thread_info;
 
-/// Whether counts have to come here too: hits are recorded, or a callback is running.
-pub(crate) static ATTENTIVE: AtomicBool = AtomicBool::new(false);
+/// Whether hits are recorded.
+static RECORDING: AtomicBool = AtomicBool::new(false);
 
 /// How long callbacks that run at the end of the program are waited for.
 const MOMENTS: usize = 40;
 const MOMENT: Duration = Duration::from_millis(5);
 
+/// How many callbacks and evaluations run in all threads.
 static CALLBACKS_RUNNING: AtomicUsize = AtomicUsize::new(0);
 static DEFAULT_CALLBACK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
 static CALLBACKS: LazyLock<Mutex<HashMap<u64, Py<PyAny>>>> = LazyLock::new(Mutex::default);
@@ -68,13 +74,17 @@ pub(crate) struct Hit {
     /// How often the breakpoint was hit, this hit included.
     #[pyo3(get)]
     hits: u64,
+    /// What the condition raised, if that is why it stops.
+    #[pyo3(get)]
+    error: Option<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Hit {
     /// A list of hits in a frame that called the one that was hit is a cycle.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.frame)
+        visit.call(&self.frame)?;
+        visit.call(&self.error)
     }
 
     fn __repr__(&self) -> String {
@@ -106,19 +116,118 @@ pub(crate) fn trace_is_put_aside() -> bool {
     TRACE_PUT_ASIDE.get()
 }
 
-/// Counts and carries out one hit; `stopped` when a step has stopped there already.
-pub(crate) fn dispatch(
+/// What is known of the condition of a breakpoint when a pass is judged.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// Nothing: it is evaluated out of line, if there is one.
+    Open,
+    /// It held.
+    #[expect(dead_code, reason = "said by probes whose condition is in the line")]
+    Held,
+    /// It raised.
+    #[expect(dead_code, reason = "said by probes whose condition is in the line")]
+    Raised(PyErr),
+}
+
+/// What a pass of a breakpoint asks for.
+pub(crate) struct Due<'a> {
+    breakpoint: &'a Arc<Breakpoint>,
+    evaluators: Option<&'a Evaluators>,
+    pass: Pass,
+    hits: u64,
+    error: Option<PyErr>,
+    /// Measures until what is due is done.
+    _span: Span,
+}
+
+/// Counts a pass of an armed breakpoint, and tells what is to be done, if its condition and its
+/// hit rule let it through.
+///
+/// A condition that raises is no hit: it does not count, and it stops where its breakpoint would.
+pub(crate) fn judge<'a>(
+    py: Python<'_>,
+    breakpoint: &'a Arc<Breakpoint>,
+    evaluators: impl FnOnce() -> &'a Evaluators,
+    verdict: Verdict,
+) -> PyResult<Option<Due<'a>>> {
+    if IN_CALLBACK.get() {
+        return Ok(None);
+    }
+    let span = Span::of(Activity::Hit);
+    let request = &breakpoint.request;
+    let pass = Pass::begin(breakpoint);
+    let evaluators = request.evaluates().then(evaluators);
+    let outcome = match (verdict, evaluators) {
+        (Verdict::Open, Some(evaluators)) => {
+            let Some(frame) = tracing::current_frame(py) else {
+                return Ok(None);
+            };
+            evaluators.prepare(&frame);
+            let evaluate = || condition::evaluate(&frame, breakpoint, evaluators);
+            pass.measure(breakpoint, evaluate)?
+        }
+        (Verdict::Open | Verdict::Held, _) => Outcome::Held,
+        (Verdict::Raised(error), _) => {
+            condition::count_error(py, breakpoint, &error);
+            Outcome::Raised(error)
+        }
+    };
+    let due = |hits, error| Due {
+        breakpoint,
+        evaluators,
+        pass,
+        hits,
+        error,
+        _span: span,
+    };
+    Ok(match outcome {
+        Outcome::Failed => None,
+        Outcome::Raised(error) => {
+            let stops = request.kind == Kind::Stop;
+            stops.then(|| due(breakpoint.hits(), Some(error)))
+        }
+        Outcome::Held => {
+            // What this one addition returns decides: no two threads get the same number.
+            let hits = breakpoint.figures.count_hit();
+            if let Some(rule) = &request.hit_rule {
+                if !rule.lets_through(hits) {
+                    return Ok(None);
+                }
+                breakpoint.figures.count_fired();
+            }
+            Some(due(hits, None))
+        }
+    })
+}
+
+/// Does what a pass asks for; `stopped` when a step has stopped there already.
+pub(crate) fn carry_out(
     py: Python<'_>,
     probe: &Probe,
-    breakpoint: &Arc<Breakpoint>,
+    due: Due<'_>,
     stopped: bool,
 ) -> PyResult<()> {
-    if IN_CALLBACK.get() {
-        return Ok(());
-    }
-    let _span = Span::of(Activity::Hit);
-    let hits = breakpoint.count();
-    let recorded = events::record_hit(probe, breakpoint, hits);
+    let breakpoint = due.breakpoint;
+    let message = match (&breakpoint.request.message, due.evaluators) {
+        (Some(_), Some(evaluators)) => match tracing::current_frame(py) {
+            Some(frame) => {
+                let render = || condition::message(&frame, breakpoint, evaluators);
+                Some(due.pass.measure(breakpoint, render)?)
+            }
+            None => None,
+        },
+        (message, _) => message.as_ref().map(|message| Arc::clone(&message.plain)),
+    };
+    let error = due
+        .error
+        .as_ref()
+        .map(|error| condition::describe(py, error));
+    let hit = HitFacts {
+        hits: due.hits,
+        message: message.as_deref(),
+        error: error.as_deref(),
+    };
+    let recorded = events::record_hit(probe, breakpoint, &hit);
     match breakpoint.request.kind {
         Kind::Count => Ok(()),
         Kind::Log if recorded => Ok(()),
@@ -128,20 +237,21 @@ pub(crate) fn dispatch(
                 line: probe.line,
                 function: &probe.function,
                 breakpoint: breakpoint.id,
-                message: breakpoint.request.message.as_deref().unwrap_or_default(),
+                message: message.as_deref().unwrap_or_default(),
             };
             log::send(py, &record);
             Ok(())
         }
         Kind::Stop if stopped => Ok(()),
-        Kind::Stop => stop(py, probe, breakpoint, hits),
+        Kind::Stop => stop(py, probe, due),
     }
 }
 
-fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) -> PyResult<()> {
+fn stop(py: Python<'_>, probe: &Probe, due: Due<'_>) -> PyResult<()> {
     if ENDING.load(Ordering::Relaxed) && !ENDS_INTERPRETER.get() {
         return Ok(());
     }
+    let breakpoint = due.breakpoint;
     let Some(callback) = callback_of(py, breakpoint.id) else {
         return Ok(());
     };
@@ -155,7 +265,8 @@ fn stop(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) 
         frame: frame.clone_ref(py),
         line: probe.line,
         function,
-        hits,
+        hits: due.hits,
+        error: due.error.map(|error| error.into_value(py).into_any()),
     };
     let subject = format!("callback of breakpoint {}", breakpoint.id);
     let result = call_quietly(py, &subject, || {
@@ -269,15 +380,14 @@ fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
 }
 
 /// While it lives, nothing hits in this thread.
-struct Quiet {
+pub(crate) struct Quiet {
     outer: bool,
 }
 
 impl Quiet {
-    fn enter() -> Self {
+    pub(crate) fn enter() -> Self {
         let outer = IN_CALLBACK.replace(true);
         CALLBACKS_RUNNING.fetch_add(1, Ordering::Relaxed);
-        ATTENTIVE.store(true, Ordering::Relaxed);
         Self { outer }
     }
 }
@@ -286,14 +396,17 @@ impl Drop for Quiet {
     fn drop(&mut self) {
         IN_CALLBACK.set(self.outer);
         CALLBACKS_RUNNING.fetch_sub(1, Ordering::Relaxed);
-        refresh_attention();
     }
 }
 
-/// Recomputes [`ATTENTIVE`] after the recording or the callbacks changed.
+/// Whether plain counts have to come here too: hits are recorded, or a callback is running.
+pub(crate) fn is_attentive() -> bool {
+    RECORDING.load(Ordering::Relaxed) || CALLBACKS_RUNNING.load(Ordering::Relaxed) > 0
+}
+
+/// Looks again whether hits are recorded, after that changed.
 pub(crate) fn refresh_attention() {
-    let attentive = events::is_open() || CALLBACKS_RUNNING.load(Ordering::Relaxed) > 0;
-    ATTENTIVE.store(attentive, Ordering::Relaxed);
+    RECORDING.store(events::is_open(), Ordering::Relaxed);
 }
 
 /// Keeps an error of our own from the program: only what leaves it (`SystemExit`,
@@ -357,6 +470,13 @@ pub(crate) fn tell(message: &str) {
 /// Writes a message about dapper itself, once for each message.
 pub(crate) fn tell_once(message: &str) {
     if tell_first(message) {
+        tell(message);
+    }
+}
+
+/// Writes a message about dapper itself, once for each subject.
+pub(crate) fn tell_first_of(subject: &str, message: &str) {
+    if tell_first(subject) {
         tell(message);
     }
 }

@@ -4,7 +4,9 @@
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
 //! what runs at a hit, `events` records it, `log` writes messages, `snapshot`
 //! records frames, `unattended` follows a file of breakpoints. `telemetry` counts why things went another way, `meter`
-//! measures the engine's own time, `memo` keeps the variants of loaded code.
+//! measures the engine's own time, `allowance` that of breakpoints, `memo` keeps the variants of loaded code.
+//! `request` is what is asked of a breakpoint, `condition` evaluates it where it is hit (`compile`,
+//! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
@@ -13,10 +15,14 @@
 
 #![deny(unsafe_code)]
 
+mod allowance;
 pub mod breakpoint;
 pub mod breakpoint_file;
 pub mod cli;
+mod compile;
+mod condition;
 mod counters;
+mod evaluator;
 mod events;
 mod excepthook;
 mod exceptions;
@@ -25,7 +31,9 @@ mod exceptions;
     reason = "the one folder that touches interpreter internals"
 )]
 pub mod ffi;
+mod figures;
 mod freshness;
+mod handle;
 mod hit;
 mod importer;
 mod instrument_main;
@@ -38,6 +46,7 @@ mod memo;
 mod meter;
 mod probe;
 mod registry;
+pub mod request;
 mod run;
 mod scoped;
 mod session;
@@ -46,6 +55,7 @@ mod step;
 mod store;
 mod telemetry;
 mod thread_info;
+mod time_limit;
 mod trace_event;
 mod unattended;
 mod user_code;

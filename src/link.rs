@@ -179,13 +179,13 @@ impl<'a> Targets<'a> {
     /// The probe of one site.
     pub(crate) fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<Py<Probe>> {
         self.placed.insert(site.line, true);
-        let probe = Probe {
-            breakpoints: self.breakpoints_at(site.line).into_boxed_slice(),
-            function: Arc::clone(&site.qualname),
-            line: site.line,
+        let probe = Probe::new(
+            self.breakpoints_at(site.line).into_boxed_slice(),
+            Arc::clone(&site.qualname),
+            site.line,
             tier,
-            path: [&*self.within, &*site.path].concat().into(),
-        };
+            [&*self.within, &*site.path].concat().into(),
+        );
         Py::new(py, probe)
     }
 

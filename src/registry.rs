@@ -208,12 +208,7 @@ pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
         return Arc::clone(found);
     }
     registry.last_id += 1;
-    let request = Request {
-        file: Arc::clone(file),
-        line,
-        kind: Kind::Count,
-        message: None,
-    };
+    let request = Request::plain(Arc::clone(file), line, Kind::Count);
     let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, None));
     registry.lines.insert(key, Arc::clone(&breakpoint));
     breakpoint

@@ -3,6 +3,7 @@
 //! Owns the module `dapper._engine` and the form in which `dapper run` hands a session to the
 //! process that it becomes and to that process's children (JSON in the environment).
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,16 +12,23 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::breakpoint::{Breakpoint, Handle, Kind, Request};
+use crate::allowance::Profile;
+use crate::breakpoint::{Breakpoint, Kind, Request};
+use crate::handle::Handle;
 use crate::importer::{self, GetCode};
 use crate::probe::Probe;
+use crate::request::{Purity, Terms};
 use crate::{
-    counters, events, exceptions, ffi, hit, interpreter, loaded, log, main_script, memo, meter,
-    registry, run, scoped, snapshot, step, store, telemetry, thread_info, trace_event, unattended,
+    allowance, condition, counters, events, exceptions, ffi, hit, interpreter, loaded, log,
+    main_script, memo, meter, registry, run, scoped, snapshot, step, store, telemetry, thread_info,
+    time_limit, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
 static MAIN_PID: AtomicU32 = AtomicU32::new(0);
+
+/// Whether expressions that may have side effects are refused.
+static REQUIRES_PURITY: AtomicBool = AtomicBool::new(false);
 
 /// The file that holds the session, in the process that `dapper run` became.
 static SESSION_FILE: OnceLock<PathBuf> = OnceLock::new();
@@ -42,6 +50,12 @@ pub(crate) struct Session {
     pub(crate) log_to: Option<String>,
     /// The directory of the store.
     pub(crate) cache_dir: Option<String>,
+    /// Which expressions are accepted.
+    pub(crate) purity: Purity,
+    /// What breakpoints may cost.
+    pub(crate) profile: Profile,
+    /// How many seconds one evaluation may take.
+    pub(crate) condition_budget: Option<f64>,
     /// The process that `dapper run` became.
     pub(crate) main_pid: u32,
 }
@@ -53,7 +67,15 @@ pub(crate) struct Asked {
     pub(crate) file: String,
     pub(crate) line: u32,
     pub(crate) kind: Kind,
-    pub(crate) message: Option<String>,
+    pub(crate) terms: Terms,
+}
+
+impl Asked {
+    /// What it means in a session of this purity, or what is wrong with it.
+    pub(crate) fn request(&self, purity: Purity) -> Result<Request, String> {
+        let file = registry::file_name(&self.file);
+        Request::on_terms(file, self.line, self.kind, &self.terms, purity)
+    }
 }
 
 /// Takes up the session that the environment describes.
@@ -79,20 +101,15 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
             .breakpoints
             .iter()
             .any(|asked| asked.kind == Kind::Stop);
-    for asked in session.breakpoints {
-        let Asked {
-            file,
-            line,
-            kind,
-            message,
-        } = asked;
-        let request = Request {
-            file: registry::file_name(&file),
-            line,
-            kind,
-            message,
-        };
-        registry::add(&file, request);
+    for asked in &session.breakpoints {
+        let request = asked.request(session.purity).map_err(|problem| {
+            PyValueError::new_err(format!("{}:{}: {problem}", asked.file, asked.line))
+        })?;
+        registry::add(&asked.file, request);
+    }
+    allowance::use_profile(session.profile);
+    if let Some(seconds) = session.condition_budget {
+        time_limit::set_condition_budget(seconds)?;
     }
     if let Some(path) = session.events {
         record_to(&path)?;
@@ -122,32 +139,96 @@ pub(crate) fn conclude_at_the_end() {
     }
 }
 
-/// Adds a breakpoint for the file at `path`.
-#[pyfunction]
-#[pyo3(signature = (path, line, kind, message=None, on_hit=None))]
-fn add(
+/// The terms of a breakpoint as Python gives them: fields and what is written in them.
+type TermsGiven = HashMap<String, Option<String>>;
+
+fn terms(given: TermsGiven) -> Result<Terms, String> {
+    let mut terms = Terms::default();
+    for (field, text) in given {
+        match field.as_str() {
+            "condition" => terms.condition = text,
+            "hit_condition" => terms.hit_condition = text,
+            "log_message" => terms.log_message = text,
+            "purity" => terms.purity = text.as_deref().map(Purity::from_name).transpose()?,
+            _ => return Err(format!("a breakpoint has no field {field:?}")),
+        }
+    }
+    Ok(terms)
+}
+
+/// What a breakpoint on these terms asks for; what is wrong with them is a `ValueError`.
+fn request(
+    py: Python<'_>,
     path: &str,
     line: u32,
     kind: &str,
-    message: Option<String>,
-    on_hit: Option<Py<PyAny>>,
-) -> PyResult<Handle> {
+    given: Option<TermsGiven>,
+) -> PyResult<Request> {
     let Some(kind) = Kind::from_name(kind) else {
         return Err(PyValueError::new_err(format!(
             "kind {kind:?} is not one of \"stop\", \"log\" and \"count\""
         )));
     };
-    let request = Request {
-        file: registry::file_name(path),
-        line,
-        kind,
-        message,
-    };
+    let session = Purity::from_name(purity()).map_err(PyValueError::new_err)?;
+    let terms = terms(given.unwrap_or_default()).map_err(PyValueError::new_err)?;
+    let request = Request::on_terms(registry::file_name(path), line, kind, &terms, session)
+        .map_err(PyValueError::new_err)?;
+    condition::check(py, &request)?;
+    if request.evaluates() {
+        // Local variables are read where they are once the layout of frames is proved.
+        loaded::eval_frame_refusal(py);
+    }
+    Ok(request)
+}
+
+/// Adds a breakpoint for the file at `path`.
+#[pyfunction]
+#[pyo3(signature = (path, line, kind, terms=None, on_hit=None))]
+fn add(
+    py: Python<'_>,
+    path: &str,
+    line: u32,
+    kind: &str,
+    terms: Option<TermsGiven>,
+    on_hit: Option<Py<PyAny>>,
+) -> PyResult<Handle> {
+    let request = request(py, path, line, kind, terms)?;
     let breakpoint = registry::add(path, request);
     if let Some(callback) = on_hit {
         hit::set_callback(breakpoint.id, callback);
     }
     Ok(Handle(breakpoint))
+}
+
+/// Refuses what [`add`] would refuse, with the same error.
+#[pyfunction]
+#[pyo3(signature = (path, line, kind, terms=None))]
+fn check(
+    py: Python<'_>,
+    path: &str,
+    line: u32,
+    kind: &str,
+    terms: Option<TermsGiven>,
+) -> PyResult<()> {
+    request(py, path, line, kind, terms).map(|_| ())
+}
+
+/// Chooses which expressions are accepted from now on: "allow" all, or "require" purity.
+#[pyfunction]
+fn set_purity(name: &str) -> PyResult<()> {
+    let purity = Purity::from_name(name).map_err(PyValueError::new_err)?;
+    REQUIRES_PURITY.store(purity == Purity::Require, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Which expressions are accepted.
+#[pyfunction]
+fn purity() -> &'static str {
+    if REQUIRES_PURITY.load(Ordering::Relaxed) {
+        "require"
+    } else {
+        "allow"
+    }
 }
 
 /// Removes a breakpoint; false when it was removed before.
@@ -227,7 +308,7 @@ fn record_to(path: &str) -> PyResult<()> {
 fn forked() {
     CONCLUDED.store(false, Ordering::Relaxed);
     for breakpoint in registry::all() {
-        breakpoint.forget_hits();
+        breakpoint.figures.reset();
     }
 }
 
@@ -296,7 +377,7 @@ fn conclude_one(breakpoint: &Arc<Breakpoint>) {
         let line = whereabouts.line.unwrap_or(*line);
         hit::tell(&format!(
             "{file}:{line} was hit {} times",
-            breakpoint.hits()
+            breakpoint.fired()
         ));
     }
 }
@@ -325,6 +406,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<GetCode>()?;
     module.add_function(wrap_pyfunction!(take_up, module)?)?;
     module.add_function(wrap_pyfunction!(add, module)?)?;
+    module.add_function(wrap_pyfunction!(check, module)?)?;
+    module.add_function(wrap_pyfunction!(set_purity, module)?)?;
+    module.add_function(wrap_pyfunction!(purity, module)?)?;
     module.add_function(wrap_pyfunction!(remove, module)?)?;
     module.add_function(wrap_pyfunction!(clear, module)?)?;
     module.add_function(wrap_pyfunction!(breakpoints, module)?)?;
@@ -365,6 +449,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
+    allowance::register(module)?;
+    time_limit::register(module)?;
     scoped::register(module)?;
     log::register(module)?;
     snapshot::register(module)?;

@@ -62,6 +62,8 @@ reason_codes! {
     ConditionFailed = "condition_failed",
     /// A condition took longer than its budget.
     ConditionBudgetExceeded = "condition_budget_exceeded",
+    /// A breakpoint took more than its share of a processor, and was disarmed.
+    CpuBudgetExceeded = "cpu_budget_exceeded",
     /// A debugger could not be integrated, or failed in its integration.
     IntegrationFailed = "integration_failed",
     /// The engine's own work took a larger share of the time than the threshold.

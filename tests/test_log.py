@@ -285,6 +285,19 @@ def test_log_runs_any_command(folder):
     assert run.out == (folder / "log.jsonl").read_text()
 
 
+def test_log_takes_a_condition_and_a_hit_rule(folder):
+    options = ["--if", "x >= 5", "--hit", "% 2", "--to", "jsonl:log.jsonl"]
+    command = [sys.executable, "app.py", "10"]
+    run = python(
+        "-m", "dapper", "log", "app.py:4", "{x=} {i:>3}", *options, "--", *command, cwd=folder
+    )
+    assert (run.status, run.err) == (0, "")
+    assert [row["message"] for row in events(folder / "log.jsonl")] == ["x=6   7", "x=8   9"]
+    run = python("-m", "dapper", "log", "app.py:4", "{x", "--", *command, cwd=folder)
+    assert run.status == 2
+    assert "dapper log: app.py:4: " in run.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -57,7 +57,7 @@ def test_help_has_examples(app):
 
 
 def test_kinds(app):
-    options = ["--log", "app.py:2=a=b: {c}", "--count", "app.py:3"]
+    options = ["--log", "app.py:2=a=b: {{c}}", "--count", "app.py:3"]
     run = dapper_run(*options, "app.py", cwd=app)
     assert run.out == "1 2\n"
     first, second, count = run.err.splitlines()

@@ -8,13 +8,15 @@ from dapper import _engine, hooks
 # the start of a session.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Literal
 
     from dapper._engine import Breakpoint, Hit
 
     Backend = Literal["eval_frame", "sys_monitoring", "settrace"]
     Kind = Literal["stop", "log", "count"]
+    Profile = Literal["development", "production"]
+    Purity = Literal["allow", "require"]
     Path = str | os.PathLike[str]
 
 __all__ = [
@@ -44,9 +46,27 @@ class Config:
     `backend` is how breakpoints reach code: `"eval_frame"` compiles them in, `"sys_monitoring"`
     and `"settrace"` change no code and watch its lines instead. With `promotion` off functions
     keep their `__code__`, and the eval-frame hook has each call run the instrumented code.
+    `condition_budget_s` is how long one evaluation of a condition or of an expression in a message
+    may take. With `purity` `"require"` those that may have side effects are refused.
+    `cpu_budget` is the share of one processor that conditions and messages of a breakpoint may
+    take, `cpu_budget_total` that of all together; a breakpoint that takes more is disarmed. With
+    `profile` `"development"` there is no limit unless one is given, with `"production"` they are
+    0.01 and 0.05.
     """
 
-    __slots__ = ("backend", "cache_dir", "events", "every_line", "log_target", "promotion")
+    __slots__ = (
+        "backend",
+        "cache_dir",
+        "condition_budget_s",
+        "cpu_budget",
+        "cpu_budget_total",
+        "events",
+        "every_line",
+        "log_target",
+        "profile",
+        "promotion",
+        "purity",
+    )
 
     def __init__(
         self,
@@ -57,6 +77,11 @@ class Config:
         log_target: "Path | None" = None,
         backend: "Backend" = "eval_frame",
         promotion: bool = True,
+        profile: "Profile" = "development",
+        purity: "Purity" = "allow",
+        condition_budget_s: float = 0.1,
+        cpu_budget: float | None = None,
+        cpu_budget_total: float | None = None,
     ) -> None:
         self.backend = backend
         self.promotion = promotion
@@ -64,6 +89,11 @@ class Config:
         self.events = events
         self.every_line = tuple(every_line)
         self.log_target = log_target
+        self.profile = profile
+        self.purity = purity
+        self.condition_budget_s = condition_budget_s
+        self.cpu_budget = cpu_budget
+        self.cpu_budget_total = cpu_budget_total
 
 
 class Status:
@@ -96,6 +126,22 @@ def start(config: Config | None = None) -> None:
     config = config or Config()
     if _Session.active:
         raise RuntimeError("a session is active: call stop() first")
+    configured = False
+    try:
+        _configure(config)
+        configured = True
+    finally:
+        if not configured:
+            stop()
+    _Session.active = True
+    _follow()
+
+
+def _configure(config: Config) -> None:
+    _engine.set_purity(config.purity)
+    _engine.set_condition_budget(config.condition_budget_s)
+    _engine.set_profile(config.profile)
+    _engine.set_cpu_budget(config.cpu_budget, config.cpu_budget_total)
     _engine.set_backend(config.backend)
     _engine.set_promotion(config.promotion)
     _engine.set_every_line(list(config.every_line))
@@ -105,8 +151,6 @@ def start(config: Config | None = None) -> None:
         _engine.record_to(os.fspath(config.events))
     if config.log_target is not None:
         _engine.set_log_target(os.fspath(config.log_target))
-    _Session.active = True
-    _follow()
 
 
 def stop() -> None:
@@ -117,6 +161,9 @@ def stop() -> None:
     _engine.restore()
     _engine.set_backend("eval_frame")
     _engine.set_promotion(True)
+    _engine.set_purity("allow")
+    _engine.set_condition_budget(0.1)
+    _engine.set_profile("development")
     _engine.cancel_step()
     _engine.set_exception_breakpoints([], None)
     _engine.close_record()
@@ -137,12 +184,22 @@ def add_breakpoint(
     on_hit: "Callable[[Hit], object] | None" = None,
     log_message: str | None = None,
     kind: "Kind | None" = None,
+    condition: str | None = None,
+    hit_condition: str | None = None,
+    purity: "Purity | None" = None,
 ) -> "Breakpoint":
     """Ask for a breakpoint, and say where it went.
 
     A breakpoint with `on_hit` calls it at each hit, from the frame that was hit; one with
-    `log_message` writes that text to the log; one of kind `"count"` only counts; any other
-    prompts with pdb. Code that is loaded is bound at once, frames that run it already included; a
+    `log_message` writes that text to the log, with what its `{expressions}` are at the line;
+    one of kind `"count"` only counts; any other prompts with pdb.
+
+    Where `condition` is false nothing happens, and nothing is counted. A condition that raises
+    stops (`Hit.error`), or is told once by a breakpoint that does not stop. `hit_condition` is a
+    rule for `Breakpoint.hits`, such as `"> 10"` or `"% 100"`. What is wrong with any of them is a
+    `ValueError`. With `purity` `"require"` expressions that may have side effects are refused.
+
+    Code that is loaded is bound at once, frames that run it already included; a
     file that is not loaded yet is instrumented when it is imported. `Breakpoint.verified`,
     `Breakpoint.tier` and `Breakpoint.reason` tell.
     """
@@ -152,17 +209,19 @@ def add_breakpoint(
         raise ValueError(f"line {line} does not exist: lines count from 1")
     if kind is None:
         kind = "stop" if log_message is None else "log"
-    if kind == "log" and log_message is None:
-        raise ValueError('kind "log" needs a log_message')
-    if kind != "log" and log_message is not None:
-        raise ValueError(f'log_message is for kind "log", not {kind!r}')
     if kind != "stop" and on_hit is not None:
         raise ValueError(f'on_hit is for kind "stop", not {kind!r}')
     if kind == "stop" and on_hit is None:
         from dapper import prompt  # noqa: PLC0415 - pdb is only loaded when something may prompt
 
         _engine.set_stop_callback(prompt.stop)
-    asked = _engine.add(os.fspath(file), line, kind, log_message, on_hit)
+    terms = {
+        "condition": condition,
+        "hit_condition": hit_condition,
+        "log_message": log_message,
+        "purity": purity,
+    }
+    asked = _engine.add(os.fspath(file), line, kind, terms, on_hit)
     _follow()
     _engine.bind(asked.file)
     return asked
@@ -185,22 +244,26 @@ def clear_breakpoints() -> None:
 def exchange_breakpoints(
     file: "Path",
     removed: "Iterable[Breakpoint]",
-    added: "Sequence[tuple[int, Callable[[Hit], object]]]",
+    added: "Sequence[tuple[int, Mapping[str, str | None], Callable[[Hit], object]]]",
 ) -> "list[Breakpoint]":
-    """Take breakpoints of `file` out and put others in, each with its line and its callback.
+    """Take breakpoints of `file` out and put others in.
 
-    The file is armed once. Breakpoints that were removed before are passed over.
+    Each has its line, its `condition` and `hit_condition`, and its callback. The file is armed
+    once. Breakpoints that were removed before are passed over; when one that is to be put in is
+    refused, nothing is changed.
     """
     if added and not _Session.active:
         raise RuntimeError("no session is active: call start() first")
-    for line, _ in added:
+    name = os.fspath(file)
+    for line, terms, _ in added:
         if line < 1:
             raise ValueError(f"line {line} does not exist: lines count from 1")
+        _engine.check(name, line, "stop", terms)
     touched = {gone.file for gone in removed if _engine.remove(gone)}
-    asked = [_engine.add(os.fspath(file), line, "stop", None, on_hit) for line, on_hit in added]
+    asked = [_engine.add(name, line, "stop", terms, on_hit) for line, terms, on_hit in added]
     _follow()
-    for name in touched.union(breakpoint_.file for breakpoint_ in asked):
-        _engine.bind(name)
+    for changed in touched.union(breakpoint_.file for breakpoint_ in asked):
+        _engine.bind(changed)
     return asked
 
 

@@ -32,14 +32,18 @@ class Prompt(pdb.Pdb):
         self._line_event: tuple[FrameType, int, int] | None = None
         self._continues = False
 
-    def stop_at(self, frame: FrameType, trace: TraceFunction | None) -> TraceFunction | None:
-        """Prompt in `frame`, and return the trace function to go on with."""
+    def stop_at(
+        self, frame: FrameType, trace: TraceFunction | None, said: str | None = None
+    ) -> TraceFunction | None:
+        """Say something, prompt in `frame`, and return the trace function to go on with."""
         stepping = trace == self.trace_dispatch
         if not stepping:
             self.reset()
         # A step over the call that led here left the frames since then untraced.
         self._watch(frame)
         self._continues = False
+        if said is not None:
+            self.message(said)
         self._prompt(frame)
         if self._continues and not self.breaks:
             return None if stepping else trace
@@ -114,4 +118,7 @@ def stop(hit: Hit, trace: TraceFunction | None) -> TraceFunction | None:
     prompt = _prompts[0]
     if prompt.has_stopped(hit.frame):
         return trace
-    return prompt.stop_at(hit.frame, trace)
+    said = None
+    if hit.error is not None:
+        said = f"condition {hit.breakpoint.condition!r} failed: {hit.breakpoint.last_error}"
+    return prompt.stop_at(hit.frame, trace, said)

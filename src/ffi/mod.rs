@@ -5,7 +5,8 @@
 //! the code that a function holds ([`function`]), the constants of code objects ([`consts`]), the
 //! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
-//! of an object ([`attributes`]) and the symbols that the stable ABI lacks ([`symbols`]).
+//! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
+//! the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]) and threads without
 //! signals ([`threads`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
@@ -13,6 +14,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod consts;
+pub(crate) mod evaluate;
 pub(crate) mod exit;
 pub(crate) mod extra;
 pub(crate) mod function;

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use pyo3::ffi::{PyInterpreterState, PyObject, PyThreadState};
 use pyo3::prelude::*;
 
+use super::tracing;
+
 /// An interpreter frame, opaque: its fields are reached through `layout`.
 #[repr(C)]
 pub(crate) struct InterpreterFrame {
@@ -59,12 +61,23 @@ pub(super) fn address(name: &'static CStr) -> Result<*mut c_void, &'static str> 
     Ok(found)
 }
 
+/// `CO_OPTIMIZED`: local variables are in slots.
+const OPTIMIZED: u32 = 1;
+
 /// Writes what a debugger changed in `frame.f_locals` into the variables of the frame.
 ///
 /// Up to 3.12 `f_locals` is a copy, which the interpreter writes back after a trace function and
-/// nowhere else; from 3.13 on it is the frame itself, and this does nothing.
+/// nowhere else; from 3.13 on it is the frame itself, and this does nothing. The variables of a
+/// module or class body are its namespace: writing that into the variables of a comprehension in
+/// it, which are none of the namespace, would take their values away.
 pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) {
     static STORE: OnceLock<Option<usize>> = OnceLock::new();
+    let flags = tracing::code_of(frame)
+        .getattr("co_flags")
+        .and_then(|flags| flags.extract::<u32>());
+    if flags.is_ok_and(|flags| flags & OPTIMIZED == 0) {
+        return;
+    }
     let found = STORE.get_or_init(|| address(c"PyFrame_LocalsToFast").ok().map(|at| at as usize));
     if let Some(found) = *found {
         // SAFETY: CPython declares `void PyFrame_LocalsToFast(PyFrameObject *, int)`.

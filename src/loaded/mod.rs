@@ -13,6 +13,7 @@ mod file;
 mod find;
 mod meet;
 mod originals;
+mod scope;
 mod setting;
 mod source;
 mod tree;
@@ -257,6 +258,8 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
             breakpoint.remark(&format!(
                 "with promotion off this interpreter allows about {calls} nested calls"
             ));
+        } else if let Some(remark) = scope::remark(file, breakpoint)? {
+            breakpoint.remark(&remark);
         }
     }
     meet::expect(

@@ -140,13 +140,13 @@ impl<'py> LoadedFile<'_, 'py> {
             }
             let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
             lines.push((probe.line, ids.collect()));
-            let probe = Probe {
-                breakpoints: breakpoints.into_boxed_slice(),
-                function: Arc::clone(&probe.function),
-                line: probe.line,
-                tier: Tier::Tracing,
-                path: Arc::clone(&probe.path),
-            };
+            let probe = Probe::new(
+                breakpoints.into_boxed_slice(),
+                Arc::clone(&probe.function),
+                probe.line,
+                Tier::Tracing,
+                Arc::clone(&probe.path),
+            );
             probes.push((probe.line, Py::new(self.py, probe)?));
         }
         lines.sort_unstable();

@@ -5,6 +5,7 @@
 //! the program: its exit status, signals, streams, `sys.argv`, `sys.path` and `__main__` are those
 //! of a plain run. Wrong use is told in one line and exits with 2.
 
+mod log_line;
 mod options;
 mod tail;
 
@@ -14,11 +15,14 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-use clap::Parser;
+use clap::ArgMatches;
 use pyo3::prelude::*;
 
-use crate::session::Session;
-use options::{Cli, Log, Run, Verb};
+use crate::condition;
+use crate::request::Purity;
+use crate::session::{Asked, Session};
+use log_line::Log;
+use options::{Asking, Named, Run};
 use tail::{End, Tail};
 
 /// Exit status of wrong use.
@@ -51,18 +55,18 @@ pub(crate) struct Launch {
 )]
 pub(crate) fn command(py: Python<'_>, argv: Vec<String>, launch: Launch) -> u8 {
     let argv = std::iter::once("dapper".to_owned()).chain(argv);
-    let cli = match Cli::try_parse_from(argv) {
-        Ok(cli) => cli,
+    let asking = match options::parse(argv) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are no mistakes; a closed pipe is not ours to tell about.
             let _ = error.print();
             return if error.use_stderr() { USAGE } else { 0 };
         }
     };
-    let (verb, command) = match &cli.verb {
-        Verb::Run(run) => ("run", prepare(run, &launch)),
-        Verb::Log(log) => ("log", prepare_log(log, &launch)),
-        Verb::Tail(tail) => return show(py, tail),
+    let (verb, command) = match &asking {
+        Asking::Run(run, order) => ("run", prepare(py, run, order, &launch)),
+        Asking::Log(log) => ("log", prepare_log(py, log, &launch)),
+        Asking::Tail(tail) => return show(py, tail),
     };
     let error = match command {
         Ok(command) => become_program(command),
@@ -80,7 +84,12 @@ fn show(py: Python<'_>, tail: &Tail) -> u8 {
     }
 }
 
-fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
+fn prepare(
+    py: Python<'_>,
+    run: &Run,
+    order: &ArgMatches,
+    launch: &Launch,
+) -> Result<Command, String> {
     let target = options::target(&run.target)?.to_vec();
     let events = run.events.as_deref().map(open_events).transpose()?;
     let log_to = run.log_to.as_deref();
@@ -88,12 +97,20 @@ fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
         .map(|to| options::log_target("--log-to", to))
         .transpose()?;
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
+    let purity = run.purity()?;
+    let budget = run.condition_budget;
+    if budget.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())) {
+        return Err("--condition-budget has to be a number of seconds above 0".to_owned());
+    }
     let session = Session {
-        breakpoints: run.breakpoints()?,
+        breakpoints: checked(py, run.breakpoints(order)?, purity)?,
         every_line: run.every_line_patterns()?,
         events,
         log_to,
         cache_dir,
+        purity,
+        profile: run.profile()?,
+        condition_budget: budget,
         main_pid: std::process::id(),
     };
     let mut command = Command::new(&launch.executable);
@@ -102,10 +119,10 @@ fn prepare(run: &Run, launch: &Launch) -> Result<Command, String> {
     Ok(command)
 }
 
-fn prepare_log(log: &Log, launch: &Launch) -> Result<Command, String> {
+fn prepare_log(py: Python<'_>, log: &Log, launch: &Launch) -> Result<Command, String> {
     let to = log.to.as_deref();
     let session = Session {
-        breakpoints: vec![log.breakpoint()?],
+        breakpoints: checked(py, vec![log.breakpoint()?], Purity::default())?,
         log_to: to.map(|to| options::log_target("--to", to)).transpose()?,
         cache_dir: log.cache_dir.as_deref().map(absolute).transpose()?,
         main_pid: std::process::id(),
@@ -139,6 +156,18 @@ fn reach(
         command.env("PYTHONPATH", path);
     }
     Ok(())
+}
+
+/// Refuses breakpoints that the process of the program would refuse.
+fn checked(py: Python<'_>, breakpoints: Vec<Named>, purity: Purity) -> Result<Vec<Asked>, String> {
+    let check = |Named { asked, name }: Named| {
+        let request = asked
+            .request(purity)
+            .map_err(|problem| format!("{name}: {problem}"))?;
+        condition::check(py, &request).map_err(|error| format!("{name}: {}", error.value(py)))?;
+        Ok(asked)
+    };
+    breakpoints.into_iter().map(check).collect()
 }
 
 /// Empties the file of `--events`, so that every process can append to it.

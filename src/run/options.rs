@@ -1,28 +1,33 @@
 //! The options of `dapper run`, and what is wrong with them.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use super::USAGE;
+use super::log_line::Log;
 use super::tail::Tail;
+use crate::allowance::Profile;
 use crate::breakpoint::Kind;
 use crate::breakpoint_file;
 use crate::registry;
+use crate::request::{Purity, Terms};
 use crate::session::Asked;
 
 const EXAMPLES: &str = "\
 Examples:
-  dapper run --break app/models.py:42 app.py --port 8000
-  dapper run --log app/models.py:42='saving' --count app/models.py:57 -m app
+  dapper run --break app/models.py:42 --if 'self.id == 7' app.py --port 8000
+  dapper run --log app/models.py:42='saving {self.id}' --hit '% 100' -m app
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
 
 At a stop, the prompt is pdb's. Log lines go to --log-to, the final counts to standard error.
+--if and --hit belong to the --break, --log or --count before them.
 With --events nothing prompts and nothing is printed: every hit is one JSON line.";
 
 /// Breakpoints compiled into a running program.
@@ -49,12 +54,18 @@ pub(super) struct Run {
     /// Stop at this line with a pdb prompt.
     #[arg(long = "break", value_name = "FILE:LINE")]
     stops: Vec<String>,
-    /// Write TEXT when this line is reached.
+    /// Write TEXT when this line is reached; {EXPR} in it is evaluated there.
     #[arg(long = "log", value_name = "FILE:LINE=TEXT")]
     logs: Vec<String>,
     /// Count how often this line is reached.
     #[arg(long = "count", value_name = "FILE:LINE")]
     counts: Vec<String>,
+    /// Only where EXPR is true.
+    #[arg(long = "if", value_name = "EXPR", allow_hyphen_values = true)]
+    conditions: Vec<String>,
+    /// Only at the hits that RULE lets through: N, == N, != N, > N, >= N, < N, <= N or % N.
+    #[arg(long = "hit", value_name = "RULE")]
+    hit_rules: Vec<String>,
     /// Read breakpoints from a TOML file.
     #[arg(long = "breakpoints", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -67,6 +78,25 @@ pub(super) struct Run {
     /// Where log messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
     #[arg(long = "log-to", value_name = "TARGET")]
     pub(super) log_to: Option<String>,
+    /// "require" refuses expressions that may have side effects.
+    #[arg(
+        long,
+        value_name = "allow|require",
+        default_value = "allow",
+        hide_default_value = true
+    )]
+    purity: String,
+    /// "production" limits what breakpoints cost: those that cost more are disarmed.
+    #[arg(
+        long,
+        value_name = "development|production",
+        default_value = "development",
+        hide_default_value = true
+    )]
+    profile: String,
+    /// How long one evaluation may take [default: 0.1].
+    #[arg(long = "condition-budget", value_name = "SECONDS")]
+    pub(super) condition_budget: Option<f64>,
     /// Where instrumented code is kept [default: the user's cache folder].
     #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
@@ -79,70 +109,85 @@ pub(super) struct Run {
     pub(super) target: Vec<OsString>,
 }
 
-const LOG_EXAMPLES: &str = "\
-Examples:
-  dapper log app/models.py:42 'saving {self}' -- python app.py --port 8000
-  dapper log app/models.py:42 here --to jsonl:log.jsonl -- make test
-
-The command is any command; its children are reached too. `dapper tail` shows JSON lines.";
-
-#[derive(Debug, Args)]
-#[command(after_help = LOG_EXAMPLES)]
-pub(super) struct Log {
-    /// Where the message is made.
-    #[arg(value_name = "FILE:LINE")]
-    place: String,
-    /// The message.
-    #[arg(value_name = "TEXT")]
-    message: String,
-    /// Where messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
-    #[arg(long = "to", value_name = "TARGET")]
-    pub(super) to: Option<String>,
-    /// Where instrumented code is kept [default: the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
-    pub(super) cache_dir: Option<PathBuf>,
-    /// The command to run, with its arguments.
-    #[arg(value_name = "COMMAND", last = true, required = true)]
-    pub(super) command: Vec<OsString>,
+/// What is asked for.
+pub(super) enum Asking {
+    /// `dapper run`, and what says in which order its options stand.
+    Run(Box<Run>, ArgMatches),
+    /// `dapper log`
+    Log(Box<Log>),
+    /// `dapper tail`
+    Tail(Tail),
 }
 
-impl Log {
-    /// The one breakpoint.
-    pub(super) fn breakpoint(&self) -> Result<Asked, String> {
-        let mut asked =
-            at(&self.place, Kind::Log).map_err(|error| format!("{}: {error}", self.place))?;
-        asked.message = Some(self.message.clone());
-        Ok(asked)
-    }
+/// Reads the command line.
+pub(super) fn parse(argv: impl Iterator<Item = String>) -> Result<Asking, Error> {
+    let mut matches = Cli::command().try_get_matches_from(argv)?;
+    let order = matches.subcommand_matches("run").cloned();
+    Ok(match Cli::from_arg_matches_mut(&mut matches)?.verb {
+        Verb::Run(run) => Asking::Run(run, order.unwrap_or_default()),
+        Verb::Log(log) => Asking::Log(log),
+        Verb::Tail(tail) => Asking::Tail(tail),
+    })
+}
+
+/// A breakpoint with the words by which messages name it.
+pub(super) struct Named {
+    pub(super) asked: Asked,
+    pub(super) name: String,
 }
 
 impl Run {
-    /// The breakpoints of all options, in the order stop, log, count, file.
-    pub(super) fn breakpoints(&self) -> Result<Vec<Asked>, String> {
-        let mut all = Vec::new();
-        for text in &self.stops {
-            all.push(at(text, Kind::Stop).map_err(|error| format!("--break {text}: {error}"))?);
+    /// The breakpoints of all options in the order of the command line, then those of files.
+    pub(super) fn breakpoints(&self, order: &ArgMatches) -> Result<Vec<Named>, String> {
+        let mut all = BTreeMap::new();
+        for (index, text) in placed(order, "stops", &self.stops) {
+            all.insert(index, named("--break", text, at(text, Kind::Stop))?);
         }
-        for text in &self.logs {
-            all.push(log(text).map_err(|error| format!("--log {text}: {error}"))?);
+        for (index, text) in placed(order, "logs", &self.logs) {
+            all.insert(index, named("--log", text, log(text))?);
         }
-        for text in &self.counts {
-            all.push(at(text, Kind::Count).map_err(|error| format!("--count {text}: {error}"))?);
+        for (index, text) in placed(order, "counts", &self.counts) {
+            all.insert(index, named("--count", text, at(text, Kind::Count))?);
         }
+        for (index, text) in placed(order, "conditions", &self.conditions) {
+            let terms = terms_before(&mut all, index, "--if", text)?;
+            if terms.condition.replace(text.clone()).is_some() {
+                return Err(format!("--if {text}: this breakpoint has an --if already"));
+            }
+        }
+        for (index, text) in placed(order, "hit_rules", &self.hit_rules) {
+            let terms = terms_before(&mut all, index, "--hit", text)?;
+            if terms.hit_condition.replace(text.clone()).is_some() {
+                return Err(format!("--hit {text}: this breakpoint has a --hit already"));
+            }
+        }
+        let mut all: Vec<Named> = all.into_values().collect();
         for path in &self.files {
             let rows = breakpoint_file::read(path).map_err(|error| error.to_string())?;
-            for row in rows {
-                let named = |error| format!("{}: {error}", path.display());
-                let file = source_file(&row.file).map_err(named)?;
-                all.push(Asked {
+            for (index, row) in rows.into_iter().enumerate() {
+                let name = format!("{}: breakpoint {}", path.display(), index + 1);
+                let in_file = |error| format!("{}: {error}", path.display());
+                let file = source_file(&row.file).map_err(in_file)?;
+                let asked = Asked {
                     file,
                     line: row.line,
                     kind: row.kind,
-                    message: row.message,
-                });
+                    terms: row.terms,
+                };
+                all.push(Named { asked, name });
             }
         }
         Ok(all)
+    }
+
+    /// Which expressions are accepted.
+    pub(super) fn purity(&self) -> Result<Purity, String> {
+        Purity::from_name(&self.purity).map_err(|error| format!("--purity: {error}"))
+    }
+
+    /// What breakpoints may cost.
+    pub(super) fn profile(&self) -> Result<Profile, String> {
+        Profile::from_name(&self.profile).map_err(|error| format!("--profile: {error}"))
     }
 
     /// The patterns of `--every-line`, anchored where they were given.
@@ -154,6 +199,40 @@ impl Run {
         let patterns: Result<_, String> = self.every_line.iter().map(anchor).collect();
         patterns.map_err(|error| format!("--every-line: {error}"))
     }
+}
+
+/// The values of an option, each with its place on the command line.
+fn placed<'a>(
+    order: &ArgMatches,
+    option: &str,
+    values: &'a [String],
+) -> impl Iterator<Item = (usize, &'a String)> {
+    order.indices_of(option).into_iter().flatten().zip(values)
+}
+
+fn named(option: &str, text: &str, asked: Result<Asked, String>) -> Result<Named, String> {
+    let name = format!("{option} {text}");
+    match asked {
+        Ok(asked) => Ok(Named { asked, name }),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// The terms of the breakpoint that the option at `index` belongs to.
+fn terms_before<'a>(
+    all: &'a mut BTreeMap<usize, Named>,
+    index: usize,
+    option: &str,
+    text: &str,
+) -> Result<&'a mut Terms, String> {
+    let owner = all.range_mut(..index).next_back();
+    owner
+        .map(|(_, owner)| &mut owner.asked.terms)
+        .ok_or_else(|| {
+            format!(
+                "{option} {text}: put it after the --break, --log or --count that it belongs to"
+            )
+        })
 }
 
 /// The program to run, checked as far as it can be before it runs.
@@ -205,13 +284,13 @@ pub(super) fn complain(verb: &str, error: &str) -> u8 {
     USAGE
 }
 
-fn at(text: &str, kind: Kind) -> Result<Asked, String> {
+pub(super) fn at(text: &str, kind: Kind) -> Result<Asked, String> {
     let (file, line) = text.rsplit_once(':').ok_or("expected FILE:LINE")?;
     Ok(Asked {
         file: source_file(Path::new(file))?,
         line: line_number(line)?,
         kind,
-        message: None,
+        terms: Terms::default(),
     })
 }
 
@@ -223,12 +302,15 @@ fn log(text: &str) -> Result<Asked, String> {
         let (line, rest) = after.split_at(digits);
         if let (1.., Some(message)) = (digits, rest.strip_prefix('=')) {
             let file = source_file(Path::new(&text[..colon]))?;
-            let message = Some(message.to_owned());
+            let terms = Terms {
+                log_message: Some(message.to_owned()),
+                ..Terms::default()
+            };
             return Ok(Asked {
                 file,
                 line: line_number(line)?,
                 kind: Kind::Log,
-                message,
+                terms,
             });
         }
     }

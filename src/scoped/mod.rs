@@ -19,7 +19,8 @@ use std::sync::atomic::Ordering;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::breakpoint::{Handle, Tier};
+use crate::breakpoint::Tier;
+use crate::handle::Handle;
 use crate::probe::Probe;
 use watches::{Means, Watch};
 
@@ -127,13 +128,13 @@ fn watch_code(
     let function: String = code.getattr("co_qualname")?.extract()?;
     let mut probes = Vec::with_capacity(breakpoints.len());
     for (line, breakpoint) in &breakpoints {
-        let probe = Probe {
-            breakpoints: Box::new([breakpoint.get().0.clone()]),
-            function: function.as_str().into(),
-            line: *line,
-            tier: Tier::Tracing,
-            path: Arc::from([]),
-        };
+        let probe = Probe::new(
+            Box::new([breakpoint.get().0.clone()]),
+            function.as_str().into(),
+            *line,
+            Tier::Tracing,
+            Arc::from([]),
+        );
         probes.push((*line, Py::new(py, probe)?));
     }
     let watched = watch(py, code, probes, frames, how)?;

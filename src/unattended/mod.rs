@@ -18,8 +18,10 @@ use pyo3::types::PyDict;
 
 use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::breakpoint_file::{self, FileBreakpoint};
+use crate::condition;
 use crate::hit;
 use crate::registry;
+use crate::request::Purity;
 use crate::session;
 use watch::Watch;
 
@@ -41,7 +43,7 @@ fn watched() -> MutexGuard<'static, Option<Watch>> {
     clippy::needless_pass_by_value,
     reason = "Python paths are extracted into values"
 )]
-fn follow_file(path: PathBuf) -> Vec<String> {
+fn follow_file(py: Python<'_>, path: PathBuf) -> Vec<String> {
     // Before it is read: a change that comes meanwhile is seen as one.
     SEEN.store(state_of(&path), Ordering::Release);
     let rows = match breakpoint_file::read(&path) {
@@ -59,7 +61,15 @@ fn follow_file(path: PathBuf) -> Vec<String> {
         armed.push(if let Some(at) = known {
             before.swap_remove(at)
         } else {
-            let breakpoint = registry::add(&row.file.to_string_lossy(), request_of(&row));
+            let request = match request_of(py, &row) {
+                Ok(request) => request,
+                Err(problem) => {
+                    let (file, line) = (row.file.display(), row.line);
+                    hit::tell_once(&format!("{}: {file}:{line}: {problem}", path.display()));
+                    continue;
+                }
+            };
+            let breakpoint = registry::add(&row.file.to_string_lossy(), request);
             concerned.push(breakpoint.request.file.to_string());
             (row, breakpoint)
         });
@@ -98,13 +108,12 @@ fn wanted(rows: Vec<FileBreakpoint>, path: &Path) -> Vec<FileBreakpoint> {
     others
 }
 
-fn request_of(row: &FileBreakpoint) -> Request {
-    Request {
-        file: registry::file_name(&row.file.to_string_lossy()),
-        line: row.line,
-        kind: row.kind,
-        message: row.message.clone(),
-    }
+/// What a row asks for, if its expressions compile.
+fn request_of(py: Python<'_>, row: &FileBreakpoint) -> Result<Request, String> {
+    let file = registry::file_name(&row.file.to_string_lossy());
+    let request = Request::on_terms(file, row.line, row.kind, &row.terms, Purity::default())?;
+    condition::check(py, &request).map_err(|error| error.value(py).to_string())?;
+    Ok(request)
 }
 
 /// Has `changed` called, without arguments, whenever the file at `path` may have changed.

@@ -7,6 +7,7 @@ callback: `callback(frame, event, arg)`, called from the stopped frame on its th
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dapper import _engine, api
-from dapper._frame_eval.conditions import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dapper._frame_eval.config import FrameEvalConfig
 
 __all__ = ["FrameEvalBackend", "LineBreakpoint", "TraceCallback"]
+
+_logger = logging.getLogger("dapper._frame_eval")
 
 TraceCallback = Callable[["FrameType", str, Any], object]
 EngineBackend = Literal["eval_frame", "sys_monitoring", "settrace"]
@@ -49,30 +51,32 @@ class LineBreakpoint:
 
     line: int
     condition: str | None = None
-
-
-@dataclass(frozen=True)
-class _Armed:
-    handle: Breakpoint
-    condition: Condition | None
+    hit_condition: str | None = None
 
 
 class _Stops:
     """Where the stops of a backend go; it outlives a change of the backend."""
 
-    __slots__ = ("callback",)
+    __slots__ = ("_told", "callback")
 
     def __init__(self) -> None:
         self.callback: TraceCallback | None = None
+        # The breakpoints whose condition has failed.
+        self._told: set[int] = set()
 
-    def on_hit(self, condition: Condition | None) -> Callable[[Hit], object]:
-        """Make what the engine calls at a hit."""
+    def on_hit(self, hit: Hit) -> None:
+        """Carry out what the engine calls at a hit."""
+        if hit.error is not None:
+            self._tell(hit.breakpoint)
+        self.deliver(hit.frame, "line", hit)
 
-        def on_hit(hit: Hit) -> None:
-            if self.callback is not None and (condition is None or condition.holds(hit.frame)):
-                self.deliver(hit.frame, "line", hit)
-
-        return on_hit
+    def _tell(self, point: Breakpoint) -> None:
+        where = f"{point.file}:{point.requested_line}"
+        _logger.debug("condition_failed: %s: %s", where, point.last_error)
+        if point.id not in self._told:
+            self._told.add(point.id)
+            said = "condition %r of %s failed: %s"
+            _logger.warning(said, point.condition, where, point.last_error)
 
     def deliver(self, frame: FrameType, event: str, arg: object) -> None:
         """Hand a stop to the trace callback."""
@@ -100,9 +104,9 @@ class FrameEvalBackend(ABC):
         self.config = config
         self.installed = False
         self._began_session = False
-        # How the session reached code before this backend.
-        self._before: tuple[EngineBackend, bool] = ("eval_frame", True)
-        self._armed: dict[str, list[_Armed]] = {}
+        # How the session reached code, and the budget that it had, before this backend.
+        self._before: tuple[EngineBackend, bool, float] = ("eval_frame", True, 0.1)
+        self._armed: dict[str, list[Breakpoint]] = {}
         self._stops = _Stops()
         self._turn = threading.RLock()
         self._counts = dict.fromkeys(self.FIGURES, 0)
@@ -117,12 +121,13 @@ class FrameEvalBackend(ABC):
         if not api.status().active:
             api.start()
             self._began_session = True
-        self._before = (_engine.backend(), _engine.promotion())
+        self._before = (_engine.backend(), _engine.promotion(), _engine.condition_budget())
         self.apply()
         self.installed = True
 
     def apply(self) -> None:
         """Have the engine reach code this way, now and until told otherwise."""
+        _engine.set_condition_budget(self.config.condition_budget_s)
         _engine.set_promotion(self.config.optimize)
         _engine.set_scoped_tracing(self.config.selective_tracing)
         _engine.set_backend(self.engine_backend)
@@ -139,7 +144,8 @@ class FrameEvalBackend(ABC):
             self._armed.clear()
             self._retire(gone)
             self._stops.callback = None
-        backend, promotion = self._before
+        backend, promotion, budget = self._before
+        _engine.set_condition_budget(budget)
         _engine.set_backend(backend)
         _engine.set_promotion(promotion)
         _engine.set_scoped_tracing(True)
@@ -170,20 +176,15 @@ class FrameEvalBackend(ABC):
         self._require_installed()
         name = os.fspath(file)
         asked = [_line_breakpoint(line) for line in lines]
-        conditions = [self._condition(name, line) for line in asked]
-        added = [
-            (line.line, self._stops.on_hit(condition))
-            for line, condition in zip(asked, conditions, strict=True)
-        ]
+        added = [(line.line, self._terms(line), self._stops.on_hit) for line in asked]
         with self._turn:
             key = os.path.realpath(name)
             gone = self._armed.pop(key, [])
             self._count_gone(gone)
-            handles = api.exchange_breakpoints(name, [armed.handle for armed in gone], added)
-            armed = [_Armed(*pair) for pair in zip(handles, conditions, strict=True)]
-            if armed:
-                self._armed[key] = armed
-            self._counts["breakpoints_set"] += len(armed)
+            handles = api.exchange_breakpoints(name, gone, added)
+            if handles:
+                self._armed[key] = handles
+            self._counts["breakpoints_set"] += len(handles)
         return handles
 
     def clear_breakpoints(self) -> None:
@@ -195,7 +196,7 @@ class FrameEvalBackend(ABC):
     def breakpoints(self) -> list[Breakpoint]:
         """Return the breakpoints that were set through this backend."""
         with self._turn:
-            return [armed.handle for of_file in self._armed.values() for armed in of_file]
+            return [armed for of_file in self._armed.values() for armed in of_file]
 
     def step(
         self,
@@ -240,29 +241,29 @@ class FrameEvalBackend(ABC):
             counts = dict(self._counts)
             for of_file in self._armed.values():
                 for armed in of_file:
-                    if armed.handle.tier in _PROBE_TIERS:
+                    if armed.tier in _PROBE_TIERS:
                         counts["breakpoints_optimized"] += 1
-                        counts["trace_calls_saved"] += armed.handle.hits
+                        counts["trace_calls_saved"] += _passes(armed)
         return counts
 
-    def _retire(self, gone: list[_Armed]) -> None:
+    def _retire(self, gone: list[Breakpoint]) -> None:
         self._count_gone(gone)
         by_file: dict[str, list[Breakpoint]] = {}
         for armed in gone:
-            by_file.setdefault(armed.handle.file, []).append(armed.handle)
+            by_file.setdefault(armed.file, []).append(armed)
         for file, handles in by_file.items():
             api.exchange_breakpoints(file, handles, [])
 
-    def _count_gone(self, gone: list[_Armed]) -> None:
+    def _count_gone(self, gone: list[Breakpoint]) -> None:
         for armed in gone:
-            if armed.handle.tier in _PROBE_TIERS:
+            if armed.tier in _PROBE_TIERS:
                 self._counts["breakpoints_optimized"] += 1
-                self._counts["trace_calls_saved"] += armed.handle.hits
+                self._counts["trace_calls_saved"] += _passes(armed)
 
-    def _condition(self, file: str, line: LineBreakpoint) -> Condition | None:
-        if line.condition is None or not self.config.conditional_breakpoints_enabled:
-            return None
-        return Condition(line.condition, f"{file}:{line.line}", self.config.condition_budget_s)
+    def _terms(self, line: LineBreakpoint) -> dict[str, str | None]:
+        if not self.config.conditional_breakpoints_enabled:
+            return {}
+        return {"condition": line.condition, "hit_condition": line.hit_condition}
 
     def _require_installed(self) -> None:
         if not self.installed:
@@ -274,10 +275,18 @@ def _line_breakpoint(asked: int | LineBreakpoint | Mapping[str, Any]) -> LineBre
         return asked
     if isinstance(asked, int):
         return LineBreakpoint(asked)
-    unknown = set(asked) - {"line", "condition"}
+    unknown = set(asked) - {"line", "condition", "hit_condition"}
     if unknown or "line" not in asked:
-        raise ValueError(f"breakpoint {asked!r} needs a 'line' and may have a 'condition', no more")
-    return LineBreakpoint(asked["line"], asked.get("condition"))
+        raise ValueError(
+            f"breakpoint {asked!r} needs a 'line' and may have a 'condition' "
+            "and a 'hit_condition', no more"
+        )
+    return LineBreakpoint(asked["line"], asked.get("condition"), asked.get("hit_condition"))
+
+
+def _passes(point: Breakpoint) -> int:
+    """Count how often the line was passed, whatever its condition said."""
+    return point.hits if point.condition is None else point.evaluations
 
 
 def _exception_filter(name: str) -> ExceptionFilter:

@@ -1,0 +1,230 @@
+//! What the user asks of a breakpoint: where it is, what it does, and when.
+//!
+//! [`Terms`] are the fields as they are written, in a file, an option or a call; [`Request`] is
+//! what they mean. Both the launcher and the process that runs the program make one of the other,
+//! so that what is wrong is told where it was asked for. Whether an expression is one, `CPython`
+//! decides: see [`crate::condition::check`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use instrument::expr::{Expression, Field, HitRule, Piece, Template};
+use serde::{Deserialize, Serialize};
+
+pub use crate::breakpoint_file::Kind;
+
+impl Kind {
+    /// The word that events and options use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Log => "log",
+            Self::Count => "count",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Stop, Self::Log, Self::Count]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+}
+
+/// Which expressions are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purity {
+    /// All.
+    #[default]
+    Allow,
+    /// Those that are known to change nothing.
+    Require,
+}
+
+impl Purity {
+    /// The option of that name, or what the names are.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        match name {
+            "allow" => Ok(Self::Allow),
+            "require" => Ok(Self::Require),
+            _ => Err(format!(
+                "purity {name:?} is not one of \"allow\" and \"require\""
+            )),
+        }
+    }
+}
+
+/// The fields of a breakpoint beside its place and kind, as they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Terms {
+    /// An expression; a pass counts only where it is true.
+    pub condition: Option<String>,
+    /// A rule that the number of hits is compared with.
+    pub hit_condition: Option<String>,
+    /// A text with expressions in braces.
+    pub log_message: Option<String>,
+    /// Whether expressions that may change something are refused; else as in the session.
+    pub purity: Option<Purity>,
+}
+
+/// The text of a log breakpoint.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// As it was written.
+    pub text: Arc<str>,
+    /// As it is read.
+    pub template: Arc<Template>,
+    /// What is written when there is nothing in it to evaluate.
+    pub plain: Arc<str>,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Absolute path with links resolved, or a name in angle brackets.
+    pub file: Arc<str>,
+    /// The line as asked for.
+    pub line: u32,
+    /// What a hit does.
+    pub kind: Kind,
+    /// Where it is false, nothing happens.
+    pub condition: Option<Arc<str>>,
+    /// Which of the passes at which the condition held are let through.
+    pub hit_rule: Option<HitRule>,
+    /// What a log breakpoint writes.
+    pub message: Option<Message>,
+}
+
+impl Request {
+    /// A breakpoint without conditions.
+    #[must_use]
+    pub fn plain(file: Arc<str>, line: u32, kind: Kind) -> Self {
+        Self {
+            file,
+            line,
+            kind,
+            condition: None,
+            hit_rule: None,
+            message: None,
+        }
+    }
+
+    /// A breakpoint on these terms, or what is wrong with them; `purity` is the session's.
+    pub fn on_terms(
+        file: Arc<str>,
+        line: u32,
+        kind: Kind,
+        terms: &Terms,
+        purity: Purity,
+    ) -> Result<Self, String> {
+        if kind == Kind::Log && terms.log_message.is_none() {
+            return Err("kind \"log\" needs a log_message".to_owned());
+        }
+        if kind != Kind::Log && terms.log_message.is_some() {
+            return Err(format!(
+                "log_message is for kind \"log\", not \"{}\"",
+                kind.as_str()
+            ));
+        }
+        let hit_rule = match &terms.hit_condition {
+            Some(text) => Some(HitRule::parse(text).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        let message = match &terms.log_message {
+            Some(text) => Some(message(text)?),
+            None => None,
+        };
+        let request = Self {
+            condition: terms.condition.as_deref().map(Arc::from),
+            hit_rule,
+            message,
+            ..Self::plain(file, line, kind)
+        };
+        if terms.purity.unwrap_or(purity) == Purity::Require {
+            request.require_purity()?;
+        }
+        Ok(request)
+    }
+
+    /// Whether a pass does nothing but count.
+    #[must_use]
+    pub fn only_counts(&self) -> bool {
+        self.kind == Kind::Count && self.condition.is_none() && self.hit_rule.is_none()
+    }
+
+    /// Whether a pass evaluates something of the user's.
+    #[must_use]
+    pub fn evaluates(&self) -> bool {
+        self.condition.is_some() || self.fields().next().is_some()
+    }
+
+    /// The replacement fields of the message.
+    pub fn fields(&self) -> impl Iterator<Item = &Field> {
+        self.message
+            .iter()
+            .flat_map(|message| message.template.fields())
+    }
+
+    /// The names that its expressions read, but for private ones, ascending.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let condition = self.condition.as_deref();
+        let condition = condition.and_then(|text| Expression::parse(text).ok());
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for expression in condition
+            .iter()
+            .chain(self.fields().flat_map(Field::expressions))
+        {
+            names.extend(expression.names().map(str::to_owned));
+            for private in expression.private_names() {
+                names.remove(private);
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    fn require_purity(&self) -> Result<(), String> {
+        if let Some(condition) = &self.condition {
+            let expression = Expression::parse(condition)
+                .map_err(|error| format!("condition {condition:?}: {error}"))?;
+            refuse_impure(&expression, "condition", condition)?;
+        }
+        for field in self.fields() {
+            for expression in field.expressions() {
+                refuse_impure(expression, "log message field", &field.text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn message(text: &str) -> Result<Message, String> {
+    let template =
+        Template::parse(text).map_err(|error| format!("log message {text:?}: {error}"))?;
+    let plain: String = template
+        .pieces()
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Field(_) => None,
+        })
+        .collect();
+    Ok(Message {
+        text: text.into(),
+        template: Arc::new(template),
+        plain: plain.into(),
+    })
+}
+
+fn refuse_impure(expression: &Expression, what: &str, text: &str) -> Result<(), String> {
+    match expression.purity().reason() {
+        None => Ok(()),
+        Some(why) => Err(format!(
+            "{what} {text:?} may have side effects: {why} (purity is \"require\")"
+        )),
+    }
+}

@@ -1,0 +1,250 @@
+//! Ends what the user has evaluated at a hit when it takes too long.
+//!
+//! A native thread looks at the clock so that evaluations need not: each of them only says that it
+//! has begun and ended. One that goes on for longer than the budget gets [`TimeLimitExceeded`]
+//! raised, again and again until it ends; a single call of native code cannot be interrupted.
+//! The thread sleeps while nothing is evaluated. It takes the GIL only to interrupt; an evaluation
+//! says that it has ended with the GIL held, and absorbs an interruption that is under way then.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyBaseException, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::compile;
+use crate::ffi::{evaluate, exit};
+
+create_exception!(
+    dapper,
+    TimeLimitExceeded,
+    PyBaseException,
+    "Raised inside a condition that takes too long; no `except Exception` in it keeps it."
+);
+
+/// How many threads can evaluate under a limit at the same time; more go without.
+const SEATS: usize = 256;
+/// How many times in one budget the clock is looked at.
+const LOOKS: u32 = 4;
+/// How many looks without an evaluation let the watching thread sleep.
+const IDLE_LOOKS: u32 = 50;
+
+/// One thread that evaluates.
+struct Seat {
+    taken: AtomicBool,
+    /// Odd while something is evaluated; every evaluation has two numbers of its own.
+    serial: AtomicU64,
+    /// What `threading.get_ident` says in the thread.
+    ident: AtomicU64,
+    /// Whether the evaluation that goes on was interrupted.
+    interrupted: AtomicBool,
+}
+
+static TABLE: [Seat; SEATS] = [const {
+    Seat {
+        taken: AtomicBool::new(false),
+        serial: AtomicU64::new(0),
+        ident: AtomicU64::new(0),
+        interrupted: AtomicBool::new(false),
+    }
+}; SEATS];
+
+/// The default of `condition_budget_s`: 0.1 s.
+const DEFAULT_BUDGET: u64 = 100_000_000;
+static BUDGET: AtomicU64 = AtomicU64::new(DEFAULT_BUDGET);
+
+/// Whether nobody looks at the clock.
+static ASLEEP: AtomicBool = AtomicBool::new(true);
+static FORKED: AtomicBool = AtomicBool::new(false);
+/// Locked with the GIL held only, and never by the watching thread: a fork finds it free.
+static WATCHER: Mutex<Option<Thread>> = Mutex::new(None);
+
+thread_local! {
+    static OWN_SEAT: OwnSeat = const { OwnSeat(Cell::new(None)) };
+}
+
+struct OwnSeat(Cell<Option<&'static Seat>>);
+
+impl OwnSeat {
+    fn get(&self, py: Python<'_>) -> PyResult<Option<&'static Seat>> {
+        if let Some(seat) = self.0.get() {
+            return Ok(Some(seat));
+        }
+        let free = |seat: &&Seat| !seat.taken.swap(true, Ordering::Relaxed);
+        let Some(seat) = TABLE.iter().find(free) else {
+            return Ok(None);
+        };
+        let ident = py.import("_thread")?.call_method0("get_ident")?.extract()?;
+        seat.ident.store(ident, Ordering::Relaxed);
+        self.0.set(Some(seat));
+        Ok(Some(seat))
+    }
+}
+
+impl Drop for OwnSeat {
+    fn drop(&mut self) {
+        if let Some(seat) = self.0.get() {
+            seat.taken.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// An evaluation under the limit; it ends when this is dropped, which the attached thread does.
+pub(crate) struct Limited<'py> {
+    seat: Option<&'static Seat>,
+    py: Python<'py>,
+}
+
+impl<'py> Limited<'py> {
+    /// Begins one.
+    pub(crate) fn begin(py: Python<'py>) -> PyResult<Self> {
+        let seat = OWN_SEAT.with(|own| own.get(py))?;
+        if let Some(seat) = seat {
+            seat.serial.fetch_add(1, Ordering::SeqCst);
+            if ASLEEP.load(Ordering::SeqCst) || FORKED.load(Ordering::Relaxed) {
+                wake();
+            }
+        }
+        Ok(Self { seat, py })
+    }
+
+    /// Ends it; an error is one that the program is to have.
+    ///
+    /// An interruption that has not been raised yet is raised in code of ours and kept: 3.11
+    /// cannot take one back without running around in circles in code that is traced.
+    pub(crate) fn finish(self) -> PyResult<()> {
+        let Some(seat) = self.seat else {
+            return Ok(());
+        };
+        let py = self.py;
+        drop(self);
+        if !seat.interrupted.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let namespace = PyDict::new(py).into_any();
+        let nothing = compile::expression(py, "None", "nothing")?;
+        match evaluate::in_namespace(&nothing, &namespace, &namespace) {
+            Err(error) if !error.is_instance_of::<TimeLimitExceeded>(py) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Limited<'_> {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat {
+            seat.serial.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The budget of one evaluation.
+pub(crate) fn budget() -> Duration {
+    Duration::from_nanos(BUDGET.load(Ordering::Relaxed))
+}
+
+/// Sets how many seconds one evaluation of a condition or of a part of a message may take.
+#[pyfunction]
+pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
+    let budget = Duration::try_from_secs_f64(seconds).ok();
+    let Some(budget) = budget.filter(|budget| *budget > Duration::ZERO) else {
+        return Err(PyValueError::new_err(format!(
+            "condition_budget_s is {seconds}: it has to be a number of seconds above 0"
+        )));
+    };
+    let nanoseconds = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
+    BUDGET.store(nanoseconds, Ordering::Relaxed);
+    Ok(())
+}
+
+/// How many seconds one evaluation may take.
+#[pyfunction]
+pub(crate) fn condition_budget() -> f64 {
+    budget().as_secs_f64()
+}
+
+fn wake() {
+    let mut watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
+    ASLEEP.store(false, Ordering::SeqCst);
+    if FORKED.swap(false, Ordering::Relaxed) {
+        // The thread stayed behind in the parent, and so did the others of the table.
+        *watcher = None;
+    }
+    if let Some(watcher) = &*watcher {
+        watcher.unpark();
+        return;
+    }
+    evaluate::mark_forks(&FORKED);
+    let spawned = thread::Builder::new()
+        .name("dapper-limit".to_owned())
+        .spawn(watch);
+    // Without the thread there is no limit, and everything else works.
+    *watcher = spawned.ok().map(|handle| handle.thread().clone());
+}
+
+fn watch() {
+    let mut before = [0; SEATS];
+    let mut looks = [0; SEATS];
+    let mut idle = 0;
+    loop {
+        let pause = (budget() / LOOKS).max(Duration::from_millis(1));
+        thread::sleep(pause);
+        idle += 1;
+        for (index, seat) in TABLE.iter().enumerate() {
+            let serial = seat.serial.load(Ordering::SeqCst);
+            if serial != before[index] {
+                before[index] = serial;
+                looks[index] = 0;
+                idle = 0;
+            } else if serial % 2 == 1 {
+                idle = 0;
+                looks[index] += 1;
+                if looks[index] >= LOOKS {
+                    interrupt(seat, serial);
+                }
+            }
+        }
+        if idle > IDLE_LOOKS {
+            ASLEEP.store(true, Ordering::SeqCst);
+            let begun = TABLE
+                .iter()
+                .zip(before)
+                .any(|(seat, serial)| seat.serial.load(Ordering::SeqCst) != serial);
+            if !begun {
+                thread::park();
+            }
+            ASLEEP.store(false, Ordering::SeqCst);
+            idle = 0;
+        }
+    }
+}
+
+/// Interrupts an evaluation, if it is still going on.
+fn interrupt(seat: &Seat, serial: u64) {
+    if exit::is_finalizing() {
+        return;
+    }
+    Python::try_attach(|py| {
+        if seat.serial.load(Ordering::SeqCst) != serial {
+            return;
+        }
+        seat.interrupted.store(true, Ordering::Relaxed);
+        let exception = py.get_type::<TimeLimitExceeded>().into_any();
+        let ident = seat.ident.load(Ordering::Relaxed);
+        evaluate::interrupt(py, ident, &exception);
+    });
+}
+
+/// Adds what this file offers to the extension module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // A type of ours is made where other threads may run.
+    module.py().get_type::<TimeLimitExceeded>();
+    module.add_function(wrap_pyfunction!(condition_budget, module)?)?;
+    module.add_function(wrap_pyfunction!(set_condition_budget, module)?)?;
+    Ok(())
+}
