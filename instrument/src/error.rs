@@ -117,6 +117,8 @@ pub enum Reason {
     NoCodeAtLine(u32),
     #[error("the code is too large")]
     TooLarge,
+    #[error("the expression is evaluated out of line: {0}")]
+    OutOfLine(&'static str),
 }
 
 impl Reason {
@@ -138,6 +140,7 @@ impl Reason {
             Self::Verification(_) => "verification",
             Self::NoCodeAtLine(_) => "no-code-at-line",
             Self::TooLarge => "too-large",
+            Self::OutOfLine(_) => "out-of-line",
         }
     }
 }

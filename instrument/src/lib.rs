@@ -28,6 +28,7 @@ pub mod expr;
 #[doc(hidden)]
 pub mod fuzzing;
 mod inject;
+pub mod inset;
 mod instr;
 mod linemap;
 mod linetable;
@@ -52,5 +53,5 @@ pub use linemap::{FunctionLines, LineMap, line_map};
 pub use pattern::{FunctionPattern, FunctionPatternError};
 pub use positions::{Entry, Position, Span};
 pub use prove::{Failure, Verification, verify};
-pub use variant::{Site, Snapped, Untouched, Variant, Wanted, instrument};
+pub use variant::{Role, Site, Snapped, Untouched, Variant, Wanted, instrument};
 pub use version::PyVersion;

@@ -50,6 +50,25 @@ pub struct Site {
     pub line: u32,
     /// `co_qualname` of the code object.
     pub qualname: Arc<str>,
+    /// Which of the parts of the line it stands for: see [`crate::inset::Wish`].
+    pub part: u32,
+    /// What the code has done when it asks the probe.
+    pub role: Role,
+}
+
+/// What the code does with a probe constant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Asks it at every pass of the line.
+    #[default]
+    Hit,
+    /// Asks it when the condition holds; then it may make the message of the probe.
+    Compiled {
+        /// Whether the message is made in the line.
+        message: bool,
+    },
+    /// Asks it before the condition.
+    Meter,
 }
 
 /// Where a requested line went.
@@ -158,6 +177,8 @@ fn instrument_with(
                     constant,
                     line,
                     qualname: qualname.clone(),
+                    part: 0,
+                    role: Role::Hit,
                 }));
             }
             Err(reason) => untouched.push(left_alone(&module, code, reason)?),

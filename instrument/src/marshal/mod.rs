@@ -6,6 +6,7 @@
 //! was not replaced comes out byte for byte. The format is `Python/marshal.c`; it is the same
 //! for CPython 3.11 to 3.15 but for the types added in 3.14 (slice) and 3.15 (frozendict).
 
+mod graft;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -195,14 +196,7 @@ impl<'a> Module<'a> {
 
     /// A tuple of the elements of `tuple` and `count` times `None`.
     pub(crate) fn add_extended(&mut self, tuple: NodeId, count: usize) -> Result<NodeId, Error> {
-        let none = if let Some(none) = self.none {
-            none
-        } else {
-            self.pool.push(b'N');
-            let end = self.input.len() + self.pool.len();
-            self.add(b'N', end, end)?
-        };
-        self.none = Some(none);
+        let none = self.none()?;
         let old = self.node(tuple);
         let start = self.children.len();
         self.children

@@ -4,6 +4,7 @@
 //! `instrument/tables/dump.py`; the behaviours below are stated here, each with the change in
 //! CPython that caused it. Nothing outside this module and `version` compares versions.
 
+mod expression;
 mod v311;
 mod v312;
 mod v313;
@@ -14,6 +15,8 @@ use std::sync::LazyLock;
 
 use crate::PyVersion;
 use crate::decode::MOST_CACHES;
+
+pub(crate) use self::expression::{ClassLookup, Expressions, FastUse, Operand};
 
 /// What control does after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +193,7 @@ pub(crate) enum LineRule {
 pub(crate) struct Spec {
     pub(crate) ops: [Op; 256],
     pub(crate) details: [OpDetail; 256],
+    pub(crate) expressions: Expressions,
     pub(crate) line_rule: LineRule,
     /// Neighbours with one location share line table entries (3.12, `assemble.c`).
     pub(crate) merges_locations: bool,
@@ -312,6 +316,8 @@ fn build(version: PyVersion) -> Spec {
     probe[2] = to_bool;
     probe[4 + 2 * usize::from(caches)] = pop_top;
     Spec {
+        // CALL wants NULL over the callable since 3.13.
+        expressions: Expressions::new(&details, version < PyVersion::V313),
         probe,
         probe_units: 3 + caches,
         line_rule: if version >= PyVersion::V312 {

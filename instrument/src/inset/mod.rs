@@ -1,0 +1,320 @@
+//! Conditions and messages, compiled into the line that holds a probe.
+//!
+//! It works on an instrumented module: a plain probe gives way to a [`Fragment`] that evaluates
+//! the condition, asks the probe, and builds the message. Expressions come as code that CPython
+//! compiled; they are moved, never generated. What cannot be moved keeps its plain probe and is
+//! reported, so that it is evaluated out of line. Every edited code object is proved.
+
+mod bound;
+mod fragment;
+mod host;
+mod part;
+mod prove;
+mod snippet;
+#[cfg(test)]
+mod tests;
+mod weave;
+
+use self::fragment::Fragment;
+use self::host::Host;
+use self::part::{Constants, Spot};
+pub use self::part::{Part, Piece};
+use self::prove::{Claim, Extent};
+pub use self::snippet::{condition_source, value_source};
+use self::weave::{Insertion, weave};
+use crate::PyVersion;
+use crate::analysis::tables;
+use crate::assemble::assemble;
+use crate::decode::{decode, index};
+use crate::error::{Error, ErrorKind, Reason};
+use crate::instr::Body;
+use crate::marshal::Module;
+use crate::spec::{Spec, spec};
+use crate::stack::{self, UNREACHED};
+use crate::variant::{Role, Site};
+
+/// What the breakpoints of one line want, in the order in which they are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Wish<'a> {
+    /// A line that has a probe.
+    pub line: u32,
+    /// At least one.
+    pub parts: Vec<Part<'a>>,
+}
+
+/// A module whose probes evaluate conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Insets {
+    /// The marshalled module code object.
+    pub code: Vec<u8>,
+    /// All probe constants: those that were there and those of further parts.
+    pub sites: Vec<Site>,
+    /// Parts that are left to the probe.
+    pub refused: Vec<Refused>,
+}
+
+/// A part that is evaluated out of line in one code object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The line of the probe.
+    pub line: u32,
+    /// Index in [`Wish::parts`].
+    pub part: u32,
+    /// `co_qualname` of the code object.
+    pub qualname: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Compiles conditions and messages into an instrumented module.
+pub fn inset(
+    version: PyVersion,
+    marshalled: &[u8],
+    sites: &[Site],
+    wishes: &[Wish<'_>],
+) -> Result<Insets, Error> {
+    let spec = spec(version);
+    let mut module = Module::read(marshalled)?;
+    let mut done = Insets {
+        code: Vec::new(),
+        sites: Vec::new(),
+        refused: Vec::new(),
+    };
+    for sites in sites.chunk_by(|a, b| a.path == b.path) {
+        let wanted = |site: &Site| wishes.iter().any(|wish| wish.line == site.line);
+        if sites.iter().any(wanted) {
+            let code = module.at(&sites[0].path)?;
+            edit(spec, &mut module, code, sites, wishes, &mut done)?;
+        } else {
+            done.sites.extend_from_slice(sites);
+        }
+    }
+    done.code = module.write();
+    Ok(done)
+}
+
+/// Edits one code object, whose sites these are.
+fn edit(
+    spec: &Spec,
+    module: &mut Module<'_>,
+    code: usize,
+    sites: &[Site],
+    wishes: &[Wish<'_>],
+    done: &mut Insets,
+) -> Result<(), Error> {
+    let mut original = Body::default();
+    let mut depths = Vec::new();
+    let tables = tables(module, code)?;
+    let first_line = tables.first_line;
+    let read = decode(spec, tables, &mut original)
+        .and_then(|()| stack::depths(spec, &original, &mut depths));
+    // INVARIANT: a code object with probes was understood when it got them.
+    read.map_err(|_| ErrorKind::BadField("co_code"))?;
+    let stacksize = module.codes[code].stacksize;
+    let mut work = Work {
+        spec,
+        body: &original,
+        depths: &depths,
+        host: Host::new(module, code)?,
+        insertions: Vec::new(),
+        probes: Vec::new(),
+        sites: Vec::new(),
+        refused: Vec::new(),
+    };
+    for site in sites {
+        match wishes.iter().find(|wish| wish.line == site.line) {
+            Some(wish) => work.grant(site, wish)?,
+            None => work.sites.push(site.clone()),
+        }
+    }
+    let Work {
+        host,
+        mut insertions,
+        mut probes,
+        sites: edited_sites,
+        refused,
+        ..
+    } = work;
+    let claimed = (host.n_constants(), host.n_names(), host.n_variables());
+    let mut order: Vec<usize> = (0..insertions.len()).collect();
+    order.sort_unstable_by_key(|&nth| insertions[nth].position);
+    probes = order
+        .iter()
+        .map(|&nth| std::mem::take(&mut probes[nth]))
+        .collect();
+    insertions.sort_unstable_by_key(|insertion| insertion.position);
+    let result = assembled(
+        spec,
+        &original,
+        &insertions,
+        probes,
+        claimed,
+        (first_line, stacksize),
+    );
+    match result {
+        Ok((tables, stacksize)) => {
+            host.extend()?;
+            module.replace(code, &tables, stacksize, 0)?;
+            done.sites.extend(edited_sites);
+            done.refused.extend(refused);
+        }
+        Err(reason) => {
+            // As it was: every part is left to the plain probe.
+            for site in sites {
+                let wish = wishes.iter().find(|wish| wish.line == site.line);
+                let parts = wish.map_or(0, |wish| wish.parts.len());
+                done.refused.extend((0..parts).map(|part| Refused {
+                    line: site.line,
+                    part: index(part),
+                    qualname: site.qualname.to_string(),
+                    reason: reason.clone(),
+                }));
+            }
+            done.sites.extend_from_slice(sites);
+        }
+    }
+    Ok(())
+}
+
+/// Weaves, assembles and proves.
+fn assembled(
+    spec: &Spec,
+    original: &Body,
+    insertions: &[Insertion],
+    probes: Vec<Vec<u32>>,
+    (n_constants, n_names, n_variables): (usize, usize, usize),
+    (first_line, stacksize): (i32, i32),
+) -> Result<(crate::assemble::Assembled, i32), Reason> {
+    let (body, starts) = weave(spec, original, insertions)?;
+    let mut depths = Vec::new();
+    stack::depths(spec, &body, &mut depths)?;
+    let mut needed = stacksize;
+    for (instr, &depth) in body.instrs.iter().zip(&depths) {
+        if depth != UNREACHED {
+            let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
+            // An exception and its offset may come on top of what is there.
+            needed = needed.max(depth.saturating_add(effect.max(1)));
+        }
+    }
+    let tables = assemble(spec, &body, first_line, &mut Vec::new())?;
+    let extents: Vec<Extent> = insertions
+        .iter()
+        .zip(starts)
+        .zip(probes)
+        .map(|((insertion, start), probes)| Extent {
+            position: insertion.position,
+            start,
+            length: index(insertion.fragment.steps.len()),
+            probes,
+        })
+        .collect();
+    let claim = Claim {
+        original,
+        extents: &extents,
+        stacksize: needed,
+        n_constants,
+        n_names,
+        n_variables,
+    };
+    prove::check(spec, tables.tables(first_line), &claim)?;
+    Ok((tables, needed))
+}
+
+/// One code object while its fragments are made.
+struct Work<'w, 'm, 'a> {
+    spec: &'w Spec,
+    body: &'w Body,
+    depths: &'w [i32],
+    host: Host<'m, 'a>,
+    insertions: Vec<Insertion>,
+    /// The probe constants of each insertion.
+    probes: Vec<Vec<u32>>,
+    sites: Vec<Site>,
+    refused: Vec<Refused>,
+}
+
+impl Work<'_, '_, '_> {
+    /// Makes the fragments of one line: one wherever its probe stands.
+    fn grant(&mut self, site: &Site, wish: &Wish<'_>) -> Result<(), Error> {
+        let mut constants = Vec::new();
+        for (nth, part) in wish.parts.iter().enumerate() {
+            let probe = match nth {
+                0 => site.constant,
+                _ => self.host.placeholder()?,
+            };
+            let meter = match part.metered {
+                true => Some(self.host.placeholder()?),
+                false => None,
+            };
+            constants.push(Constants { probe, meter });
+        }
+        let mut compiled = vec![true; wish.parts.len()];
+        let load = |&(_, instr): &(usize, &crate::instr::Instr)| {
+            instr.op == self.spec.load_const && instr.arg == site.constant
+        };
+        let instrs = self.body.instrs.iter().enumerate();
+        let places: Vec<usize> = instrs.filter(load).map(|(position, _)| position).collect();
+        let mut fragments = Vec::new();
+        for &position in &places {
+            let mut whole = Fragment::default();
+            for (nth, part) in wish.parts.iter().enumerate() {
+                let spot = Spot {
+                    body: self.body,
+                    position: index(position),
+                };
+                let made = part::fragment(self.spec, &mut self.host, spot, part, constants[nth])?;
+                whole.append(
+                    self.spec,
+                    match made {
+                        Ok(fragment) => fragment,
+                        Err(reason) => {
+                            if std::mem::replace(&mut compiled[nth], false) {
+                                self.refused.push(Refused {
+                                    line: site.line,
+                                    part: index(nth),
+                                    qualname: site.qualname.to_string(),
+                                    reason,
+                                });
+                            }
+                            part::plain(self.spec, constants[nth].probe)
+                        }
+                    },
+                );
+            }
+            fragments.push(whole);
+        }
+        for (position, fragment) in places.into_iter().zip(fragments) {
+            if self.depths[position] == UNREACHED {
+                continue;
+            }
+            self.probes
+                .push(constants.iter().map(|part| part.probe).collect());
+            self.insertions.push(Insertion {
+                position: index(position),
+                depth: u32::try_from(self.depths[position]).unwrap_or_default(),
+                fragment,
+            });
+        }
+        for (nth, part) in wish.parts.iter().enumerate() {
+            let mut add = |constant, role| {
+                self.sites.push(Site {
+                    constant,
+                    part: index(nth),
+                    role,
+                    ..site.clone()
+                });
+            };
+            let role = match (compiled[nth], part.condition, part.message) {
+                (true, None, None) | (false, ..) => Role::Hit,
+                (true, _, message) => Role::Compiled {
+                    message: message.is_some(),
+                },
+            };
+            add(constants[nth].probe, role);
+            if let (Some(meter), true) = (constants[nth].meter, compiled[nth]) {
+                add(meter, Role::Meter);
+            }
+        }
+        Ok(())
+    }
+}
