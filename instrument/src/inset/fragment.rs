@@ -40,7 +40,7 @@ pub(crate) struct Fragment {
 
 impl Fragment {
     /// Puts another fragment behind this one.
-    pub(super) fn append(&mut self, spec: &Spec, other: Self) {
+    pub(super) fn append(&mut self, spec: &Spec, other: &Self) {
         let shift = index(self.steps.len());
         self.steps.extend(other.steps.iter().map(|step| {
             let jumps = spec.ops[usize::from(step.op)].target != Target::None;

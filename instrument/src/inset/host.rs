@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::bound;
 use crate::decode::index;
-use crate::error::{Error, Reason};
+use crate::error::Error;
 use crate::instr::Body;
 use crate::marshal::{Module, NodeId};
 use crate::spec::Spec;
@@ -203,9 +203,6 @@ impl<'m, 'a> Host<'m, 'a> {
         Ok(())
     }
 }
-
-/// An expression that is not understood is a reason, one that cannot be read an error of ours.
-pub(super) const UNREADABLE: Reason = Reason::OutOfLine("its compiled form is not understood");
 
 /// The class whose private names a code object can use, without leading underscores.
 ///

@@ -27,7 +27,7 @@ use crate::analysis::tables;
 use crate::assemble::assemble;
 use crate::decode::{decode, index};
 use crate::error::{Error, ErrorKind, Reason};
-use crate::instr::Body;
+use crate::instr::{Body, Instr};
 use crate::marshal::Module;
 use crate::spec::{Spec, spec};
 use crate::stack::{self, UNREACHED};
@@ -65,6 +65,26 @@ pub struct Refused {
     /// Why.
     pub reason: Reason,
 }
+
+/// Why a part is not moved: it is left to the probe, or nothing can be read.
+enum Failed {
+    Kept(Reason),
+    Broken(Error),
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Self {
+        Self::Kept(reason)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+const UNREADABLE: Reason = Reason::OutOfLine("its compiled form is not understood");
 
 /// Compiles conditions and messages into an instrumented module.
 pub fn inset(
@@ -242,46 +262,39 @@ impl Work<'_, '_, '_> {
                 0 => site.constant,
                 _ => self.host.placeholder()?,
             };
-            let meter = match part.metered {
-                true => Some(self.host.placeholder()?),
-                false => None,
+            let meter = if part.metered {
+                Some(self.host.placeholder()?)
+            } else {
+                None
             };
             constants.push(Constants { probe, meter });
         }
-        let mut compiled = vec![true; wish.parts.len()];
-        let load = |&(_, instr): &(usize, &crate::instr::Instr)| {
+        let load = |&(_, instr): &(usize, &Instr)| {
             instr.op == self.spec.load_const && instr.arg == site.constant
         };
         let instrs = self.body.instrs.iter().enumerate();
         let places: Vec<usize> = instrs.filter(load).map(|(position, _)| position).collect();
-        let mut fragments = Vec::new();
-        for &position in &places {
-            let mut whole = Fragment::default();
-            for (nth, part) in wish.parts.iter().enumerate() {
-                let spot = Spot {
-                    body: self.body,
-                    position: index(position),
-                };
-                let made = part::fragment(self.spec, &mut self.host, spot, part, constants[nth])?;
-                whole.append(
-                    self.spec,
-                    match made {
-                        Ok(fragment) => fragment,
-                        Err(reason) => {
-                            if std::mem::replace(&mut compiled[nth], false) {
-                                self.refused.push(Refused {
-                                    line: site.line,
-                                    part: index(nth),
-                                    qualname: site.qualname.to_string(),
-                                    reason,
-                                });
-                            }
-                            part::plain(self.spec, constants[nth].probe)
-                        }
-                    },
-                );
+        let mut fragments = vec![Fragment::default(); places.len()];
+        let mut compiled = Vec::new();
+        for (nth, part) in wish.parts.iter().enumerate() {
+            let made = self.fragments(part, constants[nth], &places);
+            compiled.push(made.is_ok());
+            let made = match made {
+                Ok(made) => made,
+                Err(Failed::Broken(error)) => return Err(error),
+                Err(Failed::Kept(reason)) => {
+                    self.refused.push(Refused {
+                        line: site.line,
+                        part: index(nth),
+                        qualname: site.qualname.to_string(),
+                        reason,
+                    });
+                    vec![part::plain(self.spec, constants[nth].probe); places.len()]
+                }
+            };
+            for (whole, fragment) in fragments.iter_mut().zip(&made) {
+                whole.append(self.spec, fragment);
             }
-            fragments.push(whole);
         }
         for (position, fragment) in places.into_iter().zip(fragments) {
             if self.depths[position] == UNREACHED {
@@ -316,5 +329,21 @@ impl Work<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// One part, wherever the probe of its line stands: compiled everywhere or nowhere.
+    fn fragments(
+        &mut self,
+        part: &Part<'_>,
+        constants: Constants,
+        places: &[usize],
+    ) -> Result<Vec<Fragment>, Failed> {
+        let body = self.body;
+        let fragment = |&position: &usize| {
+            let position = index(position);
+            let spot = Spot { body, position };
+            part::fragment(self.spec, &mut self.host, spot, part, constants)
+        };
+        places.iter().map(fragment).collect()
     }
 }

@@ -18,10 +18,10 @@
 //! stays what it is. No handler goes back: control only ever moves on, which raises no line
 //! event.
 
+use super::Failed;
 use super::fragment::{Builder, Fragment, Label};
 use super::host::Host;
 use super::snippet::{Exits, Place, Snippet};
-use crate::error::{Error, Reason};
 use crate::instr::Body;
 use crate::spec::Spec;
 
@@ -73,7 +73,7 @@ pub(super) fn fragment(
     spot: Spot<'_>,
     part: &Part<'_>,
     constants: Constants,
-) -> Result<Result<Fragment, Reason>, Error> {
+) -> Result<Fragment, Failed> {
     let mut builder = Builder::new(spec);
     let ops = &spec.expressions;
     let (hit, miss, failed) = (builder.label(), builder.label(), builder.label());
@@ -81,10 +81,7 @@ pub(super) fn fragment(
         ask(&mut builder, meter);
     }
     if let Some(condition) = part.condition {
-        let snippet = match Snippet::read(spec, condition)? {
-            Ok(snippet) => snippet,
-            Err(reason) => return Ok(Err(reason)),
-        };
+        let snippet = Snippet::read(spec, condition)?;
         let start = builder.here();
         let mut place = Place {
             host,
@@ -92,9 +89,7 @@ pub(super) fn fragment(
             position: spot.position,
             depth: 0,
         };
-        if let Err(reason) = snippet.condition(&mut builder, &mut place, Exits { hit, miss })? {
-            return Ok(Err(reason));
-        }
+        snippet.condition(&mut builder, &mut place, Exits { hit, miss })?;
         builder.guard(start, failed, 0);
     }
     if let Some(pieces) = part.message {
@@ -108,9 +103,7 @@ pub(super) fn fragment(
         }
         let mut depth = 0;
         for piece in pieces {
-            if let Err(reason) = self::piece(&mut builder, host, spot, piece, depth, constants)? {
-                return Ok(Err(reason));
-            }
+            self::piece(&mut builder, host, spot, piece, depth, constants)?;
             depth += 1;
         }
         builder.push(ops.build_string, depth);
@@ -124,7 +117,7 @@ pub(super) fn fragment(
         hand_over(&mut builder, constants.probe);
     }
     builder.place(miss);
-    Ok(Ok(builder.finish()))
+    Ok(builder.finish())
 }
 
 fn piece(
@@ -134,20 +127,17 @@ fn piece(
     piece: &Piece<'_>,
     depth: u32,
     constants: Constants,
-) -> Result<Result<(), Reason>, Error> {
+) -> Result<(), Failed> {
     let spec = builder.spec;
     let marshalled = match *piece {
         Piece::Text(text) => {
             let text = host.module.add_string(text)?;
             builder.push(spec.load_const, host.constant(text));
-            return Ok(Ok(()));
+            return Ok(());
         }
         Piece::Field(marshalled) => marshalled,
     };
-    let snippet = match Snippet::read(spec, marshalled)? {
-        Ok(snippet) => snippet,
-        Err(reason) => return Ok(Err(reason)),
-    };
+    let snippet = Snippet::read(spec, marshalled)?;
     let (failed, next): (Label, Label) = (builder.label(), builder.label());
     let start = builder.here();
     let mut place = Place {
@@ -156,9 +146,7 @@ fn piece(
         position: spot.position,
         depth,
     };
-    if let Err(reason) = snippet.value(builder, &mut place)? {
-        return Ok(Err(reason));
-    }
+    snippet.value(builder, &mut place)?;
     builder.guard(start, failed, depth);
     builder.jump(spec.jump_forward, next);
     builder.place(failed);
@@ -167,7 +155,7 @@ fn piece(
     let (op, arg) = spec.expressions.subscript;
     builder.push(op, arg);
     builder.place(next);
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// Asks a probe for its truth, which is a hit.

@@ -7,7 +7,8 @@
 //! scope of its own, assigns or suspends stays out of the line.
 
 use super::fragment::{Builder, Label};
-use super::host::{Host, Lookup, UNREADABLE};
+use super::host::{Host, Lookup};
+use super::{Failed, UNREADABLE};
 use crate::analysis::tables;
 use crate::decode::decode;
 use crate::error::{Error, Reason};
@@ -63,22 +64,19 @@ pub(super) struct Place<'h, 'm, 'a> {
 }
 
 impl<'a> Snippet<'a> {
-    pub(super) fn read(spec: &Spec, marshalled: &'a [u8]) -> Result<Result<Self, Reason>, Error> {
+    pub(super) fn read(spec: &Spec, marshalled: &'a [u8]) -> Result<Self, Failed> {
         let module = Module::read(marshalled)?;
         let root = module.root_code();
         let mut body = Body::default();
         let mut depths = Vec::new();
-        let read = decode(spec, tables(&module, root)?, &mut body)
-            .and_then(|()| stack::depths(spec, &body, &mut depths));
-        if let Err(reason) = read {
-            return Ok(Err(reason));
-        }
+        decode(spec, tables(&module, root)?, &mut body)?;
+        stack::depths(spec, &body, &mut depths)?;
         if !body.handlers.is_empty()
             || !module
                 .children(module.codes[root].localsplusnames)
                 .is_empty()
         {
-            return Ok(Err(SCOPE));
+            return Err(SCOPE.into());
         }
         let mut names = Vec::new();
         for &name in module.children(module.codes[root].names) {
@@ -88,17 +86,17 @@ impl<'a> Snippet<'a> {
         for &jump in &body.jumps {
             let target = body.instrs[jump as usize].arg;
             if target <= jump {
-                return Ok(Err(FOREIGN));
+                return Err(FOREIGN.into());
             }
             targets[target as usize] = true;
         }
-        Ok(Ok(Self {
+        Ok(Self {
             module,
             body,
             depths,
             names,
             targets,
-        }))
+        })
     }
 
     fn operand(&self, spec: &Spec, at: usize) -> Operand {
@@ -111,19 +109,13 @@ impl<'a> Snippet<'a> {
     /// Whether a condition that does not hold ends at `at`: it returns what is only loaded to
     /// be returned.
     fn misses(&self, spec: &Spec, at: usize) -> bool {
-        match self.operand(spec, at) {
-            Operand::ReturnConstant => true,
-            _ => {
-                let op = &spec.ops[usize::from(self.body.instrs[at].op)];
-                let loads = op.flow == Flow::Next && op.target == Target::None;
-                loads
-                    && matches!(self.operand(spec, at), Operand::Constant | Operand::Own)
-                    && self.depths[at] == 0
-                    && self.operand(spec, at + 1) == Operand::Return
-                    && !self.targets[at + 1]
-                    && self.depths[at + 1] == 1
-            }
-        }
+        let operand = self.operand(spec, at);
+        let loads = matches!(operand, Operand::Constant | Operand::Own)
+            && spec.ops[usize::from(self.body.instrs[at].op)].target == Target::None
+            && self.depths[at] == 0
+            && self.depths.get(at + 1) == Some(&1);
+        operand == Operand::ReturnConstant
+            || (loads && self.operand(spec, at + 1) == Operand::Return && !self.targets[at + 1])
     }
 
     fn hits(&self, spec: &Spec, at: usize) -> bool {
@@ -140,11 +132,11 @@ impl<'a> Snippet<'a> {
         builder: &mut Builder<'_>,
         place: &mut Place<'_, '_, '_>,
         exits: Exits,
-    ) -> Result<Result<(), Reason>, Error> {
-        let moved = self.steps(builder, place, Some(exits));
+    ) -> Result<(), Failed> {
+        self.steps(builder, place, Some(exits))?;
         builder.drop_jump_to(exits.hit);
         builder.place(exits.hit);
-        moved
+        Ok(())
     }
 
     /// Moves an expression whose value is on the stack afterwards.
@@ -152,122 +144,140 @@ impl<'a> Snippet<'a> {
         &self,
         builder: &mut Builder<'_>,
         place: &mut Place<'_, '_, '_>,
-    ) -> Result<Result<(), Reason>, Error> {
-        self.steps(builder, place, None)
+    ) -> Result<(), Failed> {
+        let end = self.steps(builder, place, None)?;
+        builder.drop_jump_to(end);
+        builder.place(end);
+        Ok(())
     }
 
+    /// The exit that control at an instruction leads to at once.
+    fn exit(&self, spec: &Spec, exits: Option<Exits>, at: usize) -> Option<Label> {
+        let exits = exits?;
+        if self.hits(spec, at) {
+            Some(exits.hit)
+        } else {
+            self.misses(spec, at).then_some(exits.miss)
+        }
+    }
+
+    /// Moves the instructions; the label is the end of an expression that leaves its value.
     fn steps(
         &self,
         builder: &mut Builder<'_>,
         place: &mut Place<'_, '_, '_>,
         exits: Option<Exits>,
-    ) -> Result<Result<(), Reason>, Error> {
+    ) -> Result<Label, Failed> {
         let spec = builder.spec;
         let mut labels: Vec<Option<Label>> = vec![None; self.body.instrs.len()];
         let end = builder.label();
         let mut live = true;
         let mut at = 0;
         while let Some(&instr) = self.body.instrs.get(at) {
-            let position = at;
-            at += 1;
-            if let Some(label) = labels[position] {
+            if let Some(label) = labels[at] {
                 builder.place(label);
                 live = true;
             }
-            if !live || self.depths[position] == UNREACHED {
+            if !live || self.depths[at] == UNREACHED {
                 live = false;
+                at += 1;
                 continue;
             }
-            if let Some(exits) = exits {
-                let exit = if self.hits(spec, position) {
-                    Some(exits.hit)
-                } else {
-                    self.misses(spec, position).then_some(exits.miss)
+            let operand = self.operand(spec, at);
+            if let Some(exit) = self.exit(spec, exits, at) {
+                builder.jump(spec.jump_forward, exit);
+                live = false;
+            } else if operand == Operand::Own
+                && spec.ops[usize::from(instr.op)].target != Target::None
+            {
+                let target = instr.arg as usize;
+                // A jump that only leads to an exit leads there at once.
+                let label = match (self.exit(spec, exits, target), labels[target]) {
+                    (Some(exit), _) => exit,
+                    (None, Some(label)) => label,
+                    (None, None) => *labels[target].insert(builder.label()),
                 };
-                if let Some(exit) = exit {
-                    builder.jump(spec.jump_forward, exit);
-                    live = false;
-                    continue;
+                builder.jump(instr.op, label);
+                live = spec.ops[usize::from(instr.op)].flow != Flow::Jump;
+            } else if exits.is_none()
+                && matches!(operand, Operand::Return | Operand::ReturnConstant)
+            {
+                if operand == Operand::ReturnConstant {
+                    let constant = self.constant(place, instr.arg)?;
+                    builder.push(spec.load_const, constant);
                 }
+                builder.jump(spec.jump_forward, end);
+                live = false;
+            } else {
+                at += self.step(builder, place, at)?;
             }
-            match self.operand(spec, position) {
-                Operand::Start => {}
-                Operand::Own if spec.ops[usize::from(instr.op)].target != Target::None => {
-                    let target = instr.arg as usize;
-                    // A jump that only leads to an exit leads there at once.
-                    let exit = exits.and_then(|exits| {
-                        let hit = self.hits(spec, target).then_some(exits.hit);
-                        hit.or(self.misses(spec, target).then_some(exits.miss))
-                    });
-                    let label = match (exit, labels[target]) {
-                        (Some(exit), _) => exit,
-                        (None, Some(label)) => label,
-                        (None, None) => *labels[target].insert(builder.label()),
-                    };
-                    builder.jump(instr.op, label);
-                    live = spec.ops[usize::from(instr.op)].flow != Flow::Jump;
-                }
-                Operand::Own => builder.push(instr.op, instr.arg),
-                Operand::Null => {
-                    let first = spec.expressions.null_first;
-                    let next =
-                        first && !self.targets[at] && self.operand(spec, at) == Operand::Load;
-                    if next && !self.hits(spec, at) && self.global(builder, place, at, true)? {
-                        at += 1;
-                    } else {
-                        builder.push(instr.op, instr.arg);
-                    }
-                }
-                Operand::Constant => {
-                    let constants = self.module.constants(self.module.root_code())?;
-                    let Some(&node) = constants.get(instr.arg as usize) else {
-                        return Ok(Err(UNREADABLE));
-                    };
-                    let Some(copy) = place.host.module.copied(&self.module, node)? else {
-                        return Ok(Err(SCOPE));
-                    };
-                    // It may be the keyword of a call, which the compiler would mangle.
-                    if place.host.has_private_text(copy)? {
-                        return Ok(Err(PRIVATE));
-                    }
-                    builder.push(instr.op, place.host.constant(copy));
-                }
-                Operand::Name(shift) => {
-                    let Some(name) = self.names.get((instr.arg >> shift) as usize) else {
-                        return Ok(Err(UNREADABLE));
-                    };
-                    let name = place.host.mangled(name);
-                    let name = place.host.name(&name)?;
-                    let rest = instr.arg & ((1 << shift) - 1);
-                    builder.push(instr.op, name << shift | rest);
-                }
-                Operand::Load => {
-                    let null = !spec.expressions.null_first
-                        && self.operand(spec, at) == Operand::Null
-                        && !self.targets[at];
-                    if null && self.global(builder, place, position, true)? {
-                        at += 1;
-                    } else if !self.global(builder, place, position, false)? {
-                        self.load(builder, place, position)?;
-                    }
-                }
-                Operand::Return if exits.is_none() => {
-                    builder.jump(spec.jump_forward, end);
-                    live = false;
-                }
-                Operand::Return | Operand::ReturnConstant | Operand::Foreign => {
-                    return Ok(Err(FOREIGN));
-                }
-            }
+            at += 1;
         }
         if live {
-            return Ok(Err(UNREADABLE));
+            return Err(UNREADABLE.into());
         }
-        if exits.is_none() {
-            builder.drop_jump_to(end);
+        Ok(end)
+    }
+
+    /// Moves one instruction that does not turn; how many behind it went along.
+    fn step(
+        &self,
+        builder: &mut Builder<'_>,
+        place: &mut Place<'_, '_, '_>,
+        at: usize,
+    ) -> Result<usize, Failed> {
+        let spec = builder.spec;
+        let instr = self.body.instrs[at];
+        let next = |operand| !self.targets[at + 1] && self.operand(spec, at + 1) == operand;
+        let null_first = spec.expressions.null_first;
+        match self.operand(spec, at) {
+            Operand::Start => {}
+            Operand::Own => builder.push(instr.op, instr.arg),
+            // A global and the NULL beside it are one instruction.
+            Operand::Null => {
+                let pair = null_first && next(Operand::Load) && !self.hits(spec, at + 1);
+                if pair && self.global(builder, place, at + 1, true)? {
+                    return Ok(1);
+                }
+                builder.push(instr.op, instr.arg);
+            }
+            Operand::Load => {
+                let pair = !null_first && next(Operand::Null);
+                if pair && self.global(builder, place, at, true)? {
+                    return Ok(1);
+                }
+                if !self.global(builder, place, at, false)? {
+                    self.load(builder, place, at)?;
+                }
+            }
+            Operand::Constant => {
+                let constant = self.constant(place, instr.arg)?;
+                builder.push(instr.op, constant);
+            }
+            Operand::Name(shift) => {
+                let name = self.names.get((instr.arg >> shift) as usize);
+                let name = place.host.mangled(name.ok_or(UNREADABLE)?);
+                let name = place.host.name(&name)?;
+                let rest = instr.arg & ((1 << shift) - 1);
+                builder.push(instr.op, name << shift | rest);
+            }
+            Operand::Return | Operand::ReturnConstant | Operand::Foreign => {
+                return Err(FOREIGN.into());
+            }
         }
-        builder.place(end);
-        Ok(Ok(()))
+        Ok(0)
+    }
+
+    /// Gives the host a constant.
+    fn constant(&self, place: &mut Place<'_, '_, '_>, number: u32) -> Result<u32, Failed> {
+        let constants = self.module.constants(self.module.root_code())?;
+        let node = *constants.get(number as usize).ok_or(UNREADABLE)?;
+        let copy = place.host.module.copied(&self.module, node)?.ok_or(SCOPE)?;
+        // It may be the keyword of a call, which the compiler would mangle.
+        if place.host.has_private_text(copy)? {
+            return Err(PRIVATE.into());
+        }
+        Ok(place.host.constant(copy))
     }
 
     fn name(&self, at: usize) -> Result<&str, Error> {
