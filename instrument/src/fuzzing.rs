@@ -8,6 +8,7 @@ use crate::assemble::assemble;
 use crate::decode::{Tables, decode};
 use crate::exctable;
 use crate::expr::{Expression, HitRule, Template};
+use crate::inset::{self, Part, Piece, Wish};
 use crate::instr::Body;
 use crate::linetable::{Decoder, Encoder, Location};
 use crate::marshal::Module;
@@ -199,7 +200,8 @@ pub(crate) fn marshalled(tables: Tables<'_>, constants: u32) -> Vec<u8> {
     out.push(b'(');
     out.extend(constants.to_le_bytes());
     out.extend((0..constants).map(|_| b'N'));
-    out.extend(b")\x00)\x00");
+    // Names, one of which a condition ends with; no variables.
+    out.extend(b")\x02z\x01az\x0e__dapper_hit__)\x00");
     bytes(&mut out, &[]);
     out.extend(b"z\x01fz\x01nz\x01q");
     out.extend(tables.first_line.to_le_bytes());
@@ -272,4 +274,56 @@ fn examine(version: PyVersion, marshalled: &[u8]) {
     let partial = instrument(version, marshalled, Wanted::Lines(&some));
     let partial = partial.expect("what takes every line takes some");
     Module::read(&partial.code).expect("a variant can be read");
+}
+
+/// A host and an expression: version, pattern of lines, lengths of the host's exception table
+/// and code, those, the code of the expression.
+pub fn inset(data: &[u8]) {
+    let Some((&[version, lines, exceptions, length], rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let version = PyVersion::ALL[usize::from(version) % PyVersion::ALL.len()];
+    let spec = spec(version);
+    let Some((exceptiontable, rest)) = rest.split_at_checked(usize::from(exceptions)) else {
+        return;
+    };
+    let Some((code, expression)) = rest.split_at_checked(2 * usize::from(length)) else {
+        return;
+    };
+    let module = |code, exceptiontable| {
+        let linetable = fitting_linetable(spec, code, lines);
+        let tables = Tables {
+            code,
+            linetable: &linetable,
+            exceptiontable,
+            first_line: 1,
+        };
+        marshalled(tables, CONSTANTS)
+    };
+    let host = module(code, exceptiontable);
+    let Ok(variant) = instrument(version, &host, Wanted::EveryLine) else {
+        return;
+    };
+    let expression = module(expression, &[]);
+    let pieces = [Piece::Text("text"), Piece::Field(&expression)];
+    let part = |condition, message, metered| Part {
+        condition,
+        message,
+        metered,
+    };
+    let parts = vec![
+        part(Some(&expression[..]), None, true),
+        part(None, Some(&pieces[..]), false),
+        Part::default(),
+    ];
+    let wishes: Vec<Wish<'_>> = (1..10)
+        .map(|line| Wish {
+            line,
+            parts: parts.clone(),
+        })
+        .collect();
+    let made = inset::inset(version, &variant.code, &variant.sites, &wishes);
+    let made = made.expect("a variant takes expressions or refuses them");
+    Module::read(&made.code).expect("what was written can be read");
+    line_map(version, &made.code).expect("what was written can be mapped");
 }
