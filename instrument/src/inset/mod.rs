@@ -24,7 +24,7 @@ pub use self::snippet::{condition_source, value_source};
 use self::weave::{Insertion, weave};
 use crate::PyVersion;
 use crate::analysis::tables;
-use crate::assemble::assemble;
+use crate::assemble::{Assembled, assemble};
 use crate::decode::{decode, index};
 use crate::error::{Error, ErrorKind, Reason};
 use crate::instr::{Body, Instr};
@@ -137,7 +137,6 @@ fn edit(
         depths: &depths,
         host: Host::new(module, code)?,
         insertions: Vec::new(),
-        probes: Vec::new(),
         sites: Vec::new(),
         refused: Vec::new(),
     };
@@ -150,31 +149,29 @@ fn edit(
     let Work {
         host,
         mut insertions,
-        mut probes,
         sites: edited_sites,
         refused,
         ..
     } = work;
-    let claimed = (host.n_constants(), host.n_names(), host.n_variables());
-    let mut order: Vec<usize> = (0..insertions.len()).collect();
-    order.sort_unstable_by_key(|&nth| insertions[nth].position);
-    probes = order
-        .iter()
-        .map(|&nth| std::mem::take(&mut probes[nth]))
-        .collect();
-    insertions.sort_unstable_by_key(|insertion| insertion.position);
-    let result = assembled(
-        spec,
-        &original,
-        &insertions,
-        probes,
-        claimed,
-        (first_line, stacksize),
-    );
+    insertions.sort_unstable_by_key(|(insertion, _)| insertion.position);
+    let (insertions, probes): (Vec<_>, Vec<_>) = insertions.into_iter().unzip();
+    let numbers = (first_line, stacksize);
+    let result = woven(spec, &original, &insertions, probes, numbers).and_then(|woven| {
+        let claim = Claim {
+            original: &original,
+            extents: &woven.extents,
+            stacksize: woven.stacksize,
+            n_constants: host.n_constants(),
+            n_names: host.n_names(),
+            n_variables: host.n_variables(),
+        };
+        prove::check(spec, woven.tables.tables(first_line), &claim)?;
+        Ok(woven)
+    });
     match result {
-        Ok((tables, stacksize)) => {
+        Ok(woven) => {
             host.extend()?;
-            module.replace(code, &tables, stacksize, 0)?;
+            module.replace(code, &woven.tables, woven.stacksize, 0)?;
             done.sites.extend(edited_sites);
             done.refused.extend(refused);
         }
@@ -196,15 +193,21 @@ fn edit(
     Ok(())
 }
 
-/// Weaves, assembles and proves.
-fn assembled(
+/// Code with its fragments, and what is claimed of it.
+struct Woven {
+    tables: Assembled,
+    stacksize: i32,
+    extents: Vec<Extent>,
+}
+
+/// Weaves and assembles; `stacksize` is that of the code with plain probes.
+fn woven(
     spec: &Spec,
     original: &Body,
     insertions: &[Insertion],
     probes: Vec<Vec<u32>>,
-    (n_constants, n_names, n_variables): (usize, usize, usize),
     (first_line, stacksize): (i32, i32),
-) -> Result<(crate::assemble::Assembled, i32), Reason> {
+) -> Result<Woven, Reason> {
     let (body, starts) = weave(spec, original, insertions)?;
     let mut depths = Vec::new();
     stack::depths(spec, &body, &mut depths)?;
@@ -212,32 +215,23 @@ fn assembled(
     for (instr, &depth) in body.instrs.iter().zip(&depths) {
         if depth != UNREACHED {
             let effect = spec.effect(instr.op, instr.arg).ok_or(Reason::StackDepth)?;
-            // An exception and its offset may come on top of what is there.
+            // An exception may come on top of what is there.
             needed = needed.max(depth.saturating_add(effect.max(1)));
         }
     }
     let tables = assemble(spec, &body, first_line, &mut Vec::new())?;
-    let extents: Vec<Extent> = insertions
-        .iter()
-        .zip(starts)
-        .zip(probes)
-        .map(|((insertion, start), probes)| Extent {
-            position: insertion.position,
-            start,
-            length: index(insertion.fragment.steps.len()),
-            probes,
-        })
-        .collect();
-    let claim = Claim {
-        original,
-        extents: &extents,
+    let parts = insertions.iter().zip(starts).zip(probes);
+    let extents = parts.map(|((insertion, start), probes)| Extent {
+        position: insertion.position,
+        start,
+        length: index(insertion.fragment.steps.len()),
+        probes,
+    });
+    Ok(Woven {
+        tables,
         stacksize: needed,
-        n_constants,
-        n_names,
-        n_variables,
-    };
-    prove::check(spec, tables.tables(first_line), &claim)?;
-    Ok((tables, needed))
+        extents: extents.collect(),
+    })
 }
 
 /// One code object while its fragments are made.
@@ -246,9 +240,8 @@ struct Work<'w, 'm, 'a> {
     body: &'w Body,
     depths: &'w [i32],
     host: Host<'m, 'a>,
-    insertions: Vec<Insertion>,
-    /// The probe constants of each insertion.
-    probes: Vec<Vec<u32>>,
+    /// Each with the constants of its probes.
+    insertions: Vec<(Insertion, Vec<u32>)>,
     sites: Vec<Site>,
     refused: Vec<Refused>,
 }
@@ -300,13 +293,13 @@ impl Work<'_, '_, '_> {
             if self.depths[position] == UNREACHED {
                 continue;
             }
-            self.probes
-                .push(constants.iter().map(|part| part.probe).collect());
-            self.insertions.push(Insertion {
+            let insertion = Insertion {
                 position: index(position),
                 depth: u32::try_from(self.depths[position]).unwrap_or_default(),
                 fragment,
-            });
+            };
+            let probes = constants.iter().map(|part| part.probe).collect();
+            self.insertions.push((insertion, probes));
         }
         for (nth, part) in wish.parts.iter().enumerate() {
             let mut add = |constant, role| {
