@@ -92,6 +92,11 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
+    /// A pass that nobody measures.
+    pub(crate) fn unmeasured() -> Self {
+        Self { weight: None }
+    }
+
     /// Begins a pass; only those that evaluate something are measured.
     pub(crate) fn begin(breakpoint: &Breakpoint) -> Self {
         let measurable = breakpoint.request.evaluates();
@@ -107,15 +112,29 @@ impl Pass {
         let Some(weight) = self.weight else {
             return part();
         };
-        let limited = share(&OWN).is_some() || share(&TOGETHER).is_some();
-        let began = clock(limited);
+        let began = clock_now();
         let done = part();
-        let cost = clock(limited).saturating_sub(began) * weight;
-        breakpoint.figures.spend(cost);
-        if limited {
-            charge(breakpoint, cost);
-        }
+        settle(breakpoint, began, weight);
         done
+    }
+}
+
+/// Whether there is an allowance.
+pub(crate) fn is_limited() -> bool {
+    share(&OWN).is_some() || share(&TOGETHER).is_some()
+}
+
+/// The time that allowances are counted in.
+pub(crate) fn clock_now() -> Duration {
+    clock(is_limited())
+}
+
+/// Takes the time since `began` for so many passes.
+pub(crate) fn settle(breakpoint: &Breakpoint, began: Duration, weight: u32) {
+    let cost = clock_now().saturating_sub(began) * weight;
+    breakpoint.figures.spend(cost);
+    if is_limited() {
+        charge(breakpoint, cost);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::allowance::Bucket;
 use crate::figures::Figures;
+use crate::inline::Inline;
 pub use crate::request::{Kind, Request};
 
 /// How a breakpoint reaches the running program.
@@ -63,6 +64,10 @@ pub struct Breakpoint {
     whereabouts: Mutex<Whereabouts>,
     /// Why it was disarmed, when it was not removed.
     exhausted: OnceLock<String>,
+    /// What it evaluates in its line, compiled.
+    pub(crate) inline: OnceLock<Inline>,
+    /// Why something is evaluated out of line.
+    detour: Mutex<Option<String>>,
 }
 
 impl Breakpoint {
@@ -81,6 +86,8 @@ impl Breakpoint {
             armed: AtomicBool::new(true),
             whereabouts: Mutex::new(whereabouts),
             exhausted: OnceLock::new(),
+            inline: OnceLock::new(),
+            detour: Mutex::default(),
         }
     }
 
@@ -119,7 +126,20 @@ impl Breakpoint {
 
     /// Where it ended up.
     pub fn whereabouts(&self) -> Whereabouts {
-        self.lock().clone()
+        let mut whereabouts = self.lock().clone();
+        if whereabouts.tier.is_some() && whereabouts.reason.is_none() {
+            whereabouts.reason = self.detour().clone();
+        }
+        whereabouts
+    }
+
+    /// Records why something that it evaluates is not compiled into its line.
+    pub fn take_detour(&self, reason: &str) {
+        *self.detour() = Some(reason.to_owned());
+    }
+
+    fn detour(&self) -> MutexGuard<'_, Option<String>> {
+        self.detour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records that a probe stands on `line`.

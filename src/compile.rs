@@ -80,7 +80,8 @@ pub(crate) fn names(code: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     Ok(found)
 }
 
-fn compile<'py>(
+/// Compiles a source text, without warnings.
+pub(crate) fn compile<'py>(
     py: Python<'py>,
     source: &str,
     name: &str,

@@ -102,10 +102,20 @@ pub(crate) fn evaluate(
             if held { Outcome::Held } else { Outcome::Failed }
         }
         Err(error) => {
+            breakpoint.figures.count_started();
             count_error(frame.py(), breakpoint, &error);
             Outcome::Raised(error)
         }
     })
+}
+
+/// Whether the condition would hold in `frame`, or raise, when it is evaluated next; not counted.
+pub(crate) fn holds(frame: &Bound<'_, PyAny>, evaluators: &Evaluators) -> PyResult<bool> {
+    let Some(condition) = &evaluators.condition else {
+        return Ok(true);
+    };
+    let value = undisturbed(frame.py(), || condition.value(frame)?.is_truthy())?;
+    Ok(value.unwrap_or(true))
 }
 
 /// Counts what a condition raised; for a breakpoint that does not stop it is told, once.

@@ -73,7 +73,7 @@ struct BreakpointLine<'a> {
     hit_condition: Option<String>,
     hits: u64,
     fired: u64,
-    evaluations: u64,
+    evaluations: Option<u64>,
     true_share: Option<f64>,
     errors: u64,
     last_error: Option<String>,

@@ -3,7 +3,7 @@
 //! All of it is counted by whoever passes, without a lock. Time is measured in the first passes
 //! and in one of [`SAMPLE`] after that, and stands for those that were not measured.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +21,26 @@ pub struct Figures {
     passes: AtomicU64,
     nanoseconds: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Whether conditions were evaluated in the line, where nobody counts.
+    uncounted: AtomicBool,
 }
 
 impl Figures {
+    /// Conditions are evaluated where nobody counts.
+    pub fn leave_uncounted(&self) {
+        self.uncounted.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts an evaluation that begins.
+    pub fn count_started(&self) {
+        self.evaluations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts that a condition which was counted when it began held.
+    pub fn count_held(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a pass at which the condition held, and returns how many there were.
     pub fn count_hit(&self) -> u64 {
         self.hits.fetch_add(1, Ordering::Relaxed) + 1
@@ -42,9 +59,9 @@ impl Figures {
         }
     }
 
-    /// Counts an evaluation of the condition that failed; `error` says how.
+    /// Counts an evaluation of the condition that failed, and that was counted when it began;
+    /// `error` says how.
     pub fn count_error(&self, error: &str) {
-        self.evaluations.fetch_add(1, Ordering::Relaxed);
         self.errors.fetch_add(1, Ordering::Relaxed);
         let mut last = self
             .last_error
@@ -79,9 +96,10 @@ impl Figures {
         self.fired.load(Ordering::Relaxed)
     }
 
-    /// How often the condition was evaluated.
-    pub fn evaluations(&self) -> u64 {
-        self.evaluations.load(Ordering::Relaxed)
+    /// How often the condition was evaluated, if that is known.
+    pub fn evaluations(&self) -> Option<u64> {
+        let counted = !self.uncounted.load(Ordering::Relaxed);
+        counted.then(|| self.evaluations.load(Ordering::Relaxed))
     }
 
     /// How often the condition raised.
@@ -95,7 +113,7 @@ impl Figures {
         reason = "a share needs no more than 53 bits"
     )]
     pub fn true_share(&self) -> Option<f64> {
-        let evaluations = self.evaluations();
+        let evaluations = self.evaluations()?;
         let held = self.held.load(Ordering::Relaxed);
         (evaluations > 0).then(|| held as f64 / evaluations as f64)
     }

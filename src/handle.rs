@@ -85,7 +85,7 @@ impl Handle {
     }
 
     #[getter]
-    fn evaluations(&self) -> u64 {
+    fn evaluations(&self) -> Option<u64> {
         self.0.figures.evaluations()
     }
 

@@ -50,8 +50,8 @@ thread_local! {
     /// Whether this thread takes the interpreter down.
     static ENDS_INTERPRETER: Cell<bool> = const { Cell::new(false) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-    /// Whether a step has stopped at the very place where the next probe of the thread stands.
-    static PASSED: Cell<bool> = const { Cell::new(false) };
+    /// How many of the next probes of the thread stand where a step has stopped already.
+    static PASSED: Cell<u32> = const { Cell::new(0) };
     /// Whether another tool's trace function is put aside while a callback runs.
     static TRACE_PUT_ASIDE: Cell<bool> = const { Cell::new(false) };
 }
@@ -101,14 +101,19 @@ pub(crate) fn in_callback() -> bool {
     IN_CALLBACK.get()
 }
 
-/// Has the next probe of this thread not stop: a step stopped at its line in this very pass.
-pub(crate) fn pass_next() {
-    PASSED.set(true);
+/// Has so many of the next probes of this thread not stop: a step stopped at their line in this
+/// very pass.
+pub(crate) fn pass_next(probes: u32) {
+    PASSED.set(probes);
 }
 
 /// Whether a step stopped at this pass of the probe that is reached; asked once.
 pub(crate) fn take_passed() -> bool {
-    !IN_CALLBACK.get() && PASSED.take()
+    if IN_CALLBACK.get() || PASSED.get() == 0 {
+        return false;
+    }
+    PASSED.set(PASSED.get() - 1);
+    true
 }
 
 /// Whether another tool traces this thread, though not while the callback runs.
@@ -122,10 +127,8 @@ pub(crate) enum Verdict {
     /// Nothing: it is evaluated out of line, if there is one.
     Open,
     /// It held.
-    #[expect(dead_code, reason = "said by probes whose condition is in the line")]
     Held,
     /// It raised.
-    #[expect(dead_code, reason = "said by probes whose condition is in the line")]
     Raised(PyErr),
 }
 
@@ -138,6 +141,28 @@ pub(crate) struct Due<'a> {
     error: Option<PyErr>,
     /// Measures until what is due is done.
     _span: Span,
+    /// The message, where the line has made it.
+    message: Option<Arc<str>>,
+}
+
+impl<'a> Due<'a> {
+    /// A hit whose message was made in the line.
+    pub(crate) fn of_message(breakpoint: &'a Arc<Breakpoint>, hits: u64, text: &str) -> Self {
+        Self {
+            breakpoint,
+            evaluators: None,
+            pass: Pass::unmeasured(),
+            hits,
+            error: None,
+            message: Some(text.into()),
+            _span: Span::of(Activity::Hit),
+        }
+    }
+
+    /// The number of the hit.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits
+    }
 }
 
 /// Counts a pass of an armed breakpoint, and tells what is to be done, if its condition and its
@@ -166,7 +191,11 @@ pub(crate) fn judge<'a>(
             let evaluate = || condition::evaluate(&frame, breakpoint, evaluators);
             pass.measure(breakpoint, evaluate)?
         }
-        (Verdict::Open | Verdict::Held, _) => Outcome::Held,
+        (Verdict::Open, None) => Outcome::Held,
+        (Verdict::Held, _) => {
+            breakpoint.figures.count_held();
+            Outcome::Held
+        }
         (Verdict::Raised(error), _) => {
             condition::count_error(py, breakpoint, &error);
             Outcome::Raised(error)
@@ -179,6 +208,7 @@ pub(crate) fn judge<'a>(
         hits,
         error,
         _span: span,
+        message: None,
     };
     Ok(match outcome {
         Outcome::Failed => None,
@@ -209,6 +239,7 @@ pub(crate) fn carry_out(
 ) -> PyResult<()> {
     let breakpoint = due.breakpoint;
     let message = match (&breakpoint.request.message, due.evaluators) {
+        _ if due.message.is_some() => due.message.clone(),
         (Some(_), Some(evaluators)) => match tracing::current_frame(py) {
             Some(frame) => {
                 let render = || condition::message(&frame, breakpoint, evaluators);

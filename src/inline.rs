@@ -7,21 +7,21 @@
 
 use std::sync::Arc;
 
-use instrument::expr::{Expression, Piece};
+use instrument::expr::{Expression, Piece, Purity};
 use instrument::inset::{self, Part};
 use pyo3::prelude::*;
 
 use crate::breakpoint::{Breakpoint, Request};
-use crate::compile;
+use crate::{compile, time_limit};
 
 /// The expressions of one breakpoint, as marshalled code.
 #[derive(Debug, Default)]
-pub struct Inline {
+pub(crate) struct Inline {
     condition: Option<Vec<u8>>,
     /// Nothing where the message has no fields, or some cannot be in the line.
     message: Option<Vec<InlinePiece>>,
     /// Why something is not in the line.
-    pub detour: Option<String>,
+    pub(crate) detour: Option<String>,
 }
 
 #[derive(Debug)]
@@ -75,14 +75,24 @@ fn message(py: Python<'_>, request: &Request) -> Result<Option<Vec<InlinePiece>>
     let pieces = template.map(|piece| match piece {
         Piece::Text(text) => Ok(InlinePiece::Text(text.clone())),
         Piece::Field(field) => {
-            for nested in &field.nested {
-                nested.splice().map_err(|refusal| refusal.to_string())?;
-            }
+            field.nested.iter().try_for_each(movable)?;
             let source = inset::value_source(&field.source);
             compiled(py, Some(&field.expression), &source, "eval").map(InlinePiece::Field)
         }
     });
     pieces.collect::<Result<_, _>>().map(Some)
+}
+
+/// Whether an expression may be evaluated in the line, else why not. Nothing ends what runs
+/// there, so where evaluations have a budget, a call of the program's own code stays outside.
+fn movable(expression: &Expression) -> Result<(), String> {
+    expression.splice().map_err(|refusal| refusal.to_string())?;
+    match expression.purity() {
+        Purity::Impure(why) if time_limit::is_limited() => Err(format!(
+            "evaluated out of line, within condition_budget_s: {why}"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn compiled(
@@ -92,7 +102,7 @@ fn compiled(
     mode: &str,
 ) -> Result<Vec<u8>, String> {
     if let Some(expression) = expression {
-        expression.splice().map_err(|refusal| refusal.to_string())?;
+        movable(expression)?;
     }
     let code = compile::compile(py, source, "<breakpoint>", mode);
     let marshalled = code.and_then(|code| {

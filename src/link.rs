@@ -4,14 +4,19 @@
 //! be replaced (`ffi::consts` says why). One that cannot be linked as a whole is given up: half of
 //! the probes of a module would be worse than none.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use instrument::inset::Wish;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::allowance;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi;
+use crate::inline::{self, Group};
+use crate::interpreter;
 use crate::probe::Probe;
 use crate::registry::{self, WantedFile};
 use crate::telemetry::{self, ReasonCode};
@@ -25,10 +30,11 @@ pub(crate) fn load<'py>(
     wanted: &WantedFile,
     tier: Tier,
 ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
-    let bytes = PyBytes::new(py, code);
-    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
     let mut targets = Targets::new(wanted, &placement.lines);
-    for group in placement.sites.chunk_by(|a, b| a.path == b.path) {
+    let (code, sites) = targets.inset(py, code, &placement.sites);
+    let bytes = PyBytes::new(py, &code);
+    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
+    for group in sites.chunk_by(|a, b| a.path == b.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
             .map(|site| {
@@ -62,10 +68,11 @@ pub(crate) fn load_parts<'py>(
     tier: Tier,
     originals: &HashMap<Arc<[u32]>, Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Part<'py>>> {
-    let bytes = PyBytes::new(py, &variant.code);
+    let (code, sites) = targets.inset(py, &variant.code, &variant.placement.sites);
+    let bytes = PyBytes::new(py, &code);
     let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
     let mut parts = Vec::new();
-    for sites in variant.placement.sites.chunk_by(|a, b| a.path == b.path) {
+    for sites in sites.chunk_by(|a, b| a.path == b.path) {
         if originals.contains_key(&sites[0].path) {
             parts.push((sites, descend(&module, &sites[0].path)?));
         }
@@ -168,7 +175,9 @@ impl<'a> Targets<'a> {
             .map(|site| {
                 let breakpoints = self.breakpoints_at(site.line);
                 let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
-                (site.line, ids.collect())
+                let mut ids: Vec<u64> = ids.collect();
+                ids.sort_unstable();
+                (site.line, ids)
             })
             .collect();
         key.sort_unstable();
@@ -176,17 +185,78 @@ impl<'a> Targets<'a> {
         key
     }
 
+    /// Compiles what the breakpoints evaluate into the lines of an instrumented module. Where
+    /// that cannot be done for a line, its probe evaluates, and the breakpoint says why.
+    fn inset<'v>(
+        &self,
+        py: Python<'_>,
+        code: &'v [u8],
+        sites: &'v [Site],
+    ) -> (Cow<'v, [u8]>, Cow<'v, [Site]>) {
+        let as_it_is = (Cow::Borrowed(code), Cow::Borrowed(sites));
+        let Ok(interpreter) = interpreter::current(py) else {
+            return as_it_is;
+        };
+        let mut lines: Vec<u32> = sites.iter().map(|site| site.line).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let groups: Vec<(u32, Vec<Group>)> = lines
+            .into_iter()
+            .map(|line| (line, inline::groups(self.breakpoints_at(line))))
+            .filter(|(_, groups)| groups.iter().any(Group::is_inline))
+            .collect();
+        if groups.is_empty() {
+            return as_it_is;
+        }
+        let pieces: Vec<Vec<_>> = groups
+            .iter()
+            .map(|(_, groups)| groups.iter().map(Group::pieces).collect())
+            .collect();
+        let metered = allowance::is_limited();
+        let mut wishes = Vec::new();
+        for ((line, groups), pieces) in groups.iter().zip(&pieces) {
+            let parts = groups.iter().zip(pieces);
+            wishes.push(Wish {
+                line: *line,
+                parts: parts
+                    .map(|(group, pieces)| group.part(pieces.as_deref(), metered))
+                    .collect(),
+            });
+        }
+        match instrument::inset::inset(interpreter.version, code, sites, &wishes) {
+            Ok(made) => {
+                for refused in &made.refused {
+                    let groups = groups.iter().find(|(line, _)| *line == refused.line);
+                    let group = groups.and_then(|(_, groups)| groups.get(refused.part as usize));
+                    for breakpoint in group.into_iter().flat_map(|group| &group.breakpoints) {
+                        breakpoint.take_detour(&refused.reason.to_string());
+                    }
+                }
+                (Cow::Owned(made.code), Cow::Owned(made.sites))
+            }
+            Err(error) => {
+                let detour = format!("evaluated out of line: {error}");
+                let groups = groups.iter().flat_map(|(_, groups)| groups);
+                for breakpoint in groups.flat_map(|group| &group.breakpoints) {
+                    breakpoint.take_detour(&detour);
+                }
+                as_it_is
+            }
+        }
+    }
+
     /// The probe of one site.
     pub(crate) fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<Py<Probe>> {
         self.placed.insert(site.line, true);
-        let probe = Probe::new(
-            self.breakpoints_at(site.line).into_boxed_slice(),
-            Arc::clone(&site.qualname),
-            site.line,
-            tier,
-            [&*self.within, &*site.path].concat().into(),
-        );
-        Py::new(py, probe)
+        let mut breakpoints = self.breakpoints_at(site.line);
+        if let Some(part) = site.part {
+            let group = inline::groups(breakpoints).into_iter().nth(part as usize);
+            breakpoints = group.unwrap_or_default().breakpoints;
+        }
+        let path = [&*self.within, &*site.path].concat().into();
+        let function = Arc::clone(&site.qualname);
+        let probe = Probe::new(breakpoints.into(), function, site.line, tier, path);
+        Py::new(py, probe.with_role(site.role, allowance::is_limited()))
     }
 
     /// Tells every breakpoint of the file where it is now.

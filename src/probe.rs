@@ -10,12 +10,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
+use instrument::Role;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
-use crate::breakpoint::{Breakpoint, Tier};
-use crate::condition::Evaluators;
+use crate::breakpoint::{Breakpoint, Kind, Tier};
+use crate::condition::{self, Evaluators};
 use crate::hit::{self, Due, Verdict};
+use crate::{metering, pending};
 
 /// What the code at one line of one code object loads and tests.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -26,6 +29,8 @@ pub(crate) struct Probe {
     pub(crate) tier: Tier,
     /// Where the code object is in that of its module: indices into successive `co_consts`.
     pub(crate) path: Arc<[u32]>,
+    /// What the code around it has done when it asks.
+    role: Role,
     /// What is evaluated out of line, for each breakpoint; made at the first hit.
     evaluators: OnceLock<Box<[Evaluators]>>,
 }
@@ -33,8 +38,38 @@ pub(crate) struct Probe {
 #[pymethods]
 impl Probe {
     fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.fire(py)?;
+        match self.role {
+            Role::Hit => self.fire(py)?,
+            Role::Compiled { message: false } => self.held(py)?,
+            Role::Compiled { message: true } => return self.wants_message(py),
+            Role::Meter => metering::begin(&self.breakpoints[0]),
+        }
         Ok(true)
+    }
+
+    /// Takes what the line hands over: the exception of a condition, a message, or nothing where
+    /// what is metered ends.
+    fn __contains__(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = item.py();
+        if item.is_none() {
+            metering::end(&self.breakpoints[0]);
+        } else if item.is_instance_of::<PyBaseException>() {
+            self.raised(py, PyErr::from_value(item.clone()))?;
+        } else if let Ok(text) = item.cast::<PyString>() {
+            self.tell(py, &text.to_string_lossy())?;
+        }
+        Ok(true)
+    }
+
+    /// The text that stands for a field of a message which raised.
+    #[expect(clippy::unused_self, reason = "the protocol's signature")]
+    fn __getitem__(&self, error: &Bound<'_, PyAny>) -> PyResult<String> {
+        let py = error.py();
+        let error = PyErr::from_value(error.clone());
+        if condition::leaves_program(py, &error) {
+            return Err(error);
+        }
+        Ok(condition::failed_field(py, &error))
     }
 
     /// A code object is pickled by value in some programs: what reads it has no probe, but the
@@ -64,8 +99,34 @@ impl Probe {
             line,
             tier,
             path,
+            role: Role::Hit,
             evaluators: OnceLock::new(),
         }
+    }
+
+    /// The same for code that has done something when it asks; `counted` when it meters, too.
+    pub(crate) fn with_role(self, role: Role, counted: bool) -> Self {
+        if role != Role::Hit && !counted {
+            for breakpoint in &self.breakpoints {
+                breakpoint.figures.leave_uncounted();
+            }
+        }
+        Self { role, ..self }
+    }
+
+    /// Whether it asks for a hit of these breakpoints, if their condition holds.
+    pub(crate) fn asks(&self) -> bool {
+        self.role != Role::Meter
+    }
+
+    /// Whether the code that `frame` runs will ask at the pass of the line that is beginning.
+    pub(crate) fn will_ask(&self, frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Role::Compiled { .. } = self.role else {
+            return Ok(self.asks());
+        };
+        let evaluators = self.evaluators_of(0);
+        evaluators.prepare(frame);
+        condition::holds(frame, evaluators)
     }
 
     /// One hit of each armed breakpoint of the line, in the frame that runs.
@@ -91,6 +152,65 @@ impl Probe {
             self.carry_out(py, due, stopped)?;
         }
         Ok(())
+    }
+
+    /// A pass at which the condition held in the line.
+    fn held(&self, py: Python<'_>) -> PyResult<()> {
+        let stopped = hit::take_passed();
+        let breakpoint = &self.breakpoints[0];
+        metering::end(breakpoint);
+        let request = &breakpoint.request;
+        if request.kind == Kind::Count && request.hit_rule.is_none() && !hit::is_attentive() {
+            if breakpoint.is_armed() {
+                breakpoint.figures.count_hit();
+            }
+            return Ok(());
+        }
+        match self.judge_in_line(py, Verdict::Held)? {
+            Some(due) => self.carry_out(py, due, stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Probe::held`]; whether the line is to make the message.
+    fn wants_message(&self, py: Python<'_>) -> PyResult<bool> {
+        hit::take_passed();
+        metering::end(&self.breakpoints[0]);
+        let Some(due) = self.judge_in_line(py, Verdict::Held)? else {
+            return Ok(false);
+        };
+        pending::begin(&self.breakpoints[0], due.hits());
+        Ok(true)
+    }
+
+    /// The message of the pass whose message was wanted.
+    fn tell(&self, py: Python<'_>, text: &str) -> PyResult<()> {
+        let breakpoint = &self.breakpoints[0];
+        let hits = pending::end(breakpoint);
+        let due = Due::of_message(breakpoint, hits, text);
+        self.carry_out(py, due, false)
+    }
+
+    /// The condition raised in the line.
+    fn raised(&self, py: Python<'_>, error: PyErr) -> PyResult<()> {
+        if condition::leaves_program(py, &error) {
+            return Err(error);
+        }
+        metering::end(&self.breakpoints[0]);
+        match self.judge_in_line(py, Verdict::Raised(error))? {
+            Some(due) => self.carry_out(py, due, hit::take_passed()),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges a pass of the one breakpoint whose condition is in the line.
+    fn judge_in_line(&self, py: Python<'_>, verdict: Verdict) -> PyResult<Option<Due<'_>>> {
+        let breakpoint = &self.breakpoints[0];
+        if !breakpoint.is_armed() {
+            return Ok(None);
+        }
+        let judge = || hit::judge(py, breakpoint, || self.evaluators_of(0), verdict);
+        contained(judge, None)
     }
 
     /// Counts the pass of one breakpoint; what is to be done, if anything.

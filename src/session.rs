@@ -16,6 +16,7 @@ use crate::allowance::Profile;
 use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::handle::Handle;
 use crate::importer::{self, GetCode};
+use crate::inline::Inline;
 use crate::probe::Probe;
 use crate::request::{Purity, Terms};
 use crate::{
@@ -105,7 +106,7 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
         let request = asked.request(session.purity).map_err(|problem| {
             PyValueError::new_err(format!("{}:{}: {problem}", asked.file, asked.line))
         })?;
-        registry::add(&asked.file, request);
+        register(py, &asked.file, request);
     }
     allowance::use_profile(session.profile);
     if let Some(seconds) = session.condition_budget {
@@ -181,6 +182,21 @@ fn request(
     Ok(request)
 }
 
+/// Adds a breakpoint, and compiles what it evaluates in its line.
+fn register(py: Python<'_>, path: &str, request: Request) -> Arc<Breakpoint> {
+    let evaluates = request.evaluates();
+    let breakpoint = registry::add(path, request);
+    if evaluates {
+        let inline = Inline::of(py, &breakpoint.request);
+        if let Some(detour) = &inline.detour {
+            breakpoint.take_detour(detour);
+        }
+        // Nobody else compiles for it.
+        let _ = breakpoint.inline.set(inline);
+    }
+    breakpoint
+}
+
 /// Adds a breakpoint for the file at `path`.
 #[pyfunction]
 #[pyo3(signature = (path, line, kind, terms=None, on_hit=None))]
@@ -193,7 +209,7 @@ fn add(
     on_hit: Option<Py<PyAny>>,
 ) -> PyResult<Handle> {
     let request = request(py, path, line, kind, terms)?;
-    let breakpoint = registry::add(path, request);
+    let breakpoint = register(py, path, request);
     if let Some(callback) = on_hit {
         hit::set_callback(breakpoint.id, callback);
     }

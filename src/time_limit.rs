@@ -148,10 +148,19 @@ pub(crate) fn budget() -> Duration {
     Duration::from_nanos(BUDGET.load(Ordering::Relaxed))
 }
 
-/// Sets how many seconds one evaluation of a condition or of a part of a message may take.
+/// Whether evaluations are ended at all.
+pub(crate) fn is_limited() -> bool {
+    BUDGET.load(Ordering::Relaxed) != u64::MAX
+}
+
+/// Sets how many seconds one evaluation of a condition or of a part of a message may take;
+/// infinity is no limit.
 #[pyfunction]
 pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
-    let budget = Duration::try_from_secs_f64(seconds).ok();
+    let budget = match seconds {
+        f64::INFINITY => Some(Duration::MAX),
+        seconds => Duration::try_from_secs_f64(seconds).ok(),
+    };
     let Some(budget) = budget.filter(|budget| *budget > Duration::ZERO) else {
         return Err(PyValueError::new_err(format!(
             "condition_budget_s is {seconds}: it has to be a number of seconds above 0"

@@ -5,8 +5,8 @@
 //! entry. The encoding is little-endian `u32`s and length-prefixed UTF-8, private to one engine
 //! version, because the key of an entry holds that version ([`ENGINE`]).
 
-pub use instrument::Site;
 use instrument::{PyVersion, Wanted};
+pub use instrument::{Role, Site};
 
 /// The engine version that keys carry: a variant of another engine is never looked at.
 pub const ENGINE: &str = env!("CARGO_PKG_VERSION");
@@ -143,6 +143,9 @@ impl Placement {
                 constant: input.u32()?,
                 line: input.u32()?,
                 qualname: input.text()?.into(),
+                // What is stored has plain probes.
+                part: None,
+                role: Role::Hit,
             })
         })?;
         let lines = input.list(|input| {
@@ -219,6 +222,8 @@ mod tests {
                 constant: 9,
                 line: 12,
                 qualname: "f.<locals>.é".into(),
+                part: None,
+                role: Role::Hit,
             }],
             lines: vec![
                 SnappedLine {

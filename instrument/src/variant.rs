@@ -50,8 +50,9 @@ pub struct Site {
     pub line: u32,
     /// `co_qualname` of the code object.
     pub qualname: Arc<str>,
-    /// Which of the parts of the line it stands for: see [`crate::inset::Wish`].
-    pub part: u32,
+    /// Which of the parts of its line it stands for, where they were taken apart: see
+    /// [`crate::inset::Wish`].
+    pub part: Option<u32>,
     /// What the code has done when it asks the probe.
     pub role: Role,
 }
@@ -177,7 +178,7 @@ fn instrument_with(
                     constant,
                     line,
                     qualname: qualname.clone(),
-                    part: 0,
+                    part: None,
                     role: Role::Hit,
                 }));
             }

@@ -1,6 +1,6 @@
 //! Code objects inside code objects, and which probes one of them holds.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -33,17 +33,19 @@ pub(super) fn own_probe<'py>(code: &Bound<'py, PyAny>) -> PyResult<Option<Bound<
 
 /// The key of a code object.
 pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
-    let mut key = Key::new();
+    let mut lines: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
     for constant in constants(code)? {
         if let Ok(probe) = constant.cast::<Probe>() {
             let probe = probe.get();
             let ids = probe.breakpoints.iter().map(|breakpoint| breakpoint.id);
-            key.push((probe.line, ids.collect()));
+            // The breakpoints of one line may have probes of their own.
+            lines.entry(probe.line).or_default().extend(ids);
         }
     }
-    key.sort_unstable();
-    key.dedup();
-    Ok(key)
+    let lines = lines.into_iter();
+    Ok(lines
+        .map(|(line, ids)| (line, ids.into_iter().collect()))
+        .collect())
 }
 
 /// Whether any instruction of a code object, or of one inside it, is on one of `lines`.

@@ -4,7 +4,7 @@
 //! A frame goes on with the code that it was entered with. What its original is to hold and that
 //! code does not is watched in this frame until it leaves; later frames run the variant.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -128,26 +128,33 @@ impl<'py> LoadedFile<'_, 'py> {
             },
         };
         let held: HashMap<u32, Vec<u64>> = key(code)?.into_iter().collect();
-        let mut probes = Vec::new();
-        let mut lines = Key::new();
+        // The breakpoints of a line may have probes of their own in the variant; here one probe
+        // stands for all of them.
+        let mut wanted: BTreeMap<u32, (&Probe, Vec<Arc<Breakpoint>>)> = BTreeMap::new();
         for probe in &asked {
             let probe = probe.get();
             let known = held.get(&probe.line);
-            let lacks = |point: &&Arc<Breakpoint>| known.is_none_or(|ids| !ids.contains(&point.id));
-            let breakpoints: Vec<_> = probe.breakpoints.iter().filter(lacks).cloned().collect();
-            if breakpoints.is_empty() || lines.iter().any(|(line, _)| *line == probe.line) {
+            for breakpoint in &probe.breakpoints {
+                let (_, lacking) = wanted.entry(probe.line).or_insert((probe, Vec::new()));
+                let lacks = known.is_none_or(|ids| !ids.contains(&breakpoint.id));
+                if lacks && lacking.iter().all(|other| other.id != breakpoint.id) {
+                    lacking.push(Arc::clone(breakpoint));
+                }
+            }
+        }
+        let mut probes = Vec::new();
+        let mut lines = Key::new();
+        for (line, (probe, breakpoints)) in wanted {
+            if breakpoints.is_empty() {
                 continue;
             }
-            let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
-            lines.push((probe.line, ids.collect()));
-            let probe = Probe::new(
-                breakpoints.into_boxed_slice(),
-                Arc::clone(&probe.function),
-                probe.line,
-                Tier::Tracing,
-                Arc::clone(&probe.path),
-            );
-            probes.push((probe.line, Py::new(self.py, probe)?));
+            let mut ids: Vec<u64> = breakpoints.iter().map(|point| point.id).collect();
+            ids.sort_unstable();
+            lines.push((line, ids));
+            let function = Arc::clone(&probe.function);
+            let path = Arc::clone(&probe.path);
+            let probe = Probe::new(breakpoints.into(), function, line, Tier::Tracing, path);
+            probes.push((line, Py::new(self.py, probe)?));
         }
         lines.sort_unstable();
         Ok((!lines.is_empty()).then_some((probes, lines)))

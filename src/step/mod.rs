@@ -312,9 +312,7 @@ pub(crate) fn line(
     }
     let py = frame.py();
     stop(frame, "line", py.None().bind(py))?;
-    if probes::follows(frame, code, target)? {
-        hit::pass_next();
-    }
+    hit::pass_next(probes::follow(frame, code, target)?);
     Ok(true)
 }
 

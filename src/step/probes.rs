@@ -1,61 +1,50 @@
 //! Whether the line where a step stopped begins with a probe.
 //!
-//! The line event comes first, at the instruction that loads the probe; the same pass of the line
-//! must not stop a second time. So the instruction itself is looked at: nothing else can tell a
-//! probe that is about to run from one that is not there any more.
+//! The line event comes first, at the first instruction of what was compiled into the line; the
+//! same pass of the line must not stop a second time. The code that the frame runs says which
+//! probes its line has; one whose condition is in the line asks only if that holds, so it is
+//! evaluated here for once.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::probe::Probe;
 
-struct Opcodes {
-    load_const: u8,
-    extended_arg: u8,
-}
-
-fn opcodes(py: Python<'_>) -> PyResult<&'static Opcodes> {
-    static OPCODES: PyOnceLock<Opcodes> = PyOnceLock::new();
-    OPCODES.get_or_try_init(py, || {
-        let numbers = py.import("opcode")?.getattr("opmap")?;
-        Ok(Opcodes {
-            load_const: numbers.get_item("LOAD_CONST")?.extract()?,
-            extended_arg: numbers.get_item("EXTENDED_ARG")?.extract()?,
-        })
-    })
-}
-
-/// Whether the instruction at byte offset `at`, or the one that `frame` is at, loads a probe.
-pub(super) fn follows(
+/// How many probes the line that begins at byte offset `at`, or where `frame` is, will ask.
+pub(super) fn follow(
     frame: &Bound<'_, PyAny>,
     code: &Bound<'_, PyAny>,
     at: Option<usize>,
-) -> PyResult<bool> {
-    let py = frame.py();
-    let opcodes = opcodes(py)?;
+) -> PyResult<u32> {
+    let constants = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
+    let probes = constants
+        .iter()
+        .filter_map(|constant| constant.cast_into::<Probe>().ok());
+    let mut probes = probes.filter(|probe| probe.get().asks()).peekable();
+    if probes.peek().is_none() {
+        return Ok(0);
+    }
     let at = match at {
         Some(at) => at,
         None => frame.getattr("f_lasti")?.extract()?,
     };
-    let units = code.getattr("co_code")?.cast_into::<PyBytes>()?;
-    let mut index = 0;
-    for unit in units
-        .as_bytes()
-        .get(at..)
-        .unwrap_or_default()
-        .chunks_exact(2)
-    {
-        index = index << 8 | usize::from(unit[1]);
-        if unit[0] == opcodes.extended_arg {
-            continue;
+    let line = line_at(code, at)?;
+    let mut asking = 0;
+    for probe in probes {
+        if Some(probe.get().line) == line && probe.get().will_ask(frame)? {
+            asking += 1;
         }
-        if unit[0] != opcodes.load_const {
-            return Ok(false);
-        }
-        let constants = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
-        let constant = constants.get_item(index);
-        return Ok(constant.is_ok_and(|constant| constant.is_instance_of::<Probe>()));
     }
-    Ok(false)
+    Ok(asking)
+}
+
+/// The line of the instruction at a byte offset.
+fn line_at(code: &Bound<'_, PyAny>, at: usize) -> PyResult<Option<u32>> {
+    for run in code.call_method0("co_lines")?.try_iter()? {
+        let (start, end, line): (usize, usize, Option<u32>) = run?.extract()?;
+        if (start..end).contains(&at) {
+            return Ok(line);
+        }
+    }
+    Ok(None)
 }

@@ -157,26 +157,6 @@ impl<'m, 'a> Host<'m, 'a> {
         index(self.n_constants + self.new_constants.len() - 1)
     }
 
-    /// Whether a constant is, or is a tuple of, a text that would be mangled as a name.
-    pub(super) fn has_private_text(&self, node: NodeId) -> Result<bool, Error> {
-        match self.module.node(node).tag {
-            _ if self.class.is_none() => Ok(false),
-            b')' | b'(' => {
-                for &child in self.module.children(node) {
-                    if self.has_private_text(child)? {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            b'u' | b't' | b'a' | b'A' | b'z' | b'Z' => {
-                let text = self.module.text(node, "co_consts")?;
-                Ok(self.mangled(&text) != text)
-            }
-            _ => Ok(false),
-        }
-    }
-
     /// The index of a placeholder for a probe that is added.
     pub(super) fn placeholder(&mut self) -> Result<u32, Error> {
         let none = self.module.none()?;

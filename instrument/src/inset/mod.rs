@@ -256,7 +256,8 @@ impl Work<'_, '_, '_> {
                 _ => self.host.placeholder()?,
             };
             let meter = if part.metered {
-                Some(self.host.placeholder()?)
+                let none = self.host.module.none()?;
+                Some((self.host.placeholder()?, self.host.constant(none)))
             } else {
                 None
             };
@@ -305,7 +306,7 @@ impl Work<'_, '_, '_> {
             let mut add = |constant, role| {
                 self.sites.push(Site {
                     constant,
-                    part: index(nth),
+                    part: Some(index(nth)),
                     role,
                     ..site.clone()
                 });
@@ -317,7 +318,7 @@ impl Work<'_, '_, '_> {
                 },
             };
             add(constants[nth].probe, role);
-            if let (Some(meter), true) = (constants[nth].meter, compiled[nth]) {
+            if let (Some((meter, _)), true) = (constants[nth].meter, compiled[nth]) {
                 add(meter, Role::Meter);
             }
         }

@@ -11,7 +11,7 @@
 //! next:      BUILD_STRING n; LOAD_CONST probe; CONTAINS_OP; POP_TOP
 //!            JUMP_FORWARD miss
 //! failed:    LOAD_CONST probe; CONTAINS_OP; POP_TOP          (the exception)
-//! miss:
+//! miss:      [LOAD_CONST None; LOAD_CONST meter; CONTAINS_OP; POP_TOP]
 //! ```
 //!
 //! An exception is handed over from the stack, so that the program's own current exception
@@ -32,7 +32,8 @@ pub struct Part<'a> {
     pub condition: Option<&'a [u8]>,
     /// The pieces of a message, of which the probe gets the whole text.
     pub message: Option<&'a [Piece<'a>]>,
-    /// Whether a probe is asked before the condition, so that evaluations are counted.
+    /// Whether a probe is asked before the condition, and given `None` where the part ends, so
+    /// that evaluations can be counted and timed.
     pub metered: bool,
 }
 
@@ -49,7 +50,8 @@ pub enum Piece<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Constants {
     pub(super) probe: u32,
-    pub(super) meter: Option<u32>,
+    /// The meter, and `None`.
+    pub(super) meter: Option<(u32, u32)>,
 }
 
 /// Where parts go.
@@ -77,7 +79,7 @@ pub(super) fn fragment(
     let mut builder = Builder::new(spec);
     let ops = &spec.expressions;
     let (hit, miss, failed) = (builder.label(), builder.label(), builder.label());
-    if let Some(meter) = constants.meter {
+    if let Some((meter, _)) = constants.meter {
         ask(&mut builder, meter);
     }
     if let Some(condition) = part.condition {
@@ -117,6 +119,10 @@ pub(super) fn fragment(
         hand_over(&mut builder, constants.probe);
     }
     builder.place(miss);
+    if let Some((meter, none)) = constants.meter {
+        builder.push(spec.load_const, none);
+        hand_over(&mut builder, meter);
+    }
     Ok(builder.finish())
 }
 

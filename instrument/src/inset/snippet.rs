@@ -34,7 +34,6 @@ pub fn value_source(expression: &str) -> String {
 
 const SCOPE: Reason = Reason::OutOfLine("part of it has a scope of its own");
 const FOREIGN: Reason = Reason::OutOfLine("it does more than read");
-const PRIVATE: Reason = Reason::OutOfLine("it has a private name in a text");
 
 /// Compiled code of an expression.
 pub(super) struct Snippet<'a> {
@@ -273,10 +272,6 @@ impl<'a> Snippet<'a> {
         let constants = self.module.constants(self.module.root_code())?;
         let node = *constants.get(number as usize).ok_or(UNREADABLE)?;
         let copy = place.host.module.copied(&self.module, node)?.ok_or(SCOPE)?;
-        // It may be the keyword of a call, which the compiler would mangle.
-        if place.host.has_private_text(copy)? {
-            return Err(PRIVATE.into());
-        }
         Ok(place.host.constant(copy))
     }
 
