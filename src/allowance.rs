@@ -6,7 +6,7 @@
 //! Time is that of the processor where there is an allowance (a thread that waits for others
 //! costs nothing), and that of the clock elsewhere. Callbacks at a stop are not counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,7 @@ impl Profile {
 /// The shares, as the bits of numbers; 0 is no limit.
 static OWN: AtomicU64 = AtomicU64::new(0);
 static TOGETHER: AtomicU64 = AtomicU64::new(0);
+static MEASURING: AtomicBool = AtomicBool::new(false);
 static ALL: Mutex<Bucket> = Mutex::new(Bucket::new());
 
 /// What has been spent beyond what time has given back.
@@ -120,8 +121,20 @@ impl Pass {
 }
 
 /// Whether there is an allowance.
-pub(crate) fn is_limited() -> bool {
+fn is_limited() -> bool {
     share(&OWN).is_some() || share(&TOGETHER).is_some()
+}
+
+/// Whether evaluations in the line are counted and timed: for an allowance, or because somebody
+/// wants to know.
+pub(crate) fn measures() -> bool {
+    is_limited() || MEASURING.load(Ordering::Relaxed)
+}
+
+/// Has evaluations in lines that are compiled from now on counted and timed.
+#[pyfunction]
+pub(crate) fn set_measuring(on: bool) {
+    MEASURING.store(on, Ordering::Relaxed);
 }
 
 /// The time that allowances are counted in.
@@ -234,6 +247,7 @@ fn set_cpu_budget(own: Option<f64>, together: Option<f64>) -> PyResult<()> {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_profile, module)?)?;
     module.add_function(wrap_pyfunction!(set_cpu_budget, module)?)?;
+    module.add_function(wrap_pyfunction!(set_measuring, module)?)?;
     Ok(())
 }
 

@@ -212,7 +212,7 @@ impl<'a> Targets<'a> {
             .iter()
             .map(|(_, groups)| groups.iter().map(Group::pieces).collect())
             .collect();
-        let metered = allowance::is_limited();
+        let metered = allowance::measures();
         let mut wishes = Vec::new();
         for ((line, groups), pieces) in groups.iter().zip(&pieces) {
             let parts = groups.iter().zip(pieces);
@@ -256,7 +256,7 @@ impl<'a> Targets<'a> {
         let path = [&*self.within, &*site.path].concat().into();
         let function = Arc::clone(&site.qualname);
         let probe = Probe::new(breakpoints.into(), function, site.line, tier, path);
-        Py::new(py, probe.with_role(site.role, allowance::is_limited()))
+        Py::new(py, probe.with_role(site.role, allowance::measures()))
     }
 
     /// Tells every breakpoint of the file where it is now.

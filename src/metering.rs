@@ -1,8 +1,8 @@
-//! The time that conditions take in the line, where breakpoints have an allowance.
+//! The time that conditions take in the line, where breakpoints have an allowance or are measured.
 //!
 //! A metered line tells where its condition begins and where it ends; some of the passes are
-//! timed, by the rule of [`crate::figures`]. Nothing else measures what runs in the line, so
-//! without an allowance neither the number nor the time of evaluations is known there.
+//! timed, by the rule of [`crate::figures`]. Nothing else counts what runs in the line, so
+//! elsewhere neither the number nor the time of evaluations is known.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) profile: Profile,
     /// How many seconds one evaluation may take.
     pub(crate) condition_budget: Option<f64>,
+    /// Whether evaluations in the line are counted and timed.
+    pub(crate) measure: bool,
     /// The process that `dapper run` became.
     pub(crate) main_pid: u32,
 }
@@ -109,6 +111,7 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
         register(py, &asked.file, request);
     }
     allowance::use_profile(session.profile);
+    allowance::set_measuring(session.measure);
     if let Some(seconds) = session.condition_budget {
         time_limit::set_condition_budget(seconds)?;
     }

@@ -72,4 +72,5 @@ class Program:
         """Return the configuration by which a loaded module is reached in this tier."""
         if tier == "tracing":
             options["backend"] = "sys_monitoring" if hasattr(sys, "monitoring") else "settrace"
+        options.setdefault("measure", True)
         return dapper.Config(cache_dir=folder / "store", promotion=tier != "entry", **options)

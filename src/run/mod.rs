@@ -99,7 +99,7 @@ fn prepare(
     let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
     let purity = run.purity()?;
     let budget = run.condition_budget;
-    if budget.is_some_and(|seconds| !(seconds > 0.0 && seconds.is_finite())) {
+    if budget.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
         return Err("--condition-budget has to be a number of seconds above 0".to_owned());
     }
     let session = Session {
@@ -111,6 +111,7 @@ fn prepare(
         purity,
         profile: run.profile()?,
         condition_budget: budget,
+        measure: run.measure,
         main_pid: std::process::id(),
     };
     let mut command = Command::new(&launch.executable);

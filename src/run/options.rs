@@ -94,9 +94,12 @@ pub(super) struct Run {
         hide_default_value = true
     )]
     profile: String,
-    /// How long one evaluation may take [default: 0.1].
+    /// How long one evaluation may take; `inf` compiles every call into the line [default: 0.1].
     #[arg(long = "condition-budget", value_name = "SECONDS")]
     pub(super) condition_budget: Option<f64>,
+    /// Count and time the evaluations of conditions in the line, about 20 ns each.
+    #[arg(long)]
+    pub(super) measure: bool,
     /// Where instrumented code is kept [default: the user's cache folder].
     #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
