@@ -128,7 +128,7 @@ impl Breakpoint {
     pub fn whereabouts(&self) -> Whereabouts {
         let mut whereabouts = self.lock().clone();
         if whereabouts.tier.is_some() && whereabouts.reason.is_none() {
-            whereabouts.reason = self.detour().clone();
+            whereabouts.reason.clone_from(&self.detour());
         }
         whereabouts
     }

@@ -30,6 +30,15 @@ enum InlinePiece {
     Field(Vec<u8>),
 }
 
+impl InlinePiece {
+    fn lent(&self) -> inset::Piece<'_> {
+        match self {
+            Self::Text(text) => inset::Piece::Text(text),
+            Self::Field(code) => inset::Piece::Field(code),
+        }
+    }
+}
+
 impl Inline {
     /// Compiles what can be in the line.
     pub(crate) fn of(py: Python<'_>, request: &Request) -> Self {
@@ -145,12 +154,8 @@ impl Group {
 
     /// The pieces of its message.
     pub(crate) fn pieces(&self) -> Option<Vec<inset::Piece<'_>>> {
-        let pieces = self.inline()?.message.as_ref()?.iter();
-        let piece = |piece| match piece {
-            &InlinePiece::Text(ref text) => inset::Piece::Text(text),
-            InlinePiece::Field(code) => inset::Piece::Field(code),
-        };
-        Some(pieces.map(piece).collect())
+        let pieces = self.inline()?.message.as_ref()?;
+        Some(pieces.iter().map(InlinePiece::lent).collect())
     }
 
     /// What it wants in its line.
