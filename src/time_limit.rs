@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::create_exception;
 use pyo3::exceptions::{PyBaseException, PyValueError};
@@ -31,6 +31,9 @@ create_exception!(
 const SEATS: usize = 256;
 /// How many times in one budget the clock is looked at.
 const LOOKS: u32 = 4;
+/// Between two looks.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(3600);
 /// How many looks without an evaluation let the watching thread sleep.
 const IDLE_LOOKS: u32 = 50;
 
@@ -103,7 +106,11 @@ pub(crate) struct Limited<'py> {
 impl<'py> Limited<'py> {
     /// Begins one.
     pub(crate) fn begin(py: Python<'py>) -> PyResult<Self> {
-        let seat = OWN_SEAT.with(|own| own.get(py))?;
+        let seat = if is_limited() {
+            OWN_SEAT.with(|own| own.get(py))?
+        } else {
+            None
+        };
         if let Some(seat) = seat {
             seat.serial.fetch_add(1, Ordering::SeqCst);
             if ASLEEP.load(Ordering::SeqCst) || FORKED.load(Ordering::Relaxed) {
@@ -168,12 +175,19 @@ pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
     };
     let nanoseconds = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
     BUDGET.store(nanoseconds, Ordering::Relaxed);
+    let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(watcher) = &*watcher {
+        watcher.unpark();
+    }
     Ok(())
 }
 
 /// How many seconds one evaluation may take.
 #[pyfunction]
 pub(crate) fn condition_budget() -> f64 {
+    if !is_limited() {
+        return f64::INFINITY;
+    }
     budget().as_secs_f64()
 }
 
@@ -196,13 +210,25 @@ fn wake() {
     *watcher = spawned.ok().map(|handle| handle.thread().clone());
 }
 
+/// Lets the time between two looks go by, which is another one when the budget changes.
+fn pause() {
+    let began = Instant::now();
+    loop {
+        let pause = (budget() / LOOKS).clamp(SHORTEST, LONGEST);
+        let rest = pause.saturating_sub(began.elapsed());
+        if rest.is_zero() {
+            return;
+        }
+        thread::park_timeout(rest);
+    }
+}
+
 fn watch() {
     let mut before = [0; SEATS];
     let mut looks = [0; SEATS];
     let mut idle = 0;
     loop {
-        let pause = (budget() / LOOKS).max(Duration::from_millis(1));
-        thread::sleep(pause);
+        pause();
         idle += 1;
         for (index, seat) in TABLE.iter().enumerate() {
             let serial = seat.serial.load(Ordering::SeqCst);
