@@ -112,7 +112,7 @@ def test_the_record_has_conditions_and_figures(app):
         "--if",
         "z",
     ]
-    run = dapper_run(*options, "--events", "e.jsonl", "app.py", cwd=app)
+    run = dapper_run(*options, "--measure", "--events", "e.jsonl", "app.py", cwd=app)
     assert run.out == "done\n"
     assert run.err.count("ZeroDivisionError") == 1
     rows = events(app / "e.jsonl")

@@ -285,8 +285,13 @@ def _line_breakpoint(asked: int | LineBreakpoint | Mapping[str, Any]) -> LineBre
 
 
 def _passes(point: Breakpoint) -> int:
-    """Count how often the line was passed, whatever its condition said."""
-    return point.hits if point.condition is None else point.evaluations
+    """Count how often the line was passed, as far as that is known.
+
+    In the line nobody counts the passes at which a condition is false.
+    """
+    if point.condition is None or point.evaluations is None:
+        return point.hits + point.errors
+    return point.evaluations
 
 
 def _exception_filter(name: str) -> ExceptionFilter:
