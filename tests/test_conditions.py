@@ -223,7 +223,7 @@ def test_a_comprehension_sees_its_variable(tmp_path, monkeypatch):
     finally:
         dapper.stop()
         sys.modules.pop(made.name)
-    assert made.points[0].evaluations >= 3
+    assert (made.points[0].evaluations or 0) >= 3
 
 
 @pytest.mark.parametrize(

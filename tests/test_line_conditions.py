@@ -31,6 +31,17 @@ SEED = os.environ.get("DAPPER_EXPRESSION_SEED", "1")
 
 Seen = tuple[int, int, str]
 
+# What expressions of constants and names without calls of anybody's own code raise.
+RAISED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    NameError,
+    TypeError,
+    ValueError,
+)
+
 
 @pytest.fixture(autouse=True)
 def _session() -> Iterator[None]:
@@ -120,7 +131,7 @@ class Case:
                         if evaluated(what, hit.frame):
                             seen.append((hit.line, number, "hit"))
                         continue
-                except Exception as error:
+                except RAISED as error:
                     seen.append((hit.line, number, said(error)))
                     continue
                 pieces = [f"{n}={self.text(text, hit.frame)}|" for n, text in enumerate(what[1])]
@@ -139,7 +150,7 @@ class Case:
         quote = '"' if "'" in text else "'"
         try:
             return str(evaluated(f"f{quote}{text}{quote}", frame))
-        except Exception as error:
+        except RAISED as error:
             return f"<error: {type(error).__name__}: {error}>".replace(": >", ">")
 
     def found(self) -> tuple[list[Seen], int]:
@@ -156,9 +167,7 @@ class Case:
                 terms: dict[str, Any] = {"log_message": what[0]}
                 if kind == "if":
                     terms = {"condition": what, "on_hit": self.noting(seen, line, number, events)}
-                points.append(
-                    dapper.add_breakpoint(self.folder / f"{self.name}.py", line, **terms)
-                )
+                points.append(dapper.add_breakpoint(self.folder / f"{self.name}.py", line, **terms))
         self.load()
         self.note_messages(seen, events)
         in_line = sum(1 for point in points if point.tier == "import" and point.reason is None)

@@ -47,9 +47,10 @@ class Config:
     and `"settrace"` change no code and watch its lines instead. With `promotion` off functions
     keep their `__code__`, and the eval-frame hook has each call run the instrumented code.
     `condition_budget_s` is how long one evaluation of a condition or of an expression in a message
-    may take; `math.inf` is no limit, and compiles calls of the program's own code into the line too.
-    With `measure` the evaluations of conditions in the line are counted and timed, which costs
-    about 20 ns each. With `purity` `"require"` expressions that may have side effects are refused.
+    may take; `math.inf` is no limit, and compiles calls of the program's own code into the line
+    too. With `measure` the evaluations of conditions in the line are counted and timed, which
+    costs about 20 ns each. With `purity` `"require"` expressions that may have side effects are
+    refused.
     `cpu_budget` is the share of one processor that conditions and messages of a breakpoint may
     take, `cpu_budget_total` that of all together; a breakpoint that takes more is disarmed. With
     `profile` `"development"` there is no limit unless one is given, with `"production"` they are
