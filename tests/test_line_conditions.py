@@ -33,13 +33,8 @@ Seen = tuple[int, int, str]
 
 # What expressions of constants and names without calls of anybody's own code raise.
 RAISED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    NameError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AttributeError, LookupError, MemoryError),
+    *(NameError, TypeError, ValueError),
 )
 
 
