@@ -98,6 +98,11 @@ impl Pass {
         Self { weight: None }
     }
 
+    /// Something of which each one is measured.
+    pub(crate) fn each() -> Self {
+        Self { weight: Some(1) }
+    }
+
     /// Begins a pass; only those that evaluate something are measured.
     pub(crate) fn begin(breakpoint: &Breakpoint) -> Self {
         let measurable = breakpoint.request.evaluates();

@@ -11,6 +11,7 @@ use crate::allowance::Bucket;
 use crate::figures::Figures;
 use crate::inline::Inline;
 pub use crate::request::{Kind, Request};
+use crate::snapshot::Capturing;
 
 /// How a breakpoint reaches the running program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Breakpoint {
     whereabouts: Mutex<Whereabouts>,
     /// Why it was disarmed, when it was not removed.
     exhausted: OnceLock<String>,
+    /// What a snapshot of a hit records, and how many were taken.
+    pub(crate) capturing: Option<Capturing>,
     /// What it evaluates in its line, compiled.
     pub(crate) inline: OnceLock<Inline>,
     /// Why something is evaluated out of line.
@@ -78,9 +81,11 @@ impl Breakpoint {
             reason: reason.map(str::to_owned),
             ..Whereabouts::default()
         };
+        let capturing = request.capture.clone().map(Capturing::new);
         Self {
             id,
             request,
+            capturing,
             figures: Figures::default(),
             spent: Mutex::default(),
             armed: AtomicBool::new(true),
@@ -102,6 +107,17 @@ impl Breakpoint {
             Some(_) => self.figures.fired(),
             None => self.figures.hits(),
         }
+    }
+
+    /// How many snapshots were taken, if it takes any.
+    pub fn snapshots(&self) -> Option<u64> {
+        self.capturing.as_ref().map(Capturing::taken)
+    }
+
+    /// Counts from nothing again.
+    pub fn reset(&self) {
+        self.figures.reset();
+        self.capturing.iter().for_each(Capturing::reset);
     }
 
     /// Whether its probes do anything.

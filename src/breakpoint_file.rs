@@ -5,11 +5,13 @@
 //! [[breakpoint]]
 //! file = "app/models.py"    # from the folder of this file, else from the current folder
 //! line = 42
-//! kind = "log"              # "stop" (when absent), "log" or "count"
+//! kind = "log"              # "stop" (when absent), "log", "count" or "snapshot"
 //! log_message = "saving {self.id}"    # for "log"; `message` is the same
 //! condition = "self.id > 7"           # where it is false, nothing happens
 //! hit_condition = "% 100"             # which of the hits are let through
 //! purity = "require"                  # refuse expressions that may have side effects
+//! capture = { stack_depth = 5 }       # record a snapshot of each hit, or `true`; without a
+//!                                     # kind the breakpoint does nothing else
 //! ```
 //! Relies on nothing but the text and the file system's idea of an absolute path.
 
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::request::{Purity, Request, Terms};
+use crate::snapshot::{self, CaptureOptions};
 
 /// What a breakpoint does when it is hit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
@@ -30,10 +33,12 @@ pub enum Kind {
     Log,
     /// Only count.
     Count,
+    /// Record a snapshot and go on.
+    Snapshot,
 }
 
 /// One `[[breakpoint]]` of a breakpoint file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FileBreakpoint {
     /// The source file, canonical when it exists.
     pub file: PathBuf,
@@ -88,13 +93,14 @@ struct Document {
 struct Row {
     file: PathBuf,
     line: u32,
-    #[serde(default)]
-    kind: Kind,
+    kind: Option<Kind>,
     condition: Option<String>,
     hit_condition: Option<String>,
     #[serde(alias = "message")]
     log_message: Option<String>,
     purity: Option<Purity>,
+    #[serde(default, deserialize_with = "snapshot::deserialize")]
+    capture: Option<CaptureOptions>,
 }
 
 /// Reads and checks the breakpoint file at `path`.
@@ -130,14 +136,19 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
             hit_condition: row.hit_condition,
             log_message: row.log_message,
             purity: row.purity,
+            capture: row.capture,
         };
+        let kind = row.kind.unwrap_or(match terms.capture {
+            Some(_) if terms.log_message.is_none() => Kind::Snapshot,
+            _ => Kind::Stop,
+        });
         let file = resolve(&row.file, folder);
         let name = file.to_string_lossy().into();
-        Request::on_terms(name, row.line, row.kind, &terms, Purity::Allow).map_err(invalid)?;
+        Request::on_terms(name, row.line, kind, &terms, Purity::Allow).map_err(invalid)?;
         Ok(FileBreakpoint {
             file,
             line: row.line,
-            kind: row.kind,
+            kind,
             terms,
         })
     };
@@ -197,6 +208,46 @@ mod tests {
                 .contains("breakpoint 1: `often` is no hit rule")
         );
         assert!(messages("[[breakpoint]").starts_with("points.toml: "));
+        assert!(
+            messages("[[breakpoint]]\nfile='a'\nline=1\n[breakpoint.capture]\ndepth=1\n")
+                .contains("unknown field `depth`, expected one of `stack_depth`")
+        );
+        assert!(
+            messages("[[breakpoint]]\nfile='a'\nline=1\ncapture='yes'\n")
+                .contains("expected true, false or a table of options")
+        );
+        assert!(
+            messages("[[breakpoint]]\nfile='a'\nline=1\ncapture={max_count=0}\n")
+                .contains("breakpoint 1: capture: a max_count of 0")
+        );
+    }
+
+    #[test]
+    fn a_capture_makes_a_snapshot_unless_there_is_a_kind() {
+        let kinds = |rows: &[&str]| -> Vec<(Kind, bool)> {
+            let row = |row: &&str| format!("[[breakpoint]]\nfile='/a.py'\nline=3\n{row}\n");
+            let text: String = rows.iter().map(row).collect();
+            let found = parse(&text, Path::new("points.toml")).expect("valid");
+            let captures = |row: &FileBreakpoint| (row.kind, row.terms.capture.is_some());
+            found.iter().map(captures).collect()
+        };
+        let found = kinds(&[
+            "capture = true",
+            "[breakpoint.capture]\nexpressions = ['x']",
+            "capture = true\nkind = 'stop'",
+            "capture = false",
+            "kind = 'snapshot'",
+            "capture = true\nkind = 'count'",
+        ]);
+        let expected = [
+            (Kind::Snapshot, true),
+            (Kind::Snapshot, true),
+            (Kind::Stop, true),
+            (Kind::Stop, false),
+            (Kind::Snapshot, false),
+            (Kind::Count, true),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

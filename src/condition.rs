@@ -1,4 +1,4 @@
-//! Conditions and messages of breakpoints, evaluated in the frame that was hit.
+//! Conditions, messages and captures of breakpoints, evaluated in the frame that was hit.
 //!
 //! Owns what surrounds an evaluation: nothing hits meanwhile, no tracer sees it, it ends within
 //! its budget, and what it raises is not the program's, unless it leaves the program
@@ -16,6 +16,7 @@ use crate::compile;
 use crate::evaluator::Evaluator;
 use crate::ffi::evaluate::Unseen;
 use crate::hit::{self, Quiet};
+use crate::snapshot;
 use crate::telemetry::{self, ReasonCode};
 use crate::time_limit::{self, Limited, TimeLimitExceeded};
 
@@ -24,6 +25,7 @@ use crate::time_limit::{self, Limited, TimeLimitExceeded};
 pub(crate) struct Evaluators {
     condition: Option<Evaluator>,
     fields: Vec<Evaluator>,
+    captured: Vec<Evaluator>,
 }
 
 impl Evaluators {
@@ -38,12 +40,17 @@ impl Evaluators {
                 .fields()
                 .map(|field| Evaluator::new(&field.source, &format!("log message of {place}")))
                 .collect(),
+            captured: request
+                .captured()
+                .map(|text| Evaluator::new(text, &format!("capture of {place}")))
+                .collect(),
         }
     }
 
     /// Compiles what was not compiled yet, which is no part of a pass.
     pub(crate) fn prepare(&self, frame: &Bound<'_, PyAny>) {
-        for evaluator in self.condition.iter().chain(&self.fields) {
+        let parts = [&self.fields, &self.captured];
+        for evaluator in self.condition.iter().chain(parts.into_iter().flatten()) {
             // What fails now fails again when it is evaluated, and is told then.
             let _ = evaluator.prepare(frame);
         }
@@ -78,6 +85,11 @@ pub(crate) fn check(py: Python<'_>, request: &Request) -> PyResult<()> {
                 field.text
             )));
         }
+    }
+    for text in request.captured() {
+        compile::expression(py, text, "capture expression").map_err(|error| {
+            PyValueError::new_err(format!("capture expression {}", said(py, &error)))
+        })?;
     }
     Ok(())
 }
@@ -172,6 +184,24 @@ fn field_text(frame: &Bound<'_, PyAny>, field: &Evaluator) -> PyResult<String> {
     Ok(value.unwrap_or_else(|error| failed_field(py, &error)))
 }
 
+/// What a snapshot of `frame` records of the capture's expression with that number.
+pub(crate) fn captured_part<'py>(
+    frame: &Bound<'py, PyAny>,
+    evaluators: &Evaluators,
+    index: usize,
+) -> snapshot::Value<'py> {
+    captured(frame, &evaluators.captured[index])
+}
+
+/// The value of an expression in `frame`, or what it raised.
+pub(crate) fn captured<'py>(
+    frame: &Bound<'py, PyAny>,
+    expression: &Evaluator,
+) -> snapshot::Value<'py> {
+    let value = undisturbed(frame.py(), || expression.value(frame))?;
+    Ok(value.map_err(|error| describe(frame.py(), &error)))
+}
+
 /// What stands in a message for an expression that raised.
 pub(crate) fn failed_field(py: Python<'_>, error: &PyErr) -> String {
     format!("<error: {}>", describe(py, error))
@@ -180,7 +210,10 @@ pub(crate) fn failed_field(py: Python<'_>, error: &PyErr) -> String {
 /// Runs something of the user's in the middle of the program.
 ///
 /// The outer error is the program's, the inner one is that of what ran.
-fn undisturbed<T>(py: Python<'_>, run: impl FnOnce() -> PyResult<T>) -> PyResult<Result<T, PyErr>> {
+pub(crate) fn undisturbed<T>(
+    py: Python<'_>,
+    run: impl FnOnce() -> PyResult<T>,
+) -> PyResult<Result<T, PyErr>> {
     let result = {
         let _quiet = Quiet::enter();
         let _unseen = Unseen::enter(py);

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::probe::Probe;
+use crate::snapshot::Snapshot;
 
 const BUFFER_SIZE: usize = 64 * 1024;
 /// In each period this many lines are written at once; those beyond wait for company.
@@ -80,6 +81,8 @@ struct BreakpointLine<'a> {
     nanoseconds: u64,
     reason: Option<String>,
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshots: Option<u64>,
     pid: u32,
 }
 
@@ -126,6 +129,11 @@ pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hit: &HitFacts<
     })
 }
 
+/// Records a snapshot, on the line after that of its hit; false when nothing is recorded.
+pub(crate) fn record_snapshot(snapshot: &Snapshot) -> bool {
+    append(snapshot)
+}
+
 /// Records where a breakpoint ended up; false when nothing is recorded.
 pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
     let request = &breakpoint.request;
@@ -153,6 +161,7 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
             .map(str::to_owned)
             .or(whereabouts.reason),
         message: request.message.as_ref().map(|message| &*message.text),
+        snapshots: breakpoint.snapshots(),
         pid: std::process::id(),
     })
 }

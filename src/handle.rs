@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::breakpoint::{Breakpoint, Request, Tier};
 
@@ -53,6 +54,19 @@ impl Handle {
     fn log_message(&self) -> Option<&str> {
         let message = self.0.request.message.as_ref()?;
         Some(&message.text)
+    }
+
+    /// The options of its capture, every one of them, if it captures.
+    #[getter]
+    fn capture<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let capture = self.0.request.capture.as_ref();
+        let options = capture.map(|capture| capture.options().to_python(py));
+        options.transpose()
+    }
+
+    #[getter]
+    fn snapshots(&self) -> Option<u64> {
+        self.0.snapshots()
     }
 
     #[getter]

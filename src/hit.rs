@@ -1,16 +1,13 @@
 //! What happens when a probe of an armed breakpoint is reached.
 //!
-//! Owns the stop callback, the callbacks of single breakpoints, and the rule that nothing hits
-//! while a callback or a condition runs in the same thread. A pass is judged first ([`judge`]:
+//! Owns the rule that nothing hits while a callback or a condition runs in the same thread. A pass is judged first ([`judge`]:
 //! condition, count, hit rule) and what is due is done then ([`carry_out`]). A count that nobody
 //! records never comes here.
 //! A callback is called straight from the probe, so the frame below it is the program's own.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
-use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyException;
@@ -19,6 +16,7 @@ use pyo3::prelude::*;
 
 use crate::allowance::Pass;
 use crate::breakpoint::{Breakpoint, Kind};
+use crate::callback::callback_of;
 use crate::condition::{self, Evaluators, Outcome};
 use crate::events::{self, HitFacts};
 use crate::ffi::{self, tracing};
@@ -26,8 +24,10 @@ use crate::handle::Handle;
 use crate::log;
 use crate::meter::{Activity, Span};
 use crate::probe::Probe;
-use crate::scoped::tracer;
+use crate::snapshot;
 use crate::telemetry::{self, ReasonCode};
+use crate::tell::tell_first;
+pub(crate) use crate::tell::{tell, tell_first_of, tell_once};
 use crate::thread_info;
 
 /// Whether hits are recorded.
@@ -39,9 +39,6 @@ const MOMENT: Duration = Duration::from_millis(5);
 
 /// How many callbacks and evaluations run in all threads.
 static CALLBACKS_RUNNING: AtomicUsize = AtomicUsize::new(0);
-static DEFAULT_CALLBACK: Mutex<Option<Py<PyAny>>> = Mutex::new(None);
-static CALLBACKS: LazyLock<Mutex<HashMap<u64, Py<PyAny>>>> = LazyLock::new(Mutex::default);
-static TOLD: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 
 /// Whether the interpreter is about to be taken down.
 static ENDING: AtomicBool = AtomicBool::new(false);
@@ -52,8 +49,6 @@ thread_local! {
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
     /// How many of the next probes of the thread stand where a step has stopped already.
     static PASSED: Cell<u32> = const { Cell::new(0) };
-    /// Whether another tool's trace function is put aside while a callback runs.
-    static TRACE_PUT_ASIDE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a callback is told about a hit.
@@ -114,11 +109,6 @@ pub(crate) fn take_passed() -> bool {
     }
     PASSED.set(PASSED.get() - 1);
     true
-}
-
-/// Whether another tool traces this thread, though not while the callback runs.
-pub(crate) fn trace_is_put_aside() -> bool {
-    TRACE_PUT_ASIDE.get()
 }
 
 /// What is known of the condition of a breakpoint when a pass is judged.
@@ -259,23 +249,68 @@ pub(crate) fn carry_out(
         error: error.as_deref(),
     };
     let recorded = events::record_hit(probe, breakpoint, &hit);
-    match breakpoint.request.kind {
-        Kind::Count => Ok(()),
-        Kind::Log if recorded => Ok(()),
-        Kind::Log => {
-            let record = log::Record {
-                file: &breakpoint.request.file,
-                line: probe.line,
-                function: &probe.function,
-                breakpoint: breakpoint.id,
-                message: message.as_deref().unwrap_or_default(),
-            };
-            log::send(py, &record);
-            Ok(())
-        }
-        Kind::Stop if stopped => Ok(()),
-        Kind::Stop => stop(py, probe, due),
+    let kind = breakpoint.request.kind;
+    if kind == Kind::Log && !recorded {
+        let record = log::Record {
+            file: &breakpoint.request.file,
+            line: probe.line,
+            function: &probe.function,
+            breakpoint: breakpoint.id,
+            message: message.as_deref().unwrap_or_default(),
+        };
+        log::send(py, &record);
     }
+    // What raised in a condition is no hit.
+    if due.error.is_none() {
+        capture(py, probe, breakpoint, due.hits)?;
+    }
+    if kind == Kind::Stop && !stopped {
+        return stop(py, probe, due);
+    }
+    Ok(())
+}
+
+/// Records a snapshot of the frame that runs, if the breakpoint asks for one.
+fn capture(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u64) -> PyResult<()> {
+    let Some(capturing) = &breakpoint.capturing else {
+        return Ok(());
+    };
+    if capturing.is_spent() {
+        return Ok(());
+    }
+    let (Some(frame), Some(evaluators)) =
+        (tracing::current_frame(py), probe.evaluators_for(breakpoint))
+    else {
+        return Ok(());
+    };
+    let file = &breakpoint.request.file;
+    let place = snapshot::Place {
+        file,
+        line: probe.line,
+        function: &probe.function,
+        breakpoint: breakpoint.id,
+        hits,
+    };
+    evaluators.prepare(&frame);
+    let taken = Pass::each().measure(breakpoint, || {
+        snapshot::take(py, capturing, &frame, &place, |index, _| {
+            condition::captured_part(&frame, evaluators, index)
+        })
+    })?;
+    let Some(taken) = taken else {
+        return Ok(());
+    };
+    if !events::record_snapshot(&taken) {
+        taken.send();
+    }
+    if taken.is_last {
+        tell(&format!(
+            "{file}:{} has recorded {} snapshots, and records no more (max_count)",
+            probe.line,
+            capturing.taken()
+        ));
+    }
+    Ok(())
 }
 
 fn stop(py: Python<'_>, probe: &Probe, due: Due<'_>) -> PyResult<()> {
@@ -359,57 +394,6 @@ pub(crate) fn call_quietly(
     }
 }
 
-enum Callback {
-    /// Of one breakpoint: called with the hit.
-    Own(Py<PyAny>),
-    /// Of all others: called with the hit and the trace function of the thread; returns the trace
-    /// function to go on with, so that it can step.
-    Default(Py<PyAny>),
-}
-
-impl Callback {
-    /// Calls it without tracing: a tracer is not to see what runs for a breakpoint.
-    fn call(&self, py: Python<'_>, hit: Hit) -> PyResult<()> {
-        let sys = py.import("sys")?;
-        let mut trace = sys.call_method0("gettrace")?;
-        // Ours sees nothing of what runs for a breakpoint.
-        if tracer::is_own(&trace) {
-            trace = py.None().into_bound(py);
-        }
-        if !trace.is_none() {
-            sys.call_method1("settrace", (py.None(),))?;
-        }
-        let outer = TRACE_PUT_ASIDE.replace(!trace.is_none());
-        let result = match self {
-            Self::Own(callback) => callback.call1(py, (hit,)).map(|_| trace.clone()),
-            Self::Default(callback) => callback
-                .call1(py, (hit, &trace))
-                .map(|next| next.into_bound(py)),
-        };
-        TRACE_PUT_ASIDE.set(outer);
-        let next = result.as_ref().unwrap_or(&trace);
-        if !(trace.is_none() && next.is_none()) {
-            sys.call_method1("settrace", (next,))?;
-        }
-        tracer::restore(py)?;
-        result.map(|_| ())
-    }
-}
-
-fn callback_of(py: Python<'_>, id: u64) -> Option<Callback> {
-    let own = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(callback) = own.get(&id) {
-        return Some(Callback::Own(callback.clone_ref(py)));
-    }
-    drop(own);
-    let default = DEFAULT_CALLBACK
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    default
-        .as_ref()
-        .map(|callback| Callback::Default(callback.clone_ref(py)))
-}
-
 /// While it lives, nothing hits in this thread.
 pub(crate) struct Quiet {
     outer: bool,
@@ -452,68 +436,4 @@ pub(crate) fn spare<T>(py: Python<'_>, event: PyResult<T>, otherwise: T) -> PyRe
         }
         event => event,
     }
-}
-
-/// Sets what a stop calls when its breakpoint has no callback of its own.
-pub(crate) fn set_default_callback(callback: Option<Py<PyAny>>) {
-    let mut default = DEFAULT_CALLBACK
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let old = std::mem::replace(&mut *default, callback);
-    drop(default);
-    drop(old);
-}
-
-/// Sets what a stop of one breakpoint calls.
-pub(crate) fn set_callback(id: u64, callback: Py<PyAny>) {
-    CALLBACKS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id, callback);
-}
-
-/// Forgets the callback of one breakpoint.
-pub(crate) fn forget_callback(id: u64) {
-    let old = CALLBACKS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&id);
-    drop(old);
-}
-
-/// Forgets all callbacks.
-pub(crate) fn forget_callbacks() {
-    let old = std::mem::take(&mut *CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner));
-    drop(old);
-    set_default_callback(None);
-}
-
-fn write_line(text: &str) {
-    // A program whose standard error is gone goes on without its log.
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
-}
-
-/// Writes a message about dapper itself to standard error.
-pub(crate) fn tell(message: &str) {
-    write_line(&format!("dapper: {message}"));
-}
-
-/// Writes a message about dapper itself, once for each message.
-pub(crate) fn tell_once(message: &str) {
-    if tell_first(message) {
-        tell(message);
-    }
-}
-
-/// Writes a message about dapper itself, once for each subject.
-pub(crate) fn tell_first_of(subject: &str, message: &str) {
-    if tell_first(subject) {
-        tell(message);
-    }
-}
-
-fn tell_first(subject: &str) -> bool {
-    TOLD.lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(subject.to_owned())
 }

@@ -2,7 +2,7 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
-//! what runs at a hit, `events` records it, `log` writes messages, `snapshot`
+//! what runs at a hit, `events` records it, `log` writes messages, `tell` those about dapper itself, `snapshot`
 //! records frames, `unattended` follows a file of breakpoints. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `allowance` that of breakpoints, `memo` keeps the variants of loaded code.
 //! `request` is what is asked of a breakpoint, `condition` evaluates it where it is hit (`compile`,
@@ -18,6 +18,7 @@
 mod allowance;
 pub mod breakpoint;
 pub mod breakpoint_file;
+mod callback;
 pub mod cli;
 mod compile;
 mod condition;
@@ -57,6 +58,8 @@ mod snapshot;
 mod step;
 mod store;
 mod telemetry;
+mod tell;
+mod terms;
 mod thread_info;
 mod time_limit;
 mod trace_event;

@@ -160,7 +160,11 @@ impl Probe {
         let breakpoint = &self.breakpoints[0];
         metering::end(breakpoint);
         let request = &breakpoint.request;
-        if request.kind == Kind::Count && request.hit_rule.is_none() && !hit::is_attentive() {
+        if request.kind == Kind::Count
+            && request.hit_rule.is_none()
+            && request.capture.is_none()
+            && !hit::is_attentive()
+        {
             if breakpoint.is_armed() {
                 breakpoint.figures.count_hit();
             }
@@ -233,6 +237,13 @@ impl Probe {
 
     fn carry_out(&self, py: Python<'_>, due: Due<'_>, stopped: bool) -> PyResult<()> {
         contained(|| hit::carry_out(py, self, due, stopped), ())
+    }
+
+    /// What is evaluated out of line for one of its breakpoints.
+    pub(crate) fn evaluators_for(&self, breakpoint: &Arc<Breakpoint>) -> Option<&Evaluators> {
+        let is_it = |other: &Arc<Breakpoint>| Arc::ptr_eq(other, breakpoint);
+        let index = self.breakpoints.iter().position(is_it)?;
+        Some(self.evaluators_of(index))
     }
 
     fn evaluators_of(&self, index: usize) -> &Evaluators {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use instrument::expr::{Expression, Field, HitRule, Piece, Template};
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::{Capture, CaptureOptions};
+
 pub use crate::breakpoint_file::Kind;
 
 impl Kind {
@@ -21,13 +23,14 @@ impl Kind {
             Self::Stop => "stop",
             Self::Log => "log",
             Self::Count => "count",
+            Self::Snapshot => "snapshot",
         }
     }
 
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Stop, Self::Log, Self::Count]
+        [Self::Stop, Self::Log, Self::Count, Self::Snapshot]
             .into_iter()
             .find(|kind| kind.as_str() == name)
     }
@@ -58,7 +61,7 @@ impl Purity {
 }
 
 /// The fields of a breakpoint beside its place and kind, as they are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Terms {
     /// An expression; a pass counts only where it is true.
@@ -69,6 +72,8 @@ pub struct Terms {
     pub log_message: Option<String>,
     /// Whether expressions that may change something are refused; else as in the session.
     pub purity: Option<Purity>,
+    /// What is recorded of the program at each hit, beside what the kind does.
+    pub(crate) capture: Option<CaptureOptions>,
 }
 
 /// The text of a log breakpoint.
@@ -97,6 +102,8 @@ pub struct Request {
     pub hit_rule: Option<HitRule>,
     /// What a log breakpoint writes.
     pub message: Option<Message>,
+    /// What a snapshot of each hit records.
+    pub(crate) capture: Option<Arc<Capture>>,
 }
 
 impl Request {
@@ -110,6 +117,7 @@ impl Request {
             condition: None,
             hit_rule: None,
             message: None,
+            capture: None,
         }
     }
 
@@ -138,10 +146,16 @@ impl Request {
             Some(text) => Some(message(text)?),
             None => None,
         };
+        let capture = match (&terms.capture, kind) {
+            (Some(options), _) => Some(Arc::new(options.capture()?)),
+            (None, Kind::Snapshot) => Some(Arc::default()),
+            (None, _) => None,
+        };
         let request = Self {
             condition: terms.condition.as_deref().map(Arc::from),
             hit_rule,
             message,
+            capture,
             ..Self::plain(file, line, kind)
         };
         if terms.purity.unwrap_or(purity) == Purity::Require {
@@ -153,10 +167,13 @@ impl Request {
     /// Whether a pass does nothing but count.
     #[must_use]
     pub fn only_counts(&self) -> bool {
-        self.kind == Kind::Count && self.condition.is_none() && self.hit_rule.is_none()
+        self.kind == Kind::Count
+            && self.condition.is_none()
+            && self.hit_rule.is_none()
+            && self.capture.is_none()
     }
 
-    /// Whether a pass evaluates something of the user's.
+    /// Whether judging a pass or telling of it evaluates something of the user's.
     #[must_use]
     pub fn evaluates(&self) -> bool {
         self.condition.is_some() || self.fields().next().is_some()
@@ -169,15 +186,26 @@ impl Request {
             .flat_map(|message| message.template.fields())
     }
 
+    /// The expressions whose values a snapshot records.
+    pub fn captured(&self) -> impl Iterator<Item = &str> {
+        let captures = self.capture.iter();
+        captures.flat_map(|capture| capture.expressions.iter().map(String::as_str))
+    }
+
     /// The names that its expressions read, but for private ones, ascending.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let condition = self.condition.as_deref();
         let condition = condition.and_then(|text| Expression::parse(text).ok());
         let mut names: BTreeSet<String> = BTreeSet::new();
+        let captured: Vec<Expression> = self
+            .captured()
+            .filter_map(|text| Expression::parse(text).ok())
+            .collect();
         for expression in condition
             .iter()
             .chain(self.fields().flat_map(Field::expressions))
+            .chain(&captured)
         {
             names.extend(expression.names().map(str::to_owned));
             for private in expression.private_names() {
@@ -197,6 +225,22 @@ impl Request {
             for expression in field.expressions() {
                 refuse_impure(expression, "log message field", &field.text)?;
             }
+        }
+        for text in self.captured() {
+            let expression = Expression::parse(text)
+                .map_err(|error| format!("capture expression {text:?}: {error}"))?;
+            refuse_impure(&expression, "capture expression", text)?;
+        }
+        if self
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.full_repr)
+        {
+            return Err(
+                "capture repr \"full\" may have side effects: it calls the program's own \
+                 __repr__ (purity is \"require\")"
+                    .to_owned(),
+            );
         }
         Ok(())
     }

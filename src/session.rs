@@ -3,7 +3,6 @@
 //! Owns the module `dapper._engine` and the form in which `dapper run` hands a session to the
 //! process that it becomes and to that process's children (JSON in the environment).
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,10 +18,11 @@ use crate::importer::{self, GetCode};
 use crate::inline::Inline;
 use crate::probe::Probe;
 use crate::request::{Purity, Terms};
+use crate::terms::{TermsGiven, terms};
 use crate::{
-    allowance, condition, counters, events, exceptions, ffi, hit, interpreter, loaded, log,
-    main_script, memo, meter, registry, run, scoped, snapshot, step, store, telemetry, thread_info,
-    time_limit, trace_event, unattended,
+    allowance, callback, condition, counters, events, exceptions, ffi, hit, interpreter, loaded,
+    log, main_script, memo, meter, registry, run, scoped, snapshot, step, store, telemetry,
+    thread_info, time_limit, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -143,38 +143,21 @@ pub(crate) fn conclude_at_the_end() {
     }
 }
 
-/// The terms of a breakpoint as Python gives them: fields and what is written in them.
-type TermsGiven = HashMap<String, Option<String>>;
-
-fn terms(given: TermsGiven) -> Result<Terms, String> {
-    let mut terms = Terms::default();
-    for (field, text) in given {
-        match field.as_str() {
-            "condition" => terms.condition = text,
-            "hit_condition" => terms.hit_condition = text,
-            "log_message" => terms.log_message = text,
-            "purity" => terms.purity = text.as_deref().map(Purity::from_name).transpose()?,
-            _ => return Err(format!("a breakpoint has no field {field:?}")),
-        }
-    }
-    Ok(terms)
-}
-
 /// What a breakpoint on these terms asks for; what is wrong with them is a `ValueError`.
 fn request(
     py: Python<'_>,
     path: &str,
     line: u32,
     kind: &str,
-    given: Option<TermsGiven>,
+    given: Option<TermsGiven<'_>>,
 ) -> PyResult<Request> {
     let Some(kind) = Kind::from_name(kind) else {
         return Err(PyValueError::new_err(format!(
-            "kind {kind:?} is not one of \"stop\", \"log\" and \"count\""
+            "kind {kind:?} is not one of \"stop\", \"log\", \"count\" and \"snapshot\""
         )));
     };
     let session = Purity::from_name(purity()).map_err(PyValueError::new_err)?;
-    let terms = terms(given.unwrap_or_default()).map_err(PyValueError::new_err)?;
+    let terms = terms(given.unwrap_or_default())?;
     let request = Request::on_terms(registry::file_name(path), line, kind, &terms, session)
         .map_err(PyValueError::new_err)?;
     condition::check(py, &request)?;
@@ -186,8 +169,11 @@ fn request(
 }
 
 /// Adds a breakpoint, and compiles what it evaluates in its line.
-fn register(py: Python<'_>, path: &str, request: Request) -> Arc<Breakpoint> {
+pub(crate) fn register(py: Python<'_>, path: &str, request: Request) -> Arc<Breakpoint> {
     let evaluates = request.evaluates();
+    if request.capture.is_some() {
+        snapshot::prepare(py);
+    }
     let breakpoint = registry::add(path, request);
     if evaluates {
         let inline = Inline::of(py, &breakpoint.request);
@@ -208,13 +194,13 @@ fn add(
     path: &str,
     line: u32,
     kind: &str,
-    terms: Option<TermsGiven>,
+    terms: Option<TermsGiven<'_>>,
     on_hit: Option<Py<PyAny>>,
 ) -> PyResult<Handle> {
     let request = request(py, path, line, kind, terms)?;
     let breakpoint = register(py, path, request);
     if let Some(callback) = on_hit {
-        hit::set_callback(breakpoint.id, callback);
+        callback::set_callback(breakpoint.id, callback);
     }
     Ok(Handle(breakpoint))
 }
@@ -227,7 +213,7 @@ fn check(
     path: &str,
     line: u32,
     kind: &str,
-    terms: Option<TermsGiven>,
+    terms: Option<TermsGiven<'_>>,
 ) -> PyResult<()> {
     request(py, path, line, kind, terms).map(|_| ())
 }
@@ -254,7 +240,7 @@ fn purity() -> &'static str {
 #[pyfunction]
 fn remove(breakpoint: &Bound<'_, Handle>) -> bool {
     let id = breakpoint.get().0.id;
-    hit::forget_callback(id);
+    callback::forget_callback(id);
     registry::remove(id)
 }
 
@@ -262,7 +248,7 @@ fn remove(breakpoint: &Bound<'_, Handle>) -> bool {
 #[pyfunction]
 fn clear() {
     registry::clear();
-    hit::forget_callbacks();
+    callback::forget_callbacks();
 }
 
 /// All breakpoints, oldest first.
@@ -291,7 +277,7 @@ fn is_idle() -> bool {
 #[pyfunction]
 #[pyo3(signature = (callback))]
 fn set_stop_callback(callback: Option<Py<PyAny>>) {
-    hit::set_default_callback(callback);
+    callback::set_default_callback(callback);
 }
 
 /// Chooses the directory of the store.
@@ -327,7 +313,7 @@ fn record_to(path: &str) -> PyResult<()> {
 fn forked() {
     CONCLUDED.store(false, Ordering::Relaxed);
     for breakpoint in registry::all() {
-        breakpoint.figures.reset();
+        breakpoint.reset();
     }
 }
 

@@ -9,15 +9,30 @@ from dapper import _engine, hooks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Literal
+    from typing import Literal, TypedDict
 
     from dapper._engine import Breakpoint, Hit
 
     Backend = Literal["eval_frame", "sys_monitoring", "settrace"]
-    Kind = Literal["stop", "log", "count"]
+    Kind = Literal["stop", "log", "count", "snapshot"]
     Profile = Literal["development", "production"]
     Purity = Literal["allow", "require"]
     Path = str | os.PathLike[str]
+
+    class CaptureOptions(TypedDict, total=False):
+        """What a snapshot records, and its limits."""
+
+        stack_depth: int
+        frames_with_locals: int
+        locals_depth: int
+        max_items: int
+        max_string: int
+        max_total_bytes: int
+        max_count: int
+        time_budget_s: float
+        expressions: Sequence[str]
+        redact: Sequence[str]
+        repr: Literal["safe", "full"]
 
 __all__ = [
     "Config",
@@ -195,12 +210,21 @@ def add_breakpoint(
     condition: str | None = None,
     hit_condition: str | None = None,
     purity: "Purity | None" = None,
+    capture: "bool | CaptureOptions | None" = None,
 ) -> "Breakpoint":
     """Ask for a breakpoint, and say where it went.
 
     A breakpoint with `on_hit` calls it at each hit, from the frame that was hit; one with
     `log_message` writes that text to the log, with what its `{expressions}` are at the line;
     one of kind `"count"` only counts; any other prompts with pdb.
+
+    With `capture` each hit records a snapshot in the log: the stack, local variables and chosen
+    expressions, as text; `True`, or a dict of options. Without another purpose the breakpoint is of
+    kind `"snapshot"` and does nothing else. The options are `stack_depth` (20 frames),
+    `frames_with_locals` (the innermost 3), `locals_depth` (2 levels into values), `max_items` (20),
+    `max_string` (200 characters), `max_total_bytes` (16384), `max_count` (100 snapshots of a
+    breakpoint), `time_budget_s` (0.005), `expressions`, `redact` (names to leave out beside those
+    such as `password` and `token`), and `repr` (`"safe"`, or `"full"` for the program's own).
 
     Where `condition` is false nothing happens, and nothing is counted. A condition that raises
     stops (`Hit.error`), or is told once by a breakpoint that does not stop. `hit_condition` is a
@@ -217,6 +241,9 @@ def add_breakpoint(
         raise ValueError(f"line {line} does not exist: lines count from 1")
     if kind is None:
         kind = "stop" if log_message is None else "log"
+        # An empty dict asks for a snapshot, too.
+        if kind == "stop" and on_hit is None and capture is not None and capture is not False:
+            kind = "snapshot"
     if kind != "stop" and on_hit is not None:
         raise ValueError(f'on_hit is for kind "stop", not {kind!r}')
     if kind == "stop" and on_hit is None:
@@ -228,6 +255,7 @@ def add_breakpoint(
         "hit_condition": hit_condition,
         "log_message": log_message,
         "purity": purity,
+        "capture": capture,
     }
     asked = _engine.add(os.fspath(file), line, kind, terms, on_hit)
     _follow()

@@ -32,6 +32,15 @@ pub(super) struct Log {
     /// Only at these hits: N, == N, != N, > N, >= N, < N, <= N or % N.
     #[arg(long = "hit", value_name = "RULE")]
     hit_condition: Option<String>,
+    /// Record a snapshot with each message, too: see `dapper run --help`.
+    #[arg(
+        long,
+        value_name = "OPTIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    capture: Option<String>,
     /// Where messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
     #[arg(long = "to", value_name = "TARGET")]
     pub(super) to: Option<String>,
@@ -51,6 +60,10 @@ impl Log {
         asked.terms.log_message = Some(self.message.clone());
         asked.terms.condition.clone_from(&self.condition);
         asked.terms.hit_condition.clone_from(&self.hit_condition);
+        asked.terms.capture = match &self.capture {
+            Some(text) => Some(super::options::capture(text)?),
+            None => None,
+        };
         Ok(Named { asked, name })
     }
 }

@@ -18,16 +18,21 @@ use crate::breakpoint_file;
 use crate::registry;
 use crate::request::{Purity, Terms};
 use crate::session::Asked;
+use crate::snapshot::CaptureOptions;
 
 const EXAMPLES: &str = "\
 Examples:
   dapper run --break app/models.py:42 --if 'self.id == 7' app.py --port 8000
   dapper run --log app/models.py:42='saving {self.id}' --hit '% 100' -m app
+  dapper run --snapshot app/models.py:42 --capture=stack=5,expr=len(queue) app.py
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
 
 At a stop, the prompt is pdb's. Log lines go to --log-to, the final counts to standard error.
---if and --hit belong to the --break, --log or --count before them.
+--if, --hit and --capture belong to the --break, --log, --count or --snapshot before them.
+--capture alone records 20 frames, the innermost 3 with their variables; its OPTIONS are, with
+commas between: stack=FRAMES, locals=FRAMES, depth=LEVELS, items=N, string=CHARACTERS,
+bytes=N, count=SNAPSHOTS, time=SECONDS, expr=EXPR, redact=NAME, repr=safe|full.
 With --events nothing prompts and nothing is printed: every hit is one JSON line.";
 
 /// Breakpoints compiled into a running program.
@@ -60,12 +65,24 @@ pub(super) struct Run {
     /// Count how often this line is reached.
     #[arg(long = "count", value_name = "FILE:LINE")]
     counts: Vec<String>,
+    /// Record the stack and its variables when this line is reached, and go on.
+    #[arg(long = "snapshot", value_name = "FILE:LINE")]
+    snapshots: Vec<String>,
     /// Only where EXPR is true.
     #[arg(long = "if", value_name = "EXPR", allow_hyphen_values = true)]
     conditions: Vec<String>,
     /// Only at the hits that RULE lets through: N, == N, != N, > N, >= N, < N, <= N or % N.
     #[arg(long = "hit", value_name = "RULE")]
     hit_rules: Vec<String>,
+    /// Record a snapshot at each hit; see below for OPTIONS.
+    #[arg(
+        long = "capture",
+        value_name = "OPTIONS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
+    captures: Vec<String>,
     /// Read breakpoints from a TOML file.
     #[arg(long = "breakpoints", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -152,16 +169,26 @@ impl Run {
         for (index, text) in placed(order, "counts", &self.counts) {
             all.insert(index, named("--count", text, at(text, Kind::Count))?);
         }
+        for (index, text) in placed(order, "snapshots", &self.snapshots) {
+            all.insert(index, named("--snapshot", text, at(text, Kind::Snapshot))?);
+        }
         for (index, text) in placed(order, "conditions", &self.conditions) {
-            let terms = terms_before(&mut all, index, "--if", text)?;
+            let terms = terms_before(&mut all, index, &format!("--if {text}"))?;
             if terms.condition.replace(text.clone()).is_some() {
                 return Err(format!("--if {text}: this breakpoint has an --if already"));
             }
         }
         for (index, text) in placed(order, "hit_rules", &self.hit_rules) {
-            let terms = terms_before(&mut all, index, "--hit", text)?;
+            let terms = terms_before(&mut all, index, &format!("--hit {text}"))?;
             if terms.hit_condition.replace(text.clone()).is_some() {
                 return Err(format!("--hit {text}: this breakpoint has a --hit already"));
+            }
+        }
+        for (index, text) in placed(order, "captures", &self.captures) {
+            let name = capture_name(text);
+            let terms = terms_before(&mut all, index, &name)?;
+            if terms.capture.replace(capture(text)?).is_some() {
+                return Err(format!("{name}: this breakpoint has a --capture already"));
             }
         }
         let mut all: Vec<Named> = all.into_values().collect();
@@ -226,16 +253,26 @@ fn terms_before<'a>(
     all: &'a mut BTreeMap<usize, Named>,
     index: usize,
     option: &str,
-    text: &str,
 ) -> Result<&'a mut Terms, String> {
     let owner = all.range_mut(..index).next_back();
     owner
         .map(|(_, owner)| &mut owner.asked.terms)
         .ok_or_else(|| {
             format!(
-                "{option} {text}: put it after the --break, --log or --count that it belongs to"
+                "{option}: put it after the --break, --log, --count or --snapshot that it belongs to"
             )
         })
+}
+
+/// The options of `--capture`.
+pub(super) fn capture(text: &str) -> Result<CaptureOptions, String> {
+    let options = CaptureOptions::from_text(text);
+    options.map_err(|error| format!("{}: {error}", capture_name(text)))
+}
+
+fn capture_name(text: &str) -> String {
+    let sign = if text.is_empty() { "" } else { "=" };
+    format!("--capture{sign}{text}")
 }
 
 /// The program to run, checked as far as it can be before it runs.

@@ -4,6 +4,7 @@
 //! ours is shown as it is. Following, it waits for whole lines, starts again when the file was
 //! cut short or replaced, and waits for a file that is not there yet.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -175,14 +176,23 @@ fn readable(record: &Map<String, Value>) -> String {
 }
 
 fn snapshot(record: &Map<String, Value>, opening: &str) -> String {
-    let mut lines = vec![match record.get("task").and_then(Value::as_str) {
-        Some(task) => format!("{opening} snapshot in task {task}"),
-        None => format!("{opening} snapshot"),
-    }];
+    let mut first = format!("{opening} snapshot");
+    if let Some(hits @ 1..) = record.get("hits").and_then(Value::as_u64) {
+        let _ = write!(first, " of hit {hits}");
+    }
+    if let Some(task) = record.get("task").and_then(Value::as_str) {
+        let _ = write!(first, " in task {task}");
+    }
+    if record.get("truncated").and_then(Value::as_bool) == Some(true) {
+        first.push_str(", cut short");
+    }
+    let mut lines = vec![first];
     for row in list(record, "expressions") {
-        let value = row.get("value").or_else(|| row.get("error"));
-        let value = value.and_then(Value::as_str).unwrap_or_default();
-        lines.push(format!("    {} = {value}", field(row, "expression")));
+        let expression = field(row, "expression");
+        lines.push(match row.get("error").and_then(Value::as_str) {
+            Some(error) => format!("    {expression} = <error: {error}>"),
+            None => format!("    {expression} = {}", field(row, "value")),
+        });
     }
     for frame in list(record, "stack") {
         let line = frame.get("line").map_or_else(String::new, Value::to_string);
@@ -233,6 +243,21 @@ mod tests {
         assert_eq!(shown(line, true), format!("{line}\n"));
         assert_eq!(shown("plain", false), "plain\n");
         assert_eq!(shown("plain", true), "");
+    }
+
+    #[test]
+    fn snapshots_are_shown_line_by_line() {
+        let line = r#"{"event":"snapshot","time":"T","file":"a.py","line":7,"function":"f","thread":"Main","hits":3,"task":"t","truncated":true,"stack":[{"file":"a.py","line":7,"function":"f","locals":{"x":"1","a":"2"}},{"file":"b.py","line":1,"function":"g"}],"expressions":[{"expression":"x + 1","value":"2"},{"expression":"y","error":"NameError: y"}]}"#;
+        let expected = "\
+T a.py:7 f [Main] snapshot of hit 3 in task t, cut short
+    x + 1 = 2
+    y = <error: NameError: y>
+  a.py:7 f
+    a = 2
+    x = 1
+  b.py:1 g
+";
+        assert_eq!(shown(line, false), expected);
     }
 
     #[test]

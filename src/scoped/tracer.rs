@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::watches::{self, Means, Traced};
 use super::{callbacks, tool};
+use crate::callback;
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
 use crate::{exceptions, hit, interpreter, step};
 
@@ -168,7 +169,7 @@ pub(crate) fn require(py: Python<'_>) -> PyResult<Result<(), String>> {
 
 /// Has this thread traced while it steps; the inner error is the reason why it cannot be.
 pub(crate) fn trace_step(py: Python<'_>) -> PyResult<Result<(), String>> {
-    if hit::trace_is_put_aside() {
+    if callback::trace_is_put_aside() {
         return Ok(Err(
             "another tool traces this thread by sys.settrace".to_owned()
         ));

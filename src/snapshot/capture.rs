@@ -1,15 +1,10 @@
-//! What a snapshot records, its limits, and how users give them.
+//! What a snapshot records, and its limits: what the options of a capture come to.
 //!
-//! [`CaptureOptions`] is what a breakpoint file, a session and Python say: every option may be
-//! absent. [`Capture`] is what they come to.
+//! Owns the defaults and the bounds. Relies on [`options`](super::options) for what users write.
 
 use std::time::Duration;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
-use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use serde::{Deserialize, Serialize};
-
+use super::options::{CaptureOptions, Repr};
 use super::redact::Redaction;
 
 /// What a snapshot records, and its limits.
@@ -35,6 +30,8 @@ pub(crate) struct Capture {
     pub(crate) expressions: Vec<String>,
     /// Whose values are not recorded.
     pub(crate) redact: Redaction,
+    /// The patterns beside those that always hold.
+    own_redact: Vec<String>,
     /// Whether the program's own `__repr__` is called.
     pub(crate) full_repr: bool,
 }
@@ -52,84 +49,32 @@ impl Default for Capture {
             time_budget: Duration::from_millis(5),
             expressions: Vec::new(),
             redact: Redaction::default(),
+            own_redact: Vec::new(),
             full_repr: false,
         }
     }
 }
 
-/// How values are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Repr {
-    /// Without running code of the program.
-    Safe,
-    /// By the program's own `__repr__`.
-    Full,
-}
-
-/// The options of a capture, as users give them; see the fields of [`Capture`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct CaptureOptions {
-    stack_depth: Option<u32>,
-    frames_with_locals: Option<u32>,
-    locals_depth: Option<u32>,
-    max_items: Option<usize>,
-    max_string: Option<usize>,
-    max_total_bytes: Option<usize>,
-    max_count: Option<u64>,
-    /// In seconds.
-    time_budget_s: Option<f64>,
-    expressions: Vec<String>,
-    /// Names to redact beside those that always are.
-    redact: Vec<String>,
-    repr: Option<Repr>,
-}
+/// Deeper values would be written on a stack that the program needs.
+const DEEPEST: u32 = 20;
 
 impl CaptureOptions {
-    /// Reads what Python gave: the names of the options and their values.
-    pub(crate) fn from_python(options: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let mut read = Self::default();
-        for (name, value) in options {
-            let name: String = name.extract()?;
-            match name.as_str() {
-                "stack_depth" => read.stack_depth = value.extract()?,
-                "frames_with_locals" => read.frames_with_locals = value.extract()?,
-                "locals_depth" => read.locals_depth = value.extract()?,
-                "max_items" => read.max_items = value.extract()?,
-                "max_string" => read.max_string = value.extract()?,
-                "max_total_bytes" => read.max_total_bytes = value.extract()?,
-                "max_count" => read.max_count = value.extract()?,
-                "time_budget_s" => read.time_budget_s = value.extract()?,
-                "expressions" => read.expressions = value.extract()?,
-                "redact" => read.redact = value.extract()?,
-                "repr" => {
-                    read.repr = Some(match value.extract::<&str>()? {
-                        "safe" => Repr::Safe,
-                        "full" => Repr::Full,
-                        other => {
-                            return Err(PyValueError::new_err(format!(
-                                "repr {other:?} is not one of \"safe\" and \"full\""
-                            )));
-                        }
-                    });
-                }
-                _ => {
-                    return Err(PyTypeError::new_err(format!(
-                        "a capture has no option {name:?}"
-                    )));
-                }
-            }
-        }
-        Ok(read)
-    }
-
     /// What they come to, or what is wrong with them.
     pub(crate) fn capture(&self) -> Result<Capture, String> {
         let default = Capture::default();
+        let locals_depth = self.locals_depth.unwrap_or(default.locals_depth);
+        if locals_depth > DEEPEST {
+            return Err(format!(
+                "capture: locals_depth {locals_depth} is more than {DEEPEST}"
+            ));
+        }
+        if self.max_count == Some(0) {
+            return Err("capture: a max_count of 0 would record nothing".to_owned());
+        }
         let time_budget = match self.time_budget_s {
-            Some(seconds) => Duration::try_from_secs_f64(seconds)
-                .map_err(|_| format!("time_budget_s {seconds} is not a number of seconds"))?,
+            Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| {
+                format!("capture: time_budget_s {seconds} is not a number of seconds from 0")
+            })?,
             None => default.time_budget,
         };
         Ok(Capture {
@@ -137,7 +82,7 @@ impl CaptureOptions {
             frames_with_locals: self
                 .frames_with_locals
                 .unwrap_or(default.frames_with_locals),
-            locals_depth: self.locals_depth.unwrap_or(default.locals_depth),
+            locals_depth,
             max_items: self.max_items.unwrap_or(default.max_items),
             max_string: self.max_string.unwrap_or(default.max_string),
             max_total_bytes: self.max_total_bytes.unwrap_or(default.max_total_bytes),
@@ -145,7 +90,31 @@ impl CaptureOptions {
             time_budget,
             expressions: self.expressions.clone(),
             redact: default.redact.and(self.redact.iter().map(String::as_str)),
+            own_redact: self.redact.clone(),
             full_repr: self.repr == Some(Repr::Full),
         })
+    }
+}
+
+impl Capture {
+    /// The options that come to this, every one of them given.
+    pub(crate) fn options(&self) -> CaptureOptions {
+        CaptureOptions {
+            stack_depth: Some(self.stack_depth),
+            frames_with_locals: Some(self.frames_with_locals),
+            locals_depth: Some(self.locals_depth),
+            max_items: Some(self.max_items),
+            max_string: Some(self.max_string),
+            max_total_bytes: Some(self.max_total_bytes),
+            max_count: Some(self.max_count),
+            time_budget_s: Some(self.time_budget.as_secs_f64()),
+            expressions: self.expressions.clone(),
+            redact: self.own_redact.clone(),
+            repr: Some(if self.full_repr {
+                Repr::Full
+            } else {
+                Repr::Safe
+            }),
+        }
     }
 }

@@ -13,12 +13,15 @@
 //! ```
 
 mod capture;
+mod options;
 mod present;
 mod python;
 mod redact;
+mod slots;
 mod stack;
 mod task;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -31,26 +34,31 @@ use crate::log;
 use present::Presenter;
 use stack::Frame;
 
-pub(crate) use capture::{Capture, CaptureOptions};
+pub(crate) use capture::Capture;
+pub(crate) use options::{CaptureOptions, deserialize};
 pub(crate) use python::register;
+
+/// Proves the layout of frames, so that nothing but the snapshot itself runs at a hit; where it
+/// cannot be proved, `f_locals` is what variables are read from.
+pub(crate) fn prepare(py: Python<'_>) {
+    if let Ok(interpreter) = interpreter::current(py) {
+        let _ = prove::prove(py, interpreter.version.minor());
+    }
+}
 
 /// A capture of one breakpoint, and how often it was made.
 #[derive(Debug)]
 pub(crate) struct Capturing {
-    capture: Capture,
-    asked: AtomicU64,
+    capture: Arc<Capture>,
+    taken: AtomicU64,
 }
 
 impl Capturing {
-    /// Nothing is taken yet. The layout of frames is proved now, so that nothing but the snapshot
-    /// itself runs at a hit; where it cannot be, `f_locals` is what variables are read from.
-    pub(crate) fn new(py: Python<'_>, capture: Capture) -> Self {
-        if let Ok(interpreter) = interpreter::current(py) {
-            let _ = prove::prove(py, interpreter.version.minor());
-        }
+    /// Nothing is taken yet.
+    pub(crate) fn new(capture: Arc<Capture>) -> Self {
         Self {
             capture,
-            asked: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
         }
     }
 
@@ -59,11 +67,29 @@ impl Capturing {
         &self.capture
     }
 
-    /// Claims one of the snapshots that may be taken.
-    pub(crate) fn claim(&self) -> bool {
-        // Counted no further than it matters, so that it cannot come round.
-        self.asked.load(Ordering::Relaxed) < self.capture.max_count
-            && self.asked.fetch_add(1, Ordering::Relaxed) < self.capture.max_count
+    /// How many snapshots were taken.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more are taken.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.taken() >= self.capture.max_count
+    }
+
+    /// Counts from nothing again.
+    pub(crate) fn reset(&self) {
+        self.taken.store(0, Ordering::Relaxed);
+    }
+
+    /// Claims one of the snapshots that may be taken, and tells which one.
+    fn claim(&self) -> Option<u64> {
+        let most = self.capture.max_count;
+        let more = |taken: u64| (taken < most).then(|| taken + 1);
+        let claimed = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        claimed.ok().map(|before| before + 1)
     }
 }
 
@@ -109,33 +135,39 @@ pub(crate) struct Snapshot {
     expressions: Vec<Evaluated>,
     /// Whether something was left out for lack of room or time.
     truncated: bool,
+    /// Whether its breakpoint takes no more.
+    #[serde(skip)]
+    pub(crate) is_last: bool,
 }
+
+/// The value of an expression, or what it raised; the outer error is the program's.
+pub(crate) type Value<'py> = PyResult<Result<Bound<'py, PyAny>, String>>;
 
 /// Records the frame that was hit; none when the breakpoint has taken all that it may.
 ///
-/// `evaluate` is called for each expression of the capture.
+/// `evaluate` is called for each expression of the capture, with its number.
 pub(crate) fn take<'py>(
     py: Python<'py>,
     capturing: &Capturing,
     frame: &Bound<'py, PyAny>,
     place: &Place<'_>,
-    mut evaluate: impl FnMut(&str) -> PyResult<Bound<'py, PyAny>>,
-) -> Option<Snapshot> {
-    if !capturing.claim() {
-        return None;
-    }
+    mut evaluate: impl FnMut(usize, &str) -> Value<'py>,
+) -> PyResult<Option<Snapshot>> {
+    let Some(number) = capturing.claim() else {
+        return Ok(None);
+    };
     let time = log::time_stamp(SystemTime::now());
     let capture = capturing.capture();
-    let mut presenter = Presenter::new(capture, Instant::now() + capture.time_budget);
+    let mut presenter = Presenter::new(capture, Instant::now().checked_add(capture.time_budget));
     let thread = log::running_thread(py);
     let mut expressions = Vec::new();
-    for expression in &capture.expressions {
+    for (index, expression) in capture.expressions.iter().enumerate() {
         if presenter.is_over() {
             break;
         }
-        let (value, error) = match evaluate(expression) {
+        let (value, error) = match evaluate(index, expression)? {
             Ok(value) => (Some(presenter.named(expression, &value)), None),
-            Err(error) => (None, Some(presenter.plain(error.to_string()))),
+            Err(error) => (None, Some(presenter.plain(error))),
         };
         expressions.push(Evaluated {
             expression: expression.clone(),
@@ -150,7 +182,10 @@ pub(crate) fn take<'py>(
         capture.max_items,
         &mut presenter,
     );
-    Some(Snapshot {
+    if let Some(error) = presenter.leaving.take() {
+        return Err(error);
+    }
+    Ok(Some(Snapshot {
         event: "snapshot",
         time,
         pid: std::process::id(),
@@ -165,7 +200,8 @@ pub(crate) fn take<'py>(
         stack,
         expressions,
         truncated: presenter.cut,
-    })
+        is_last: number == capture.max_count,
+    }))
 }
 
 impl Snapshot {
@@ -181,13 +217,14 @@ impl std::fmt::Display for Snapshot {
         let (file, line, function) = (&self.file, self.line, &self.function);
         write!(f, "snapshot {file}:{line} {function}:")?;
         for row in &self.expressions {
-            let value = row.value.as_ref().or(row.error.as_ref());
-            write!(
-                f,
-                " {}={}",
-                row.expression,
-                value.map_or("", String::as_str)
-            )?;
+            let expression = &row.expression;
+            match (&row.value, &row.error) {
+                (Some(value), _) => write!(f, " {expression}={value}")?,
+                (None, error) => {
+                    let error = error.as_deref().unwrap_or_default();
+                    write!(f, " {expression}=<error: {error}>")?;
+                }
+            }
         }
         let locals = self.stack.first().and_then(|frame| frame.locals.as_ref());
         for (name, value) in locals.iter().flat_map(|locals| &locals.0) {

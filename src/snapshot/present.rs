@@ -15,10 +15,10 @@ use pyo3::types::{
     PyInt, PyList, PyModule, PySet, PyString, PyTuple, PyType,
 };
 
-use super::Capture;
 use super::redact::REDACTED;
+use super::{Capture, slots};
+use crate::condition;
 use crate::ffi::attributes;
-use crate::hit;
 
 /// Longer integers are told by their size: their digits take quadratic time.
 const MOST_BITS: u64 = 2_000;
@@ -28,24 +28,28 @@ const CUT: &str = "...";
 pub(super) struct Presenter<'a> {
     capture: &'a Capture,
     room: usize,
-    until: Instant,
+    until: Option<Instant>,
     /// Whether something was left out for lack of room or time.
     pub(super) cut: bool,
+    /// What leaves the program and was raised in a `__repr__` of its own.
+    pub(super) leaving: Option<PyErr>,
 }
 
 impl<'a> Presenter<'a> {
-    pub(super) fn new(capture: &'a Capture, until: Instant) -> Self {
+    pub(super) fn new(capture: &'a Capture, until: Option<Instant>) -> Self {
         Self {
             capture,
             room: capture.max_total_bytes,
             until,
             cut: false,
+            leaving: None,
         }
     }
 
     /// Whether nothing more is to be written.
     pub(super) fn is_over(&mut self) -> bool {
-        if self.room == 0 || Instant::now() >= self.until {
+        let is_late = self.until.is_some_and(|until| Instant::now() >= until);
+        if self.room == 0 || is_late || self.leaving.is_some() {
             self.cut = true;
         }
         self.cut
@@ -273,42 +277,57 @@ impl<'a> Presenter<'a> {
             return self.own_repr(text, value);
         }
         let name = class_name(value);
-        let dict = attributes::own(value).filter(|dict| !dict.is_empty());
-        let Some(dict) = dict.filter(|_| depth > 0) else {
+        let mut shown = if depth == 0 {
+            Vec::new()
+        } else {
+            self.attributes(value)
+        };
+        if shown.is_empty() {
             let _ = write!(text, "<{name} object>");
             return;
-        };
+        }
+        let most = self.capture.max_items;
+        let is_cut = shown.len() > most;
+        shown.truncate(most);
         let _ = write!(text, "<{name}");
-        let items: Vec<_> = dict.iter().take(self.capture.max_items).collect();
-        for (key, attribute) in &items {
-            let Ok(key) = key.cast::<PyString>() else {
-                continue;
-            };
-            let key = key.to_string_lossy();
+        for (key, attribute) in &shown {
             let _ = write!(text, " {key}=");
-            if self.capture.redact.hides(&key) {
+            if self.capture.redact.hides(key) {
                 text.push_str(REDACTED);
             } else {
                 self.write(text, attribute, depth - 1);
             }
         }
-        if items.len() < dict.len() {
+        if is_cut {
             let _ = write!(text, " {CUT}");
         }
         text.push('>');
     }
 
-    /// What the program's own `__repr__` says; nothing hits while it runs.
+    /// What an object holds in slots and in its dictionary, at most one more than is shown.
+    fn attributes<'py>(&self, value: &Bound<'py, PyAny>) -> Vec<(String, Bound<'py, PyAny>)> {
+        let most = self.capture.max_items.saturating_add(1);
+        // A class that is not what it seems has no slots that could be shown.
+        let mut found = slots::own(value, most).unwrap_or_default();
+        let dict = attributes::own(value);
+        for (key, attribute) in dict.iter().flatten().take(most - found.len()) {
+            if let Ok(key) = key.cast::<PyString>() {
+                found.push((key.to_string_lossy().into_owned(), attribute));
+            }
+        }
+        found
+    }
+
+    /// What the program's own `__repr__` says, evaluated as an expression is.
     fn own_repr(&mut self, text: &mut String, value: &Bound<'_, PyAny>) {
-        let mut shown = None;
-        // An error in it is told below, and one that leaves the program is not wanted here.
-        let _ = hit::call_quietly(value.py(), "repr of a snapshot", || {
-            shown = Some(value.repr().map(|repr| repr.to_string_lossy().into_owned()));
-            Ok(())
-        });
-        let mut shown = match shown {
-            Some(Ok(shown)) => shown,
-            _ => format!("<{} object: its __repr__ failed>", class_name(value)),
+        let repr = || Ok(value.repr()?.to_string_lossy().into_owned());
+        let mut shown = match condition::undisturbed(value.py(), repr) {
+            Ok(Ok(shown)) => shown,
+            Ok(Err(_)) => format!("<{} object: its __repr__ failed>", class_name(value)),
+            Err(leaving) => {
+                self.leaving = Some(leaving);
+                return;
+            }
         };
         truncate(&mut shown, self.capture.max_string);
         text.push_str(&shown);

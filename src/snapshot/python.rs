@@ -1,10 +1,14 @@
 //! `_engine.record_snapshot`: a snapshot of any frame, such as that of a hit in a callback.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::{CaptureOptions, Capturing, Place, take};
+use super::{CaptureOptions, Capturing, Place, prepare, take};
+use crate::condition;
+use crate::evaluator::Evaluator;
 use crate::ffi::tracing::{code_of, current_frame, line_of};
 
 /// Records `frame` and hands it to the log; the options are those of a capture.
@@ -18,7 +22,8 @@ fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>
     }
     let options = options.map(CaptureOptions::from_python).transpose()?;
     let capture = options.unwrap_or_default().capture();
-    let capturing = Capturing::new(py, capture.map_err(PyValueError::new_err)?);
+    let capturing = Capturing::new(Arc::new(capture.map_err(PyValueError::new_err)?));
+    prepare(py);
     let code = code_of(frame);
     let file: String = code.getattr("co_filename")?.extract()?;
     let function: String = code.getattr("co_qualname")?.extract()?;
@@ -29,12 +34,10 @@ fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>
         breakpoint: 0,
         hits: 0,
     };
-    let eval = py.import("builtins")?.getattr("eval")?;
-    let evaluate = |expression: &str| {
-        let (globals, locals) = (frame.getattr("f_globals")?, frame.getattr("f_locals")?);
-        eval.call1((expression, globals, locals))
+    let evaluate = |_: usize, expression: &str| {
+        condition::captured(frame, &Evaluator::new(expression, "capture"))
     };
-    if let Some(snapshot) = take(py, &capturing, frame, &place, evaluate) {
+    if let Some(snapshot) = take(py, &capturing, frame, &place, evaluate)? {
         snapshot.send();
     }
     Ok(())

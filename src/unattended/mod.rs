@@ -69,7 +69,7 @@ fn follow_file(py: Python<'_>, path: PathBuf) -> Vec<String> {
                     continue;
                 }
             };
-            let breakpoint = registry::add(&row.file.to_string_lossy(), request);
+            let breakpoint = session::register(py, &row.file.to_string_lossy(), request);
             concerned.push(breakpoint.request.file.to_string());
             (row, breakpoint)
         });
@@ -99,7 +99,7 @@ fn wanted(rows: Vec<FileBreakpoint>, path: &Path) -> Vec<FileBreakpoint> {
     for stop in stops {
         hit::tell_once(&format!(
             "{}: the stop at {}:{} is left out, for nobody attends this process: \
-             use kind \"log\" or \"count\"",
+             use kind \"log\", \"count\" or \"snapshot\"",
             path.display(),
             stop.file.display(),
             stop.line
