@@ -17,8 +17,6 @@ from dapper import _engine
 PATIENT = {"time_budget_s": 20.0}
 
 FUNCTION = """\
-import functools
-
 class Slotted:
     __slots__ = ("x", "__private", "empty")
 
@@ -32,7 +30,7 @@ class Slotted:
 def f(x, password="hunter2"):
     slotted = Slotted(x)
     total = x + 1
-    return functools.reduce(lambda a, b: a + b, [total, 0])  # here
+    return total  # here
 
 def call(*numbers):
     for number in numbers:
@@ -88,7 +86,7 @@ def test_a_snapshot_shows_the_frame_that_was_hit(program, log):
     assert second["stack"][0]["locals"] == {
         "x": "2",
         "password": "<redacted>",
-        "slotted": "<Slotted x=2 _Slotted__private='p'>",
+        "slotted": "<Slotted _Slotted__private='p' x=2>",
         "total": "3",
     }
     assert second["expressions"] == [
@@ -221,7 +219,7 @@ def test_nothing_hits_and_nobody_sees_while_it_is_taken(program, log):
     made.run(traced, kind=None, capture=capture)
     assert [row["expressions"][0]["value"] for row in recorded(log)] == ["1"]
     assert "call" not in seen
-    assert seen.count("f") == seen.count("f")
+    assert seen.count("<lambda>") == 0
     assert [point.hits for point in made.points] == [1]
 
 

@@ -41,9 +41,9 @@ def test_options_belong_to_the_breakpoint_before_them(app):
     [
         (
             ["--if", "x", "--count", "app.py:2"],
-            "--if x: put it after the --break, --log or --count",
+            "--if x: put it after the --break, --log, --count or",
         ),
-        (["--hit", "3"], "--hit 3: put it after the --break, --log or --count"),
+        (["--hit", "3"], "--hit 3: put it after the --break, --log, --count or"),
         (["--count", "app.py:2", "--if", "x", "--if", "y"], "--if y: this breakpoint has an --if"),
         (
             ["--count", "app.py:2", "--hit", "1", "--hit", "2"],

@@ -54,6 +54,47 @@ class Point:
         raise AssertionError(name)
 
 
+class Slots:
+    """Attributes in slots, some of them empty, some of a base, and a dictionary beside them."""
+
+    __slots__ = ("__own", "a", "auth_token", "empty")
+
+    def __init__(self):
+        self.a = 1
+        self.__own = 2
+        self.auth_token = "hunter2"
+
+
+class Meta(type):
+    def __getattribute__(cls, name):
+        raise AssertionError(name)
+
+    @property
+    def __mro__(cls):
+        raise AssertionError("called")
+
+
+class MoreSlots(Slots, metaclass=Meta):
+    __slots__ = ("__dict__", "b")
+    fixed = (int.real, Slots.__init__)
+
+    def __init__(self):
+        Slots.__init__(self)
+        self.b = [3]
+        self.c = 4
+
+    def __getattribute__(self, name):
+        raise AssertionError(name)
+
+
+class Shadowing(Slots):
+    __slots__ = ("a",)
+
+    def __init__(self):
+        self.a = 5
+        Slots.__dict__["a"].__set__(self, 6)
+
+
 class Mapping(dict[str, int]):
     def __iter__(self):
         raise AssertionError("called")
@@ -86,8 +127,12 @@ class Mapping(dict[str, int]):
         (Point, "<class Point>"),
         (sys, "<module>"),
         (object(), "<object object>"),
+        (Slots(), "<Slots _Slots__own=2 a=1 auth_token=<redacted>>"),
+        (MoreSlots(), "<MoreSlots b=[3] _Slots__own=2 a=1 auth_token=<redacted> c=4>"),
+        (Shadowing(), "<Shadowing a=5>"),
+        (slice(1, 2), "<slice object>"),
     ],
-    ids=[f"value{number}" for number in range(22)],
+    ids=[f"value{number}" for number in range(26)],
 )
 def test_values_are_shown_without_running_code(value, text):
     assert presented(value, {}) == text

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         redact: Sequence[str]
         repr: Literal["safe", "full"]
 
+
 __all__ = [
     "Config",
     "Status",
