@@ -1,8 +1,9 @@
 //! What happens when a probe of an armed breakpoint is reached.
 //!
-//! Owns the rule that nothing hits while a callback or a condition runs in the same thread. A pass is judged first ([`judge`]:
-//! condition, count, hit rule) and what is due is done then ([`carry_out`]). A count that nobody
-//! records never comes here.
+//! Owns the rule that nothing hits while a callback or a condition runs in the same thread. A pass
+//! is judged first ([`judge`]: condition, count, hit rule) and what is due is done then
+//! ([`carry_out`]): the record, the message, the snapshot, the stop. A count that nobody records
+//! never comes here.
 //! A callback is called straight from the probe, so the frame below it is the program's own.
 
 use std::cell::Cell;

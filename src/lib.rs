@@ -5,7 +5,8 @@
 //! what runs at a hit, `events` records it, `log` writes messages, `tell` those about dapper itself, `snapshot`
 //! records frames, `unattended` follows a file of breakpoints. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `allowance` that of breakpoints, `memo` keeps the variants of loaded code.
-//! `request` is what is asked of a breakpoint, `condition` evaluates it where it is hit (`compile`,
+//! `callback` is what stops call.
+//! `request` is what is asked of a breakpoint (`terms` reads it from Python), `condition` evaluates it where it is hit (`compile`,
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.

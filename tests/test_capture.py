@@ -201,6 +201,33 @@ def test_what_leaves_the_program_leaves_it(program, log):
     assert recorded(log) == []
 
 
+OWN_REPR = """\
+class Endless:
+    def __repr__(self):
+        while True:
+            pass
+
+class Leaving:
+    def __repr__(self):
+        raise SystemExit
+
+def f(value):
+    return 1  # here
+"""
+
+
+def test_a_repr_of_the_programs_has_the_budget_of_an_expression(program, log):
+    made = program(OWN_REPR, condition_budget_s=0.05)
+    capture = {**PATIENT, "repr": "full", "stack_depth": 1}
+    assert made.run(lambda m: m.f(m.Endless()), kind=None, capture=capture) == 1
+    (row,) = recorded(log)
+    assert row["stack"][0]["locals"] == {"value": "<Endless object: its __repr__ failed>"}
+    module = made.load()
+    with pytest.raises(SystemExit):
+        module.f(module.Leaving())
+    assert len(recorded(log)) == 1
+
+
 def test_nothing_hits_and_nobody_sees_while_it_is_taken(program, log):
     made = program(FUNCTION.replace("raise AssertionError(name)", "return object"))
     seen = []

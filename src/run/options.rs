@@ -24,7 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   dapper run --break app/models.py:42 --if 'self.id == 7' app.py --port 8000
   dapper run --log app/models.py:42='saving {self.id}' --hit '% 100' -m app
-  dapper run --snapshot app/models.py:42 --capture=stack=5,expr=len(queue) app.py
+  dapper run --snapshot app/models.py:42 --capture=stack=5,expr=self.total app.py
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
 
