@@ -234,20 +234,30 @@ def test_limits():
 def test_the_programs_own_repr_on_demand():
     class Own:
         def __repr__(self):
-            return "mine"
+            return "mine\nand more"
 
     value = Own()  # noqa: F841
     broken = Point(1, 2)  # noqa: F841
     found = snapshot(repr="full")["stack"][0]["locals"]
-    assert found["value"] == "mine"
+    assert found["value"] == "mine\nand more"
     assert found["broken"] == "<Point object: its __repr__ failed>"
 
 
 def test_a_text_log_gets_one_line(tmp_path):
+    class Lines:
+        def __repr__(self):
+            return "a\nb"
+
+    tall = Lines()  # noqa: F841
     value = 5  # noqa: F841
     _engine.set_log_target(str(tmp_path / "log.txt"))
-    _engine.record_snapshot(sys._getframe(), stack_depth=1, expressions=["value * 2"])
+    options: dict[str, Any] = {
+        "stack_depth": 1,
+        "expressions": ["value * 2"],
+        "repr": "full",
+    }
+    _engine.record_snapshot(sys._getframe(), **options)
     _engine.flush_log()
     (line,) = (tmp_path / "log.txt").read_text().splitlines()
     assert "test_a_text_log_gets_one_line: value * 2=10" in line
-    assert line.endswith("value=5")
+    assert r" tall=a\nb value=5 " in line

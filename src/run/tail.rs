@@ -190,8 +190,8 @@ fn snapshot(record: &Map<String, Value>, opening: &str) -> String {
     for row in list(record, "expressions") {
         let expression = field(row, "expression");
         lines.push(match row.get("error").and_then(Value::as_str) {
-            Some(error) => format!("    {expression} = <error: {error}>"),
-            None => format!("    {expression} = {}", field(row, "value")),
+            Some(error) => format!("    {expression} = <error: {}>", indented(error)),
+            None => format!("    {expression} = {}", indented(field(row, "value"))),
         });
     }
     for frame in list(record, "stack") {
@@ -201,10 +201,15 @@ fn snapshot(record: &Map<String, Value>, opening: &str) -> String {
         let locals = frame.get("locals").and_then(Value::as_object);
         for (name, value) in locals.into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
-            lines.push(format!("    {name} = {value}"));
+            lines.push(format!("    {name} = {}", indented(value)));
         }
     }
     lines.join("\n") + "\n"
+}
+
+/// A value of several lines below its name.
+fn indented(value: &str) -> String {
+    value.replace('\n', "\n      ")
 }
 
 fn list<'a>(record: &'a Map<String, Value>, key: &str) -> &'a [Value] {
@@ -247,13 +252,14 @@ mod tests {
 
     #[test]
     fn snapshots_are_shown_line_by_line() {
-        let line = r#"{"event":"snapshot","time":"T","file":"a.py","line":7,"function":"f","thread":"Main","hits":3,"task":"t","truncated":true,"stack":[{"file":"a.py","line":7,"function":"f","locals":{"x":"1","a":"2"}},{"file":"b.py","line":1,"function":"g"}],"expressions":[{"expression":"x + 1","value":"2"},{"expression":"y","error":"NameError: y"}]}"#;
+        let line = r#"{"event":"snapshot","time":"T","file":"a.py","line":7,"function":"f","thread":"Main","hits":3,"task":"t","truncated":true,"stack":[{"file":"a.py","line":7,"function":"f","locals":{"x":"1","a":"2\n3"}},{"file":"b.py","line":1,"function":"g"}],"expressions":[{"expression":"x + 1","value":"2"},{"expression":"y","error":"NameError: y"}]}"#;
         let expected = "\
 T a.py:7 f [Main] snapshot of hit 3 in task t, cut short
     x + 1 = 2
     y = <error: NameError: y>
   a.py:7 f
     a = 2
+      3
     x = 1
   b.py:1 g
 ";

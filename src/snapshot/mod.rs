@@ -217,19 +217,24 @@ impl std::fmt::Display for Snapshot {
         let (file, line, function) = (&self.file, self.line, &self.function);
         write!(f, "snapshot {file}:{line} {function}:")?;
         for row in &self.expressions {
-            let expression = &row.expression;
+            let expression = on_one_line(&row.expression);
             match (&row.value, &row.error) {
-                (Some(value), _) => write!(f, " {expression}={value}")?,
+                (Some(value), _) => write!(f, " {expression}={}", on_one_line(value))?,
                 (None, error) => {
-                    let error = error.as_deref().unwrap_or_default();
+                    let error = on_one_line(error.as_deref().unwrap_or_default());
                     write!(f, " {expression}=<error: {error}>")?;
                 }
             }
         }
         let locals = self.stack.first().and_then(|frame| frame.locals.as_ref());
         for (name, value) in locals.iter().flat_map(|locals| &locals.0) {
-            write!(f, " {name}={value}")?;
+            write!(f, " {name}={}", on_one_line(value))?;
         }
         Ok(())
     }
+}
+
+/// A text whose ends of lines are shown: the program's own `__repr__` and its errors may have some.
+fn on_one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
 }
