@@ -25,9 +25,11 @@ from arms import (
     reported,
     rounds_of,
 )
+from conditions import conditions, hits
 from estimate import Estimate, difference, median_of, paired, ratio
 from figures import Figure, figure
 from footprint import memory, start_up_of_processes
+from messages import log
 from rivals import beside, program_named, threads, under
 from suite import pyperformance
 
@@ -121,42 +123,6 @@ def count(version: str, rounds: int) -> list[Figure]:
     added = difference(results[0], "count")
     return [
         figure("bounds", "count", "a hit that only counts", version, added, unit="ns", bound=60)
-    ]
-
-
-def log(version: str, rounds: int) -> list[Figure]:
-    """Return what a log message into a file costs beside a `print` in the same place."""
-    program = PROGRAMS / "log.py"
-    (line,) = marked(program, "log")
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    by_hand, logged = SCRATCH / f"print-{version}.log", SCRATCH / f"log-{version}.log"
-    logged.unlink(missing_ok=True)
-    option = f"--log={program}:{line}=x={{x}}"
-    command = [dapper(version), "run", option, f"--log-to={logged}", str(program)]
-    output(command)
-    printing = [python(version), str(program), str(by_hand)]
-    output(printing)
-    if len(logged.read_bytes().splitlines()) != len(by_hand.read_bytes().splitlines()):
-        raise RuntimeError(f"{version}: {logged} does not hold as many lines as {by_hand}")
-    arms = {
-        "print": Arm(printing),
-        "log": Arm(command),
-    }
-    processor, wall = rounds_of(arms, rounds)
-    rate = median_of([1e9 / taken for taken in wall["log"]])
-    cost = ratio(processor, "log", "print")
-    return [
-        figure("bounds", "log", "a message, beside print", version, cost, unit="x", bound=2),
-        figure(
-            "bounds",
-            "log",
-            "messages a second into a file",
-            version,
-            rate,
-            unit="",
-            bound=300_000,
-            at_least=True,
-        ),
     ]
 
 
@@ -325,6 +291,8 @@ ALONE: dict[str, Scenario] = {
     "generators": generators,
     "many": many,
     "count": count,
+    "conditions": conditions,
+    "hits": hits,
     "log": log,
     "imports": imports,
     "start-up": start_up,

@@ -1,6 +1,6 @@
-"""A loop that logs: by hand with `print`, or not at all where a log breakpoint does it.
+"""Loops that log: by hand with `print`, or not at all where a log breakpoint does it.
 
-Usage: log.py [FILE]; with FILE the program prints to it by itself.
+Usage: log.py NAME [FILE]; with FILE the program prints to it by itself.
 Prints the least nanoseconds of one iteration, of processor time (all threads) and of wall time.
 """
 
@@ -15,19 +15,41 @@ REPETITIONS = 5
 layout.scatter()
 
 
-def work(n):
+class Thing:
+    def __init__(self):
+        self.size = 1
+
+
+def one_field(n):
     for i in range(n):
         x = i
-        y = x  # @log
+        y = x  # @one_field
     return y
 
 
-def work_and_print(n, f):
+def one_field_by_hand(n, f):
     for i in range(n):
         x = i
         print(f"x={x}", file=f)
         y = x
     return y
+
+
+def fields(n):
+    name, thing = "some name", Thing()
+    for i in range(n):
+        x = i
+        y = x  # @fields
+    return y, name, thing
+
+
+def fields_by_hand(n, f):
+    name, thing = "some name", Thing()
+    for i in range(n):
+        x = i
+        print(f"{x:>8} {name!r} {thing.size}", file=f)
+        y = x
+    return y, name, thing
 
 
 def measure(work, *more):
@@ -40,8 +62,8 @@ def measure(work, *more):
     print(min(processor) / N, min(wall) / N)
 
 
-if len(sys.argv) > 1:
-    with open(sys.argv[1], "w") as f:
-        measure(work_and_print, f)
+if len(sys.argv) > 2:
+    with open(sys.argv[2], "w") as f:
+        measure(globals()[f"{sys.argv[1]}_by_hand"], f)
 else:
-    measure(work)
+    measure(globals()[sys.argv[1]])
