@@ -101,6 +101,20 @@ impl Breakpoint {
         self.figures.hits()
     }
 
+    /// Counts a hit; its number, if the hit rule lets it through.
+    ///
+    /// What the one addition returns decides: no two threads get the same number.
+    pub fn count_hit(&self) -> Option<u64> {
+        let hits = self.figures.count_hit();
+        if let Some(rule) = &self.request.hit_rule {
+            if !rule.lets_through(hits) {
+                return None;
+            }
+            self.figures.count_fired();
+        }
+        Some(hits)
+    }
+
     /// How often it did what it is for.
     pub fn fired(&self) -> u64 {
         match self.request.hit_rule {

@@ -207,18 +207,25 @@ pub(crate) fn judge<'a>(
             let stops = request.kind == Kind::Stop;
             stops.then(|| due(breakpoint.hits(), Some(error)))
         }
-        Outcome::Held => {
-            // What this one addition returns decides: no two threads get the same number.
-            let hits = breakpoint.figures.count_hit();
-            if let Some(rule) = &request.hit_rule {
-                if !rule.lets_through(hits) {
-                    return Ok(None);
-                }
-                breakpoint.figures.count_fired();
-            }
-            Some(due(hits, None))
-        }
+        Outcome::Held => breakpoint.count_hit().map(|hits| due(hits, None)),
     })
+}
+
+/// What a counted hit asks for that the hit rule let through.
+pub(crate) fn let_through<'a>(
+    breakpoint: &'a Arc<Breakpoint>,
+    hits: u64,
+    evaluators: impl FnOnce() -> &'a Evaluators,
+) -> Due<'a> {
+    Due {
+        breakpoint,
+        evaluators: breakpoint.request.evaluates().then(evaluators),
+        pass: Pass::begin(breakpoint),
+        hits,
+        error: None,
+        message: None,
+        _span: Span::of(Activity::Hit),
+    }
 }
 
 /// Does what a pass asks for; `stopped` when a step has stopped there already.

@@ -15,7 +15,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
-use crate::breakpoint::{Breakpoint, Kind, Tier};
+use crate::breakpoint::{Breakpoint, Tier};
 use crate::condition::{self, Evaluators};
 use crate::hit::{self, Due, Verdict};
 use crate::{metering, pending};
@@ -159,16 +159,15 @@ impl Probe {
         let stopped = hit::take_passed();
         let breakpoint = &self.breakpoints[0];
         metering::end(breakpoint);
-        let request = &breakpoint.request;
-        if request.kind == Kind::Count
-            && request.hit_rule.is_none()
-            && request.capture.is_none()
-            && !hit::is_attentive()
-        {
-            if breakpoint.is_armed() {
-                breakpoint.figures.count_hit();
+        if !hit::is_attentive() {
+            if !breakpoint.is_armed() {
+                return Ok(());
             }
-            return Ok(());
+            breakpoint.figures.count_held();
+            return match self.tally(0, breakpoint)? {
+                Some(due) => self.carry_out(py, due, stopped),
+                None => Ok(()),
+            };
         }
         match self.judge_in_line(py, Verdict::Held)? {
             Some(due) => self.carry_out(py, due, stopped),
@@ -227,12 +226,28 @@ impl Probe {
         if !breakpoint.is_armed() {
             return Ok(None);
         }
-        if breakpoint.request.only_counts() && !hit::is_attentive() {
-            breakpoint.figures.count_hit();
-            return Ok(None);
+        let request = &breakpoint.request;
+        if request.condition.is_none() && !hit::is_attentive() {
+            return self.tally(index, breakpoint);
         }
         let judge = || hit::judge(py, breakpoint, || self.evaluators_of(index), Verdict::Open);
         contained(judge, None)
+    }
+
+    /// Counts a hit while nobody records any and no callback runs: mostly, there is no more to it.
+    fn tally<'a>(
+        &'a self,
+        index: usize,
+        breakpoint: &'a Arc<Breakpoint>,
+    ) -> PyResult<Option<Due<'a>>> {
+        let Some(hits) = breakpoint.count_hit() else {
+            return Ok(None);
+        };
+        if !breakpoint.request.acts() {
+            return Ok(None);
+        }
+        let due = || hit::let_through(breakpoint, hits, || self.evaluators_of(index));
+        contained(|| Ok(Some(due())), None)
     }
 
     fn carry_out(&self, py: Python<'_>, due: Due<'_>, stopped: bool) -> PyResult<()> {

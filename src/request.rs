@@ -164,13 +164,10 @@ impl Request {
         Ok(request)
     }
 
-    /// Whether a pass does nothing but count.
+    /// Whether a hit that is let through does more than count.
     #[must_use]
-    pub fn only_counts(&self) -> bool {
-        self.kind == Kind::Count
-            && self.condition.is_none()
-            && self.hit_rule.is_none()
-            && self.capture.is_none()
+    pub fn acts(&self) -> bool {
+        self.kind != Kind::Count || self.capture.is_some()
     }
 
     /// Whether judging a pass or telling of it evaluates something of the user's.

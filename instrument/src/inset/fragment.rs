@@ -98,6 +98,26 @@ impl<'s> Builder<'s> {
         self.steps.push(Step { op, arg });
     }
 
+    /// Loads a fast local that is bound; two in a row are one instruction, as the compiler
+    /// has it, unless control may come in between.
+    pub(super) fn load_fast(&mut self, variable: u32) {
+        let ops = &self.spec.expressions;
+        let here = self.here();
+        let entered = self.labels.contains(&here);
+        if let (Some(both), Some(last)) = (ops.load_two_fast, self.steps.last_mut())
+            && last.op == ops.load_fast
+            && last.arg.max(variable) < 16
+            && !entered
+        {
+            *last = Step {
+                op: both,
+                arg: last.arg << 4 | variable,
+            };
+        } else {
+            self.push(ops.load_fast, variable);
+        }
+    }
+
     pub(super) fn jump(&mut self, op: u8, label: Label) {
         self.push(op, label.0);
     }

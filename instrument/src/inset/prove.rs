@@ -212,6 +212,9 @@ fn names_what_is_there(spec: &Spec, claim: &Claim<'_>, op: u8, arg: u32) -> bool
     if class || op == ops.load_fast || op == ops.load_fast_checked || op == ops.load_deref {
         return arg < claim.n_variables;
     }
+    if ops.load_two_fast == Some(op) {
+        return (arg >> 4).max(arg & 15) < claim.n_variables;
+    }
     if op == ops.load_global {
         return arg >> 1 < claim.n_names;
     }

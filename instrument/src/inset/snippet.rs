@@ -313,7 +313,7 @@ impl<'a> Snippet<'a> {
         let start = builder.here();
         match place.host.lookup(spec, place.body, place.position, &name) {
             Lookup::Fast(variable) => {
-                builder.push(ops.load_fast, variable);
+                builder.load_fast(variable);
                 return Ok(());
             }
             Lookup::Fallback => {

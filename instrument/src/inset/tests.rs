@@ -361,3 +361,41 @@ fn an_inner_guard_is_cut_out_of_the_outer_one() {
         .collect();
     assert_eq!(ranges, [(0, 1, 4, 1), (1, 2, 3, 2), (2, 3, 4, 1)]);
 }
+
+#[test]
+fn two_loads_are_one_unless_control_comes_in_between() {
+    for version in PyVersion::ALL {
+        let spec = spec(version);
+        let ops = &spec.expressions;
+        let mut builder = Builder::new(spec);
+        let between = builder.label();
+        builder.load_fast(1);
+        builder.load_fast(15);
+        builder.load_fast(2);
+        builder.load_fast(16);
+        builder.load_fast(3);
+        builder.place(between);
+        builder.load_fast(4);
+        let steps = builder.finish().steps;
+        let found: Vec<_> = steps.iter().map(|step| (step.op, step.arg)).collect();
+        let one = ops.load_fast;
+        let Some(two) = ops.load_two_fast else {
+            assert_eq!(found, [1, 15, 2, 16, 3, 4].map(|arg| (one, arg)));
+            continue;
+        };
+        let expected = [(two, 31), (one, 2), (one, 16), (one, 3), (one, 4)];
+        assert_eq!(found, expected, "{version}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_not_there_is_noticed() {
+    for version in PyVersion::ALL {
+        let mut case = Case::good(version);
+        let spec = case.spec;
+        let at = case.within(|instr| instr.op == spec.to_bool || instr.op == spec.pop_top) - 1;
+        case.body.instrs[at].op = spec.expressions.load_fast;
+        case.body.instrs[at].arg = 100;
+        assert!(case.check().is_err(), "{version}");
+    }
+}

@@ -57,7 +57,13 @@ pub(crate) enum FastUse {
 pub(crate) struct Expressions {
     pub(crate) operands: [Operand; 256],
     pub(crate) fast: [FastUse; 256],
+    /// Borrows from the local where that is possible (3.14). `optimize_load_fast` of
+    /// `flowgraph.c` names the conditions: the local is not replaced while the value is on the
+    /// stack, and the value does not become another local. An expression that moves stores
+    /// nothing and leaves nothing, and writing through `f_locals` keeps what was there.
     pub(crate) load_fast: u8,
+    /// Two of those at once, where both numbers are below 16 (3.13).
+    pub(crate) load_two_fast: Option<u8>,
     /// Raises when the local is unbound.
     pub(crate) load_fast_checked: u8,
     pub(crate) load_deref: u8,
@@ -187,7 +193,9 @@ impl Expressions {
         Self {
             operands: details.each_ref().map(operand),
             fast: details.each_ref().map(|detail| fast(detail.name)),
-            load_fast: first(&["LOAD_FAST"]),
+            load_fast: first(&["LOAD_FAST_BORROW", "LOAD_FAST"]),
+            load_two_fast: find("LOAD_FAST_BORROW_LOAD_FAST_BORROW")
+                .or_else(|| find("LOAD_FAST_LOAD_FAST")),
             load_fast_checked: first(&["LOAD_FAST_CHECK", "LOAD_FAST"]),
             load_deref: first(&["LOAD_DEREF"]),
             load_global: first(&["LOAD_GLOBAL"]),
