@@ -1,13 +1,14 @@
-"""What conditions and hit counts cost beside the same check written into the program."""
+"""What conditions and hit counts cost beside checks written by hand, and beside debugpy."""
 
 from __future__ import annotations
 
 import ast
 from pathlib import Path
 
-from arms import PROGRAMS, Arm, BenchError, Results, dapper, marked, reported, rounds_of
+from arms import PROGRAMS, SCRATCH, Arm, BenchError, Results, dapper, marked, reported, rounds_of
 from estimate import Estimate, median_of
 from figures import Figure, figure
+from rivals import SIZES, SLOW_TOOLS, ratios, tools, under
 
 # Functions of benches/programs/conditions.py, and what the page calls them.
 CHECKS = {
@@ -117,3 +118,46 @@ def hits(version: str, rounds: int) -> list[Figure]:
         )
         for name, estimate in found.items()
     ]
+
+
+# What a debugger is asked for, and the twin by hand: program, function, what it is called.
+ASKED = (
+    ("conditions", "int_equal", "condition"),
+    ("conditions", "combined", "condition"),
+    ("hits", "once", "hit count"),
+    ("messages", "logged", "log message"),
+)
+
+
+def terms_of(program: Path, name: str, kind: str) -> list[str]:
+    """Return the options of the launcher for what a breakpoint is asked for with."""
+    if kind == "condition":
+        return [f"--condition={test_of(program, f'{name}_by_hand')}"]
+    if kind == "hit count":
+        return [f"--hit-condition={RULES[name]}"]
+    return ["--log-message=x={x}"]
+
+
+def debuggers(version: str, rounds: int) -> list[Figure]:
+    """Return what conditions, hit counts and messages cost in debuggers, over those by hand."""
+    figures = []
+    chosen = [tool for tool in ("debugpy", "dapper-bound") if tool in tools(version)]
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    for file, name, kind in ASKED:
+        program = PROGRAMS / f"{file}.py"
+        terms = terms_of(program, name, kind)
+        lines = [line_of(program, name)]
+        for tool in chosen:
+            size = SIZES[tool in SLOW_TOOLS]
+            log = SCRATCH / f"debuggers-{version}.log"
+            log.unlink(missing_ok=True)
+            armed = under(version, tool, program, lines, *size, "--work", name, *terms)
+            twin = under(version, "plain", program, [], *size, "--work", f"{name}_by_hand")
+            arms = {"plain": twin, tool: armed}
+            variables = {"BENCH_LOG": str(log)}
+            arms = {
+                one: Arm(arm.command, {**arm.variables, **variables}) for one, arm in arms.items()
+            }
+            scenario = f"{kind} `{terms[0].partition('=')[2]}`"
+            figures += ratios(version, "conditions", scenario, arms, max(1, rounds // 3))
+    return figures

@@ -48,6 +48,13 @@ TOPICS = {
         "interpreter's own evaluation.",
         plot_each=True,
     ),
+    "conditions": Topic(
+        "Conditions, hit counts and messages beside debugpy",
+        "A breakpoint on the line of a hot loop, whose condition is never true, whose rule lets no "
+        "hit through, or which writes a message, over the same loop with the `if`, the counter or "
+        "the `print` written by hand. Breakpoints are set after load, in debugpy over the debug "
+        "protocol. In debugpy messages go to its client, elsewhere into a file.",
+    ),
     "threads": Topic(
         "Threads",
         "The call-heavy program, its work divided over so many threads: processor time of all of "

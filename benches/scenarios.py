@@ -25,7 +25,7 @@ from arms import (
     reported,
     rounds_of,
 )
-from conditions import conditions, hits
+from conditions import conditions, debuggers, hits
 from estimate import Estimate, difference, median_of, paired, ratio
 from figures import Figure, figure
 from footprint import memory, start_up_of_processes
@@ -302,6 +302,7 @@ ALONE: dict[str, Scenario] = {
 }
 TOGETHER: dict[str, Scenario] = {
     "rivals": beside,
+    "debuggers": debuggers,
     "threads": threads,
     "pyperformance": pyperformance,
     "memory": memory,

@@ -2,7 +2,8 @@
 
 It ends when the program stops at a breakpoint or ends, or when the adapter does.
 
-Usage: dap_client.py PORT FILE [LINE]...
+Usage: dap_client.py PORT FILE BREAKPOINTS
+BREAKPOINTS is a JSON list of what the protocol calls source breakpoints.
 """
 
 import json
@@ -11,7 +12,7 @@ import sys
 
 
 def main():
-    port, path, *lines = sys.argv[1:]
+    port, path, breakpoints = sys.argv[1:]
     connection = socket.create_connection(("127.0.0.1", int(port)))
     incoming = connection.makefile("rb")
     sent = 0
@@ -43,7 +44,7 @@ def main():
     until("response", "initialize")
     send("attach", {"justMyCode": True})
     until("event", "initialized")
-    asked = [{"line": int(line)} for line in lines]
+    asked = json.loads(breakpoints)
     send("setBreakpoints", {"source": {"path": path}, "breakpoints": asked})
     placed = until("response", "setBreakpoints")["body"]["breakpoints"]
     if not all(point["verified"] for point in placed):

@@ -1,17 +1,23 @@
 """Run a program under a tool and print the least processor time, in nanoseconds, of its work.
 
-Usage: under.py [--repetitions R] [--share S] [--threads T] [--peak] TOOL PROGRAM [LINE]...
+Usage: under.py [--repetitions R] [--share S] [--threads T] [--peak] [--work NAME]
+                [--condition EXPR] [--hit-condition RULE] [--log-message TEXT]
+                TOOL PROGRAM [LINE]...
        under.py --available
 
 The program is imported, so that all tools meet it in the same way; each LINE gets a breakpoint that
 must not be hit. Its `work(N // S)` is repeated R times, each divided over T threads.
 With --peak the peak of the memory, in megabytes, is printed instead.
+
+With --condition, --hit-condition or --log-message, which are for debuggers that have them, every
+LINE is reached: the condition is never true, the rule lets no hit through, and messages are written.
 """
 
 import argparse
 import importlib.util
 import inspect
 import io
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +27,13 @@ from pathlib import Path
 import peak
 
 TOOLS = {}
+# What the breakpoints are asked for with, by the names of the debug protocol.
+TERMS = {}
+NAMES = {
+    "condition": "--condition",
+    "hitCondition": "--hit-condition",
+    "logMessage": "--log-message",
+}
 
 
 def tool(needs=lambda: True):
@@ -121,8 +134,9 @@ def debugpy(path, lines, load):
     server.configure(subProcess=False)
     _, port = server.listen(("127.0.0.1", 0))
     client = [sys.executable, str(Path(__file__).with_name("dap_client.py")), str(port), path]
+    asked = json.dumps([{"line": line, **TERMS} for line in lines])
     # It ends when this process, and so the adapter, does.
-    attached = subprocess.Popen(client + [str(line) for line in lines], stdout=subprocess.PIPE)
+    attached = subprocess.Popen([*client, asked], stdout=subprocess.PIPE)
     server.wait_for_client()
     if attached.stdout.readline() != b"armed\n":
         raise SystemExit("debugpy: its client could not set the breakpoints")
@@ -179,15 +193,35 @@ def noop_hook(path, lines, load):
 def arm(path, lines):
     import dapper
 
-    return [dapper.add_breakpoint(path, line, on_hit=lambda hit: None) for line in lines]
+    terms = {
+        "condition": TERMS.get("condition"),
+        "hit_condition": TERMS.get("hitCondition"),
+        "log_message": TERMS.get("logMessage"),
+    }
+    if terms["log_message"] is None:
+        terms["on_hit"] = lambda hit: None
+    return [dapper.add_breakpoint(path, line, **terms) for line in lines]
 
 
 def insist(points, tier):
-    """Return a check that the breakpoints are where they are meant to be and were not hit."""
+    """Return a check that the breakpoints are where they are meant to be and did nothing else."""
+
+    def is_wrong(point):
+        counts = "hitCondition" in TERMS or "logMessage" in TERMS
+        acts = "logMessage" in TERMS
+        return (
+            not point.verified
+            or point.tier != tier
+            or (point.hits > 0) != counts
+            or (point.fired > 0) != acts
+            # Something is evaluated outside the line.
+            or (TERMS and point.reason is not None)
+        )
+
     return lambda: "; ".join(
         f"{point!r}: tier {point.tier}, wanted {tier}, hits {point.hits}: {point.reason}"
         for point in points
-        if not point.verified or point.tier != tier or point.hits
+        if is_wrong(point)
     )
 
 
@@ -214,7 +248,7 @@ def dapper_bound(path, lines, load):
     import dapper
 
     load()
-    dapper.start()
+    dapper.start(dapper.Config(log_target=os.environ.get("BENCH_LOG")))
     return insist(arm(path, lines), "bound")
 
 
@@ -258,8 +292,12 @@ def main():
     parser.add_argument("--share", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--peak", action="store_true")
+    parser.add_argument("--work", default="work")
+    for name, option in NAMES.items():
+        parser.add_argument(option, dest=name)
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
+    TERMS.update({name: text for name, text in vars(options).items() if name in NAMES and text})
     if options.available:
         print(" ".join(TOOLS))
         return
@@ -275,7 +313,9 @@ def main():
         lambda: loaded.append(importlib.import_module(path.stem)),
     )
     (program,) = loaded
-    work = divided(program.work, options.threads) if options.threads else program.work
+    work = getattr(program, options.work)
+    if options.threads:
+        work = divided(work, options.threads)
     taken = timing.best_of(work, program.N // options.share, options.repetitions)
     sys.settrace(None)
     threading.settrace(None)
