@@ -109,9 +109,11 @@ def depth(n=0):
 
 def everything():
     generated = generate(3)
+    first = [next(generated), next(generated)]
+    generated.close()
     return [
         loop(5),
-        [next(generated), next(generated)],
+        first,
         caught([1, 0, 2]),
         chained(),
         comprehended([0, 1, 2]),
