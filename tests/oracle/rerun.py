@@ -88,6 +88,9 @@ def prepare(way: Way) -> None:
             "breakpoints": [],
             "every_line": [],
             "cache_dir": way["out"] + ".store",
+            "purity": "allow",
+            "profile": "development",
+            "measure": False,
         }
         session |= {"events": way["out"] + ".events", "main_pid": os.getpid()}
         _engine.take_up(json.dumps(session))
