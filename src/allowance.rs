@@ -200,8 +200,7 @@ fn charge(breakpoint: &Breakpoint, cost: Duration) {
 fn exhaust(breakpoint: &Breakpoint, share: f64, who: &str) {
     let percent = share * 100.0;
     let reason = format!("disarmed: {who} took more than {percent} % of a processor (cpu_budget)");
-    let request = &breakpoint.request;
-    let told = format!("breakpoint {}:{} was {reason}", request.file, request.line);
+    let told = format!("breakpoint {} was {reason}", breakpoint.request);
     if breakpoint.exhaust(reason) {
         telemetry::record(ReasonCode::CpuBudgetExceeded, &*told);
         hit::tell(&told);

@@ -5,7 +5,7 @@
 //! see: a callback that referred back to its function would never be freed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::allowance::Bucket;
 use crate::figures::Figures;
@@ -42,8 +42,8 @@ impl Tier {
 /// Where a breakpoint ended up.
 #[derive(Clone, Debug, Default)]
 pub struct Whereabouts {
-    /// The line that holds the probe.
-    pub line: Option<u32>,
+    /// The lines that hold its probes, ascending: several only where functions are meant.
+    pub lines: Vec<u32>,
     /// How the probe got into the program; a breakpoint with a tier is verified.
     pub tier: Option<Tier>,
     /// Why there is no probe, why there is none yet, or what the probe does not reach.
@@ -71,6 +71,16 @@ pub struct Breakpoint {
     pub(crate) inline: OnceLock<Inline>,
     /// Why something is evaluated out of line.
     detour: Mutex<Option<String>>,
+    /// The files of the module whose functions are meant, the last one met last.
+    met: Mutex<Vec<Arc<str>>>,
+}
+
+impl Whereabouts {
+    /// The line that holds the probe, the first of several.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        self.lines.first().copied()
+    }
 }
 
 impl Breakpoint {
@@ -93,7 +103,36 @@ impl Breakpoint {
             exhausted: OnceLock::new(),
             inline: OnceLock::new(),
             detour: Mutex::default(),
+            met: Mutex::default(),
         }
+    }
+
+    /// The file that it is in: of functions, the one that their module was last met in; empty
+    /// where that is not known yet.
+    pub fn file(&self) -> Arc<str> {
+        let last = self.met().last().map(Arc::clone);
+        last.unwrap_or_else(|| Arc::clone(&self.request.file))
+    }
+
+    /// All files that it is in.
+    pub fn files(&self) -> Vec<Arc<str>> {
+        match self.request.function {
+            Some(_) => self.met().clone(),
+            None => vec![Arc::clone(&self.request.file)],
+        }
+    }
+
+    /// Records that the module of its functions is in `file`; false when that was known.
+    pub fn meet(&self, file: &Arc<str>) -> bool {
+        let mut met = self.met();
+        let before = met.len();
+        met.retain(|known| known != file);
+        met.push(Arc::clone(file));
+        met.len() != before
+    }
+
+    fn met(&self) -> MutexGuard<'_, Vec<Arc<str>>> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often its condition held: what the hit rule compares.
@@ -172,10 +211,10 @@ impl Breakpoint {
         self.detour.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a probe stands on `line`.
-    pub fn place(&self, line: u32, tier: Tier) {
+    /// Records that probes stand on `lines`, which are sorted.
+    pub fn place(&self, lines: Vec<u32>, tier: Tier) {
         *self.lock() = Whereabouts {
-            line: Some(line),
+            lines,
             tier: Some(tier),
             reason: None,
         };

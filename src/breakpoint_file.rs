@@ -5,6 +5,8 @@
 //! [[breakpoint]]
 //! file = "app/models.py"    # from the folder of this file, else from the current folder
 //! line = 42
+//! column = 9                # the code that begins there, where several share the line
+//! # or, in place of file and line: function = "app.models:User.*"
 //! kind = "log"              # "stop" (when absent), "log", "count" or "snapshot"
 //! log_message = "saving {self.id}"    # for "log"; `message` is the same
 //! condition = "self.id > 7"           # where it is false, nothing happens
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::request::{Purity, Request, Terms};
+use crate::request::{Place, Purity, Request, Terms};
 use crate::snapshot::{self, CaptureOptions};
 
 /// What a breakpoint does when it is hit.
@@ -40,10 +42,8 @@ pub enum Kind {
 /// One `[[breakpoint]]` of a breakpoint file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileBreakpoint {
-    /// The source file, canonical when it exists.
-    pub file: PathBuf,
-    /// The line as the user asked for it, from 1.
-    pub line: u32,
+    /// Where it is; a source file is canonical when it exists.
+    pub place: Place,
     /// What a hit does.
     pub kind: Kind,
     /// When a hit does it, and with what text.
@@ -91,8 +91,10 @@ struct Document {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    file: PathBuf,
-    line: u32,
+    file: Option<PathBuf>,
+    line: Option<u32>,
+    column: Option<u32>,
+    function: Option<String>,
     kind: Option<Kind>,
     condition: Option<String>,
     hit_condition: Option<String>,
@@ -126,11 +128,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
             number: index + 1,
             message,
         };
-        if row.line == 0 {
-            return Err(invalid(
-                "line 0 does not exist: lines count from 1".to_owned(),
-            ));
-        }
+        let place = row.place(folder).map_err(invalid)?;
         let terms = Terms {
             condition: row.condition,
             hit_condition: row.hit_condition,
@@ -142,15 +140,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
             Some(_) if terms.log_message.is_none() => Kind::Snapshot,
             _ => Kind::Stop,
         });
-        let file = resolve(&row.file, folder);
-        let name = file.to_string_lossy().into();
-        Request::on_terms(name, row.line, kind, &terms, Purity::Allow).map_err(invalid)?;
-        Ok(FileBreakpoint {
-            file,
-            line: row.line,
-            kind,
-            terms,
-        })
+        Request::on_terms(&place, kind, &terms, Purity::Allow).map_err(invalid)?;
+        Ok(FileBreakpoint { place, kind, terms })
     };
     document
         .breakpoint
@@ -158,6 +149,29 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<FileBreakpoint>, Error> {
         .enumerate()
         .map(check)
         .collect()
+}
+
+impl Row {
+    fn place(&self, folder: &Path) -> Result<Place, String> {
+        let (file, line) = match (&self.function, &self.file, self.line, self.column) {
+            (Some(function), None, None, None) => return Ok(Place::Function(function.clone())),
+            (Some(_), ..) => {
+                return Err("function stands in place of file, line and column".to_owned());
+            }
+            (None, Some(file), Some(line), _) => (file, line),
+            (None, Some(_), None, _) => return Err("line is missing".to_owned()),
+            (None, None, ..) => return Err("file and line are missing, or function".to_owned()),
+        };
+        let file = resolve(file, folder);
+        Ok(Place::Line {
+            file: file
+                .into_os_string()
+                .into_string()
+                .map_err(|file| format!("{} is not UTF-8", file.display()))?,
+            line,
+            column: self.column,
+        })
+    }
 }
 
 fn resolve(file: &Path, folder: &Path) -> PathBuf {
@@ -188,7 +202,12 @@ mod tests {
         let text = "[[breakpoint]]\nfile='/a.py'\nline=3\n[[breakpoint]]\nfile='/a.py'\nline=4\nkind='log'\nmessage='m'\n";
         let found = parse(text, Path::new("points.toml")).expect("valid");
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].line, found[0].kind), (3, Kind::Stop));
+        let line_3 = Place::Line {
+            file: "/a.py".to_owned(),
+            line: 3,
+            column: None,
+        };
+        assert_eq!((&found[0].place, found[0].kind), (&line_3, Kind::Stop));
         assert_eq!(
             (found[1].kind, found[1].terms.log_message.as_deref()),
             (Kind::Log, Some("m"))
@@ -207,6 +226,13 @@ mod tests {
             messages("[[breakpoint]]\nfile='a'\nline=1\nhit_condition='often'\n")
                 .contains("breakpoint 1: `often` is no hit rule")
         );
+        let column = "[[breakpoint]]\nfile='a'\nline=1\ncolumn=0\n";
+        assert!(messages(column).contains("breakpoint 1: column 0"));
+        let both = "[[breakpoint]]\nfunction='m:f'\nline=1\n";
+        assert!(messages(both).contains("in place of file, line"));
+        assert!(messages("[[breakpoint]]\nfunction='f'\n").contains("names no module"));
+        assert!(messages("[[breakpoint]]\nfile='a'\n").contains("line is missing"));
+        assert!(messages("[[breakpoint]]\nkind='count'\n").contains("or function"));
         assert!(messages("[[breakpoint]").starts_with("points.toml: "));
         assert!(
             messages("[[breakpoint]]\nfile='a'\nline=1\n[breakpoint.capture]\ndepth=1\n")
@@ -257,6 +283,9 @@ mod tests {
         let points = folder.path().join("points.toml");
         let found = parse("[[breakpoint]]\nfile='m.py'\nline=1\n", &points).expect("valid");
         let expected = folder.path().join("m.py").canonicalize().expect("exists");
-        assert_eq!(found[0].file, expected);
+        let Place::Line { file, .. } = &found[0].place else {
+            panic!("a line");
+        };
+        assert_eq!(Path::new(file), expected);
     }
 }

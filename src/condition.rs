@@ -31,7 +31,7 @@ pub(crate) struct Evaluators {
 impl Evaluators {
     /// Those of a request; nothing is compiled before the first hit.
     pub(crate) fn of(request: &Request) -> Self {
-        let place = format!("{}:{}", request.file, request.line);
+        let place = request.to_string();
         let condition = request.condition.as_deref();
         let subject = format!("condition of {place}");
         Self {
@@ -136,10 +136,7 @@ pub(crate) fn count_error(py: Python<'_>, breakpoint: &Breakpoint, error: &PyErr
     let text = describe(py, error);
     breakpoint.figures.count_error(&text);
     let condition = request.condition.as_deref().unwrap_or_default();
-    let subject = format!(
-        "condition {condition:?} of {}:{}",
-        request.file, request.line
-    );
+    let subject = format!("condition {condition:?} of {request}");
     let code = if error.is_instance_of::<PyTimeoutError>(py) {
         ReasonCode::ConditionBudgetExceeded
     } else {

@@ -67,6 +67,13 @@ struct BreakpointLine<'a> {
     file: &'a str,
     requested_line: u32,
     line: Option<u32>,
+    /// All of them, where functions are meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_column: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function: Option<String>,
     kind: &'static str,
     verified: bool,
     tier: Option<&'static str>,
@@ -118,7 +125,7 @@ pub(crate) fn record_hit(probe: &Probe, breakpoint: &Breakpoint, hit: &HitFacts<
     let request = &breakpoint.request;
     append(&HitLine {
         event: "hit",
-        file: &request.file,
+        file: &breakpoint.file(),
         line: probe.line,
         function: &probe.function,
         hits: hit.hits,
@@ -139,11 +146,15 @@ pub(crate) fn record_breakpoint(breakpoint: &Breakpoint) -> bool {
     let request = &breakpoint.request;
     let whereabouts = breakpoint.whereabouts();
     let figures = &breakpoint.figures;
+    let file = breakpoint.file();
     append(&BreakpointLine {
         event: "breakpoint",
-        file: &request.file,
+        file: &file,
+        function: request.function.as_ref().map(ToString::to_string),
         requested_line: request.line,
-        line: whereabouts.line,
+        requested_column: request.column,
+        line: whereabouts.line(),
+        lines: request.function.as_ref().map(|_| whereabouts.lines.clone()),
         kind: request.kind.as_str(),
         verified: whereabouts.tier.is_some(),
         tier: whereabouts.tier.map(Tier::as_str),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::breakpoint::{Breakpoint, Request, Tier};
+use crate::breakpoint::{Breakpoint, Tier};
 
 /// A breakpoint as Python sees it; every property is read when it is asked for.
 #[pyclass(frozen, name = "Breakpoint", module = "dapper")]
@@ -21,8 +21,8 @@ impl Handle {
     }
 
     #[getter]
-    fn file(&self) -> &str {
-        &self.0.request.file
+    fn file(&self) -> String {
+        self.0.file().to_string()
     }
 
     #[getter]
@@ -31,8 +31,23 @@ impl Handle {
     }
 
     #[getter]
+    fn requested_column(&self) -> Option<u32> {
+        self.0.request.column
+    }
+
+    #[getter]
+    fn function(&self) -> Option<String> {
+        self.0.request.function.as_ref().map(ToString::to_string)
+    }
+
+    #[getter]
     fn line(&self) -> Option<u32> {
-        self.0.whereabouts().line
+        self.0.whereabouts().line()
+    }
+
+    #[getter]
+    fn lines(&self) -> Vec<u32> {
+        self.0.whereabouts().lines
     }
 
     #[getter]
@@ -134,19 +149,21 @@ impl Handle {
     }
 
     fn __repr__(&self) -> String {
-        let Request {
-            file, line, kind, ..
-        } = &self.0.request;
+        let request = &self.0.request;
         let whereabouts = self.0.whereabouts();
-        let state = match (whereabouts.line, whereabouts.tier, whereabouts.reason) {
+        let state = match (whereabouts.line(), whereabouts.tier, whereabouts.reason) {
             _ if !self.0.is_armed() => self.0.exhausted().unwrap_or("removed").to_owned(),
-            (Some(line), Some(tier), _) => format!("line {line}, tier {}", tier.as_str()),
+            (Some(_), Some(tier), _) => {
+                let lines = whereabouts.lines.iter().map(u32::to_string);
+                let lines = lines.collect::<Vec<_>>().join(", ");
+                format!("line {lines}, tier {}", tier.as_str())
+            }
             (_, _, reason) => reason.unwrap_or_default(),
         };
         format!(
-            "<Breakpoint {} {file}:{line} {}: {state}>",
+            "<Breakpoint {} {request} {}: {state}>",
             self.0.id,
-            kind.as_str()
+            request.kind.as_str()
         )
     }
 }

@@ -84,7 +84,7 @@ impl Hit {
     }
 
     fn __repr__(&self) -> String {
-        let file = &self.breakpoint.get().0.request.file;
+        let file = self.breakpoint.get().0.file();
         format!(
             "<Hit {} of {file}:{} in {}>",
             self.hits, self.line, self.function
@@ -260,7 +260,7 @@ pub(crate) fn carry_out(
     let kind = breakpoint.request.kind;
     if kind == Kind::Log && !recorded {
         let record = log::Record {
-            file: &breakpoint.request.file,
+            file: &breakpoint.file(),
             line: probe.line,
             function: &probe.function,
             breakpoint: breakpoint.id,
@@ -291,9 +291,9 @@ fn capture(py: Python<'_>, probe: &Probe, breakpoint: &Arc<Breakpoint>, hits: u6
     else {
         return Ok(());
     };
-    let file = &breakpoint.request.file;
+    let file = breakpoint.file();
     let place = snapshot::Place {
-        file,
+        file: &file,
         line: probe.line,
         function: &probe.function,
         breakpoint: breakpoint.id,

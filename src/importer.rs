@@ -13,6 +13,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::breakpoint::Tier;
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
+use crate::stands::Stands;
 use crate::store::{self, Source};
 use crate::telemetry::{self, ReasonCode};
 use crate::variant::{self, Placement, Variant};
@@ -73,8 +74,10 @@ impl GetCode {
                 return Ok(code);
             }
             let source = Source::read(py, &path, &wanted);
+            // What is stored knows lines alone.
             if let Some(code) = source
                 .as_ref()
+                .filter(|_| !wanted.picks_code())
                 .and_then(|source| load_stored(py, source, &path, &wanted))
             {
                 return Ok(code);
@@ -110,6 +113,9 @@ fn wanted_by(
     }
     let path = text(&loader.getattr(pyo3::intern!(py, "path")).ok()?)?;
     let path = path.to_str().ok()?;
+    if let Ok(name) = name.to_str() {
+        registry::meet(name, path);
+    }
     let wanted = registry::wanted(path)?;
     Some((path.to_owned(), wanted))
 }
@@ -142,6 +148,7 @@ pub(crate) fn exec<'py>(
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = source.py();
+    meet_module(source, args);
     let variant = variant_of(source, Tier::Import);
     let source = variant.as_ref().unwrap_or(source);
     let mut all = vec![source.clone()];
@@ -149,6 +156,15 @@ pub(crate) fn exec<'py>(
     py.import("builtins")?
         .getattr("exec")?
         .call(PyTuple::new(py, all)?, kwargs)
+}
+
+/// Tells breakpoints on functions of the module that is about to run in these globals its file.
+fn meet_module(code: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Option<()> {
+    let globals = args.get_item(0).ok()?.cast_into::<PyDict>().ok()?;
+    let name = globals.get_item("__name__").ok()??;
+    let path: String = code.getattr("co_filename").ok()?.extract().ok()?;
+    registry::meet(name.extract().ok()?, &path);
+    Some(())
 }
 
 /// The variant of a code object that is about to run for the first time, if its file wants one.
@@ -170,7 +186,9 @@ fn load_stored<'py>(
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     let stored = store::find(py, source)?;
-    load(py, source, stored.code(), &stored.placement, path, wanted)
+    let stands = Stands::of_lines(wanted, &stored.placement.lines);
+    let made = (stored.code(), &stored.placement, &stands);
+    load(py, source, made, path, wanted)
 }
 
 /// Makes the variant from stored code without probes; what is wrong with that is found out by
@@ -182,23 +200,30 @@ fn from_plain<'py>(
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     let plain = store::find_plain(py, source)?;
-    let variant = instrument(interpreter::current(py).ok()?.version, plain.code(), wanted).ok()?;
-    store::put(py, source, &variant);
-    load(py, source, &variant.code, &variant.placement, path, wanted)
+    let version = interpreter::current(py).ok()?.version;
+    let (variant, stands) = instrument(py, version, plain.code(), path, wanted).ok()?;
+    put(py, source, &variant, wanted);
+    let made = (&*variant.code, &variant.placement, &stands);
+    load(py, source, made, path, wanted)
+}
+
+fn put(py: Python<'_>, source: &Source, variant: &Variant, wanted: &WantedFile) {
+    if !wanted.picks_code() {
+        store::put(py, source, variant);
+    }
 }
 
 fn load<'py>(
     py: Python<'py>,
     source: &Source,
-    code: &[u8],
-    placement: &Placement,
+    (code, placement, stands): (&[u8], &Placement, &Stands),
     path: &str,
     wanted: &WantedFile,
 ) -> Option<Bound<'py, PyAny>> {
     loaded::remember_source(&wanted.file, Some(&source.hash));
     let code = told(
         wanted,
-        link::load(py, code, placement, wanted, Tier::Import),
+        link::load(py, code, placement, wanted, stands, Tier::Import),
     )?;
     // Entries know no path: the code says where its source is now.
     let fixed = py
@@ -215,19 +240,19 @@ fn instrumented<'py>(
     source: Option<&Source>,
 ) -> Option<Bound<'py, PyAny>> {
     let py = code.py();
-    let variant = told(wanted, make(code, wanted))?;
+    let (variant, stands) = told(wanted, make(code, wanted))?;
     if let Some(source) = source {
-        store::put(py, source, &variant);
+        put(py, source, &variant, wanted);
     }
     loaded::remember_source(&wanted.file, source.map(|source| &source.hash));
     told(
         wanted,
-        link::load(py, &variant.code, &variant.placement, wanted, tier),
+        link::load(py, &variant.code, &variant.placement, wanted, &stands, tier),
     )
 }
 
 /// Compiles the probes that `wanted` asks for into a code object.
-fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Variant, String>> {
+fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Made, String>> {
     let py = code.py();
     let interpreter = match interpreter::current(py) {
         Ok(interpreter) => interpreter,
@@ -235,29 +260,51 @@ fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Variant
     };
     let marshalled = py.import("marshal")?.call_method1("dumps", (code,))?;
     Ok(instrument(
+        py,
         interpreter.version,
         marshalled.extract()?,
+        &wanted.file,
         wanted,
     ))
 }
 
+/// A variant, and where in it the breakpoints stand.
+type Made = (Variant, Stands);
+
+/// Makes the variant of a module whose source is in the file at `path`.
 fn instrument(
+    py: Python<'_>,
     version: PyVersion,
     marshalled: &[u8],
+    path: &str,
     wanted: &WantedFile,
-) -> Result<Variant, String> {
+) -> Result<Made, String> {
+    let unreadable = |error| format!("the code could not be read: {error}");
+    if wanted.picks_code() {
+        let map = instrument::line_map(version, marshalled).map_err(unreadable)?;
+        let source = std::fs::read(path).ok();
+        let stands = Stands::in_module(py, wanted, &map, source.as_deref());
+        let spots = stands.within(&[]);
+        let probes = if wanted.every_line {
+            Wanted::EveryLine
+        } else {
+            Wanted::Spots(&spots)
+        };
+        let variant = variant::make(version, marshalled, probes).map_err(unreadable)?;
+        return Ok((variant, stands));
+    }
     let lines = wanted.lines();
     let probes = if wanted.every_line {
         Wanted::EveryLine
     } else {
         Wanted::Lines(&lines)
     };
-    let mut variant = variant::make(version, marshalled, probes)
-        .map_err(|error| format!("the code could not be read: {error}"))?;
+    let mut variant = variant::make(version, marshalled, probes).map_err(unreadable)?;
     if wanted.every_line {
         variant.placement.snap(&lines);
     }
-    Ok(variant)
+    let stands = Stands::of_lines(wanted, &variant.placement.lines);
+    Ok((variant, stands))
 }
 
 /// Turns a failure into a reason of the file's breakpoints and one logged line.

@@ -2,10 +2,11 @@
 //!
 //! `registry` knows the breakpoints, `importer` and `main_script` bring variants into the program,
 //! `loaded` does so for code that is there already, `link` puts probes into them, `probe` and `hit` are
-//! what runs at a hit, `events` records it, `log` writes messages, `tell` those about dapper itself, `snapshot`
+//! what runs at a hit, `stands` says which lines and code objects a breakpoint means, `events` records it,
+//! `log` writes messages, `tell` those about dapper itself, `snapshot`
 //! records frames, `unattended` follows a file of breakpoints. `telemetry` counts why things went another way, `meter`
 //! measures the engine's own time, `allowance` that of breakpoints, `memo` keeps the variants of loaded code.
-//! `callback` is what stops call.
+//! `callback` is what stops call, `modules` knows where functions are that breakpoints name.
 //! `request` is what is asked of a breakpoint (`terms` reads it from Python), `condition` evaluates it where it is hit (`compile`,
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
@@ -48,6 +49,7 @@ mod main_script;
 mod memo;
 mod meter;
 mod metering;
+mod modules;
 mod pending;
 mod probe;
 mod registry;
@@ -56,6 +58,7 @@ mod run;
 mod scoped;
 mod session;
 mod snapshot;
+mod stands;
 mod step;
 mod store;
 mod telemetry;

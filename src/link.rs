@@ -5,9 +5,10 @@
 //! the probes of a module would be worse than none.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use instrument::Spot;
 use instrument::inset::Wish;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -19,8 +20,9 @@ use crate::inline::{self, Group};
 use crate::interpreter;
 use crate::probe::Probe;
 use crate::registry::{self, WantedFile};
+use crate::stands::Stands;
 use crate::telemetry::{self, ReasonCode};
-use crate::variant::{Placement, Site, SnappedLine, Variant};
+use crate::variant::{Placement, Site, Variant};
 
 /// Loads and links a variant; the inner error is the reason why the original has to run.
 pub(crate) fn load<'py>(
@@ -28,9 +30,10 @@ pub(crate) fn load<'py>(
     code: &[u8],
     placement: &Placement,
     wanted: &WantedFile,
+    stands: &Stands,
     tier: Tier,
 ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
-    let mut targets = Targets::new(wanted, &placement.lines);
+    let mut targets = Targets::new(wanted, stands);
     let (code, sites) = targets.inset(py, code, &placement.sites);
     let bytes = PyBytes::new(py, &code);
     let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
@@ -50,7 +53,7 @@ pub(crate) fn load<'py>(
             )));
         }
     }
-    targets.report(placement, tier);
+    targets.report(placement, stands, tier);
     Ok(Ok(module))
 }
 
@@ -122,25 +125,31 @@ pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(false)
 }
 
+/// A breakpoint on a line, in one code object of the module or in all.
+struct Standing {
+    breakpoint: Arc<Breakpoint>,
+    spot: Spot,
+}
+
 /// Which breakpoints stand on which line of a file.
 pub(crate) struct Targets<'a> {
     wanted: &'a WantedFile,
     /// Where the code that paths of sites begin at is in its module.
     within: Arc<[u32]>,
-    lines: HashMap<u32, Vec<Arc<Breakpoint>>>,
-    placed: HashMap<u32, bool>,
+    lines: HashMap<u32, Vec<Standing>>,
+    /// The lines where probes were made, by the breakpoints that they are for.
+    placed: HashMap<u64, BTreeSet<u32>>,
 }
 
 impl<'a> Targets<'a> {
-    pub(crate) fn new(wanted: &'a WantedFile, snapped: &[SnappedLine]) -> Self {
-        let actual: HashMap<u32, u32> = snapped
-            .iter()
-            .filter_map(|line| Some((line.requested, *line.actual.as_ref().ok()?)))
-            .collect();
-        let mut lines: HashMap<u32, Vec<Arc<Breakpoint>>> = HashMap::new();
-        for breakpoint in &wanted.breakpoints {
-            if let Some(line) = actual.get(&breakpoint.request.line) {
-                lines.entry(*line).or_default().push(Arc::clone(breakpoint));
+    pub(crate) fn new(wanted: &'a WantedFile, stands: &Stands) -> Self {
+        let mut lines: HashMap<u32, Vec<Standing>> = HashMap::new();
+        for (breakpoint, stand) in wanted.breakpoints.iter().zip(stands.iter()) {
+            for spot in stand.iter().flatten() {
+                lines.entry(spot.line).or_default().push(Standing {
+                    breakpoint: Arc::clone(breakpoint),
+                    spot: spot.clone(),
+                });
             }
         }
         Self {
@@ -159,13 +168,37 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// The breakpoints that stand on a line.
-    fn breakpoints_at(&self, line: u32) -> Vec<Arc<Breakpoint>> {
-        let mut breakpoints = self.lines.get(&line).cloned().unwrap_or_default();
+    /// The breakpoints that stand on the line of a site, in its code object.
+    fn breakpoints_at(&self, site: &Site) -> Vec<Arc<Breakpoint>> {
+        let path = self.path_of(site);
+        let standing = self.lines.get(&site.line).into_iter().flatten();
+        let here = standing.filter(|standing| standing.spot.is_in(&path));
+        let mut breakpoints: Vec<_> = here
+            .map(|standing| Arc::clone(&standing.breakpoint))
+            .collect();
         if self.wanted.every_line {
-            breakpoints.push(registry::line_breakpoint(&self.wanted.file, line));
+            breakpoints.push(registry::line_breakpoint(&self.wanted.file, site.line));
         }
         breakpoints
+    }
+
+    /// Where the code object of a site is in the module.
+    fn path_of(&self, site: &Site) -> Arc<[u32]> {
+        if self.within.is_empty() {
+            return Arc::clone(&site.path);
+        }
+        [&*self.within, &*site.path].concat().into()
+    }
+
+    /// The line of a site: in its code object alone, where the breakpoints are not the same in
+    /// all code of the line.
+    fn meant(&self, site: &Site) -> Spot {
+        let mut standing = self.lines.get(&site.line).into_iter().flatten();
+        let picks = standing.any(|standing| standing.spot.path.is_some());
+        Spot {
+            line: site.line,
+            path: picks.then(|| Arc::clone(&site.path)),
+        }
     }
 
     /// The lines of `sites` with the breakpoints on each, sorted.
@@ -173,7 +206,7 @@ impl<'a> Targets<'a> {
         let mut key: Vec<_> = sites
             .iter()
             .map(|site| {
-                let breakpoints = self.breakpoints_at(site.line);
+                let breakpoints = self.breakpoints_at(site);
                 let ids = breakpoints.iter().map(|breakpoint| breakpoint.id);
                 let mut ids: Vec<u64> = ids.collect();
                 ids.sort_unstable();
@@ -197,12 +230,13 @@ impl<'a> Targets<'a> {
         let Ok(interpreter) = interpreter::current(py) else {
             return as_it_is;
         };
-        let mut lines: Vec<u32> = sites.iter().map(|site| site.line).collect();
-        lines.sort_unstable();
-        lines.dedup();
-        let groups: Vec<(u32, Vec<Group>)> = lines
+        let mut lines = BTreeMap::new();
+        for site in sites {
+            lines.entry(self.meant(site)).or_insert(site);
+        }
+        let groups: Vec<(Spot, Vec<Group>)> = lines
             .into_iter()
-            .map(|line| (line, inline::groups(self.breakpoints_at(line))))
+            .map(|(place, site)| (place, inline::groups(self.breakpoints_at(site))))
             .filter(|(_, groups)| groups.iter().any(Group::is_inline))
             .collect();
         if groups.is_empty() {
@@ -214,10 +248,11 @@ impl<'a> Targets<'a> {
             .collect();
         let metered = allowance::measures();
         let mut wishes = Vec::new();
-        for ((line, groups), pieces) in groups.iter().zip(&pieces) {
+        for ((spot, groups), pieces) in groups.iter().zip(&pieces) {
             let parts = groups.iter().zip(pieces);
             wishes.push(Wish {
-                line: *line,
+                line: spot.line,
+                path: spot.path.clone(),
                 parts: parts
                     .map(|(group, pieces)| group.part(pieces.as_deref(), metered))
                     .collect(),
@@ -226,7 +261,9 @@ impl<'a> Targets<'a> {
         match instrument::inset::inset(interpreter.version, code, sites, &wishes) {
             Ok(made) => {
                 for refused in &made.refused {
-                    let groups = groups.iter().find(|(line, _)| *line == refused.line);
+                    let is_meant =
+                        |spot: &Spot| spot.line == refused.line && spot.is_in(&refused.path);
+                    let groups = groups.iter().find(|(spot, _)| is_meant(spot));
                     let group = groups.and_then(|(_, groups)| groups.get(refused.part as usize));
                     for breakpoint in group.into_iter().flat_map(|group| &group.breakpoints) {
                         breakpoint.take_detour(&refused.reason.to_string());
@@ -247,39 +284,45 @@ impl<'a> Targets<'a> {
 
     /// The probe of one site.
     pub(crate) fn probe(&mut self, py: Python<'_>, site: &Site, tier: Tier) -> PyResult<Py<Probe>> {
-        self.placed.insert(site.line, true);
-        let mut breakpoints = self.breakpoints_at(site.line);
+        let mut breakpoints = self.breakpoints_at(site);
+        for breakpoint in &breakpoints {
+            let lines = self.placed.entry(breakpoint.id).or_default();
+            lines.insert(site.line);
+        }
         if let Some(part) = site.part {
             let group = inline::groups(breakpoints).into_iter().nth(part as usize);
             breakpoints = group.unwrap_or_default().breakpoints;
         }
-        let path = [&*self.within, &*site.path].concat().into();
+        let path = self.path_of(site);
         let function = Arc::clone(&site.qualname);
         let probe = Probe::new(breakpoints.into(), function, site.line, tier, path);
         Py::new(py, probe.with_role(site.role, allowance::measures()))
     }
 
     /// Tells every breakpoint of the file where it is now.
-    fn report(&self, placement: &Placement, tier: Tier) {
-        for (line, breakpoints) in &self.lines {
-            for breakpoint in breakpoints {
-                if self.placed.contains_key(line) {
-                    breakpoint.place(*line, tier);
-                } else {
-                    let reason = untouched_reason(placement, *line);
-                    breakpoint.refuse(&reason);
-                    telemetry::record(ReasonCode::BytecodeInjectionFailed, reason);
+    fn report(&self, placement: &Placement, stands: &Stands, tier: Tier) {
+        for (breakpoint, stand) in self.wanted.breakpoints.iter().zip(stands.iter()) {
+            let spots = match stand {
+                Ok(spots) => spots,
+                Err(reason) => {
+                    if breakpoint.request.function.is_some() {
+                        // A reload may have taken the functions away.
+                        breakpoint.lose(reason);
+                    }
+                    breakpoint.refuse(reason);
+                    continue;
                 }
+            };
+            let placed = self.placed.get(&breakpoint.id);
+            if let Some(lines) = placed {
+                breakpoint.place(lines.iter().copied().collect(), tier);
             }
-        }
-        for line in &placement.lines {
-            if let Err(reason) = &line.actual {
-                let refused = |b: &&Arc<Breakpoint>| b.request.line == line.requested;
-                self.wanted
-                    .breakpoints
-                    .iter()
-                    .filter(refused)
-                    .for_each(|b| b.refuse(reason));
+            let is_missing = |spot: &&Spot| placed.is_none_or(|lines| !lines.contains(&spot.line));
+            if let Some(missing) = spots.iter().find(is_missing) {
+                let reason = untouched_reason(placement, missing.line);
+                breakpoint.refuse(&reason);
+                breakpoint.remark(&reason);
+                telemetry::record(ReasonCode::BytecodeInjectionFailed, reason);
             }
         }
     }

@@ -22,6 +22,7 @@ static AWAITED: Mutex<Option<WantedFile>> = Mutex::new(None);
 /// Returns the reason when the script cannot be reached.
 #[pyfunction]
 pub(crate) fn await_main(py: Python<'_>, path: &str) -> PyResult<Option<String>> {
+    registry::meet("__main__", path);
     let Some(wanted) = registry::wanted(path) else {
         return Ok(None);
     };

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cache::SourceHash;
-use instrument::{PyVersion, Wanted};
+use instrument::{PyVersion, Spot, Wanted};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -20,7 +20,14 @@ use crate::variant_key::Probes;
 
 const DEFAULT_LIMIT: usize = 1000;
 
-type Key = ([u8; 32], Probes);
+type Key = ([u8; 32], Asked);
+
+/// What a variant was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Asked {
+    Probes(Probes),
+    Spots(Vec<Spot>),
+}
 
 struct Kept {
     variant: Arc<Variant>,
@@ -113,8 +120,9 @@ pub(crate) fn make(
     wanted: Wanted<'_>,
 ) -> Result<Arc<Variant>, instrument::Error> {
     let probes = match wanted {
-        Wanted::EveryLine => Probes::EveryLine,
-        Wanted::Lines(lines) => Probes::on(lines.iter().copied()),
+        Wanted::EveryLine => Asked::Probes(Probes::EveryLine),
+        Wanted::Lines(lines) => Asked::Probes(Probes::on(lines.iter().copied())),
+        Wanted::Spots(spots) => Asked::Spots(spots.to_vec()),
     };
     let key = (*SourceHash::of(marshalled).as_bytes(), probes);
     let found = lock().find(&key);

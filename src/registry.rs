@@ -12,9 +12,13 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::breakpoint::{Breakpoint, Kind, Request};
+use crate::request::Place;
 
 /// The reason of a breakpoint whose file was not met yet.
 pub(crate) const NOT_LOADED: &str = "no module was loaded from this file";
+
+/// The reason of a breakpoint whose module was not met yet.
+pub(crate) const NOT_IMPORTED: &str = "no module of this name was imported";
 
 #[derive(Default)]
 struct Registry {
@@ -22,6 +26,8 @@ struct Registry {
     breakpoints: BTreeMap<u64, Arc<Breakpoint>>,
     /// The same, by the file they name.
     by_file: HashMap<Arc<str>, Vec<Arc<Breakpoint>>>,
+    /// Those that mean functions, by the module that they name.
+    by_module: HashMap<Arc<str>, Vec<Arc<Breakpoint>>>,
     /// The breakpoints that a pattern of `every_line` stands for, made when a file is met.
     lines: HashMap<(Arc<str>, u32), Arc<Breakpoint>>,
     every_line: GlobSet,
@@ -51,8 +57,15 @@ impl WantedFile {
     pub(crate) fn lines(&self) -> Vec<u32> {
         self.breakpoints
             .iter()
+            .filter(|breakpoint| breakpoint.request.function.is_none())
             .map(|breakpoint| breakpoint.request.line)
             .collect()
+    }
+
+    /// Whether any breakpoint means certain code objects: where they are, only the code says.
+    pub(crate) fn picks_code(&self) -> bool {
+        let mut breakpoints = self.breakpoints.iter();
+        breakpoints.any(|breakpoint| breakpoint.request.picks_code())
     }
 
     /// Records why no probe of this file could be placed.
@@ -119,22 +132,66 @@ pub(crate) fn wanted(path: &str) -> Option<WantedFile> {
     })
 }
 
-/// Adds a breakpoint; `path` is how the user named its file.
-pub(crate) fn add(path: &str, request: Request) -> Arc<Breakpoint> {
+/// A place with its file as breakpoints know it.
+pub(crate) fn known_place(place: &Place) -> Place {
+    match place {
+        Place::Line { file, line, column } => Place::Line {
+            file: file_name(file).to_string(),
+            line: *line,
+            column: *column,
+        },
+        Place::Function(_) => place.clone(),
+    }
+}
+
+/// Adds a breakpoint; `place` is how the user named it.
+pub(crate) fn add(place: &Place, request: Request) -> Arc<Breakpoint> {
     let mut registry = lock();
     registry.last_id += 1;
-    registry.names.insert(last_part(path).to_owned());
-    registry.names.insert(last_part(&request.file).to_owned());
-    let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, Some(NOT_LOADED)));
+    let module: Option<Arc<str>> = request
+        .function
+        .as_ref()
+        .and_then(|pattern| pattern.module())
+        .map(Arc::from);
+    let reason = module.as_ref().map_or(NOT_LOADED, |_| NOT_IMPORTED);
+    let breakpoint = Arc::new(Breakpoint::new(registry.last_id, request, Some(reason)));
     registry
         .breakpoints
         .insert(breakpoint.id, Arc::clone(&breakpoint));
-    registry
-        .by_file
-        .entry(Arc::clone(&breakpoint.request.file))
-        .or_default()
-        .push(Arc::clone(&breakpoint));
+    if let Place::Line { file: path, .. } = place {
+        let file = Arc::clone(&breakpoint.request.file);
+        registry.put_in_file(path, file, &breakpoint);
+    }
+    if let Some(module) = module {
+        let of_module = registry.by_module.entry(module).or_default();
+        of_module.push(Arc::clone(&breakpoint));
+    }
     breakpoint
+}
+
+/// Tells the breakpoints on functions of `module` that it is in the file at `path`; that file,
+/// where there are any.
+pub(crate) fn meet(module: &str, path: &str) -> Option<Arc<str>> {
+    if !lock().by_module.contains_key(module) {
+        return None;
+    }
+    let file = file_name(path);
+    let mut registry = lock();
+    for breakpoint in registry.by_module.get(module).cloned().unwrap_or_default() {
+        if breakpoint.meet(&file) {
+            registry.put_in_file(path, Arc::clone(&file), &breakpoint);
+        }
+    }
+    Some(file)
+}
+
+impl Registry {
+    fn put_in_file(&mut self, path: &str, file: Arc<str>, breakpoint: &Arc<Breakpoint>) {
+        self.names.insert(last_part(path).to_owned());
+        self.names.insert(last_part(&file).to_owned());
+        let in_file = self.by_file.entry(file).or_default();
+        in_file.push(Arc::clone(breakpoint));
+    }
 }
 
 /// Takes a breakpoint out and disarms it; false when it was not there.
@@ -143,13 +200,18 @@ pub(crate) fn remove(id: u64) -> bool {
     let Some(breakpoint) = registry.breakpoints.remove(&id) else {
         return false;
     };
-    let file = &breakpoint.request.file;
-    if let Some(beside) = registry.by_file.get_mut(file) {
-        beside.retain(|other| other.id != id);
-        if beside.is_empty() {
-            registry.by_file.remove(file);
+    for file in breakpoint.files() {
+        if let Some(beside) = registry.by_file.get_mut(&file) {
+            beside.retain(|other| other.id != id);
+            if beside.is_empty() {
+                registry.by_file.remove(&file);
+            }
         }
     }
+    registry.by_module.retain(|_, of_module| {
+        of_module.retain(|other| other.id != id);
+        !of_module.is_empty()
+    });
     breakpoint.disarm();
     true
 }
@@ -214,7 +276,7 @@ pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
     breakpoint
 }
 
-/// All breakpoints that were asked for by file and line, oldest first.
+/// All breakpoints that were asked for one by one, oldest first.
 pub(crate) fn all() -> Vec<Arc<Breakpoint>> {
     lock().breakpoints.values().cloned().collect()
 }

@@ -6,8 +6,10 @@
 //! decides: see [`crate::condition::check`].
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
+use instrument::FunctionPattern;
 use instrument::expr::{Expression, Field, HitRule, Piece, Template};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +62,60 @@ impl Purity {
     }
 }
 
+/// Where a breakpoint is to be, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// A line of a file.
+    Line {
+        /// The path, or a name in angle brackets.
+        file: String,
+        /// From 1.
+        line: u32,
+        /// In characters, from 1: means the code that stands there, where several code objects
+        /// share the line.
+        column: Option<u32>,
+    },
+    /// `module:qualname`: the first statement of each function that fits.
+    Function(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { file, line, column } => write_line(f, file, *line, *column),
+            Self::Function(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
+fn write_line(
+    f: &mut fmt::Formatter<'_>,
+    file: &str,
+    line: u32,
+    column: Option<u32>,
+) -> fmt::Result {
+    write!(f, "{file}:{line}")?;
+    column.map_or(Ok(()), |column| write!(f, ":{column}"))
+}
+
+/// The functions of one module that `module:qualname` means, or what is wrong with it.
+pub fn function_pattern(text: &str) -> Result<FunctionPattern, String> {
+    let pattern = FunctionPattern::parse(text).map_err(|error| error.to_string())?;
+    let Some(module) = pattern.module() else {
+        return Err(format!(
+            "`{text}` names no module: write module:{pattern}, or __main__:{pattern} for the \
+             main script"
+        ));
+    };
+    if module.contains(['*', '?', '[']) {
+        return Err(format!(
+            "`{text}`: the module has to be named in full, wildcards are for its functions"
+        ));
+    }
+    Ok(pattern)
+}
+
 /// The fields of a breakpoint beside its place and kind, as they are written.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -90,10 +146,14 @@ pub struct Message {
 /// What the user asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Absolute path with links resolved, or a name in angle brackets.
+    /// Absolute path with links resolved, or a name in angle brackets; empty for functions.
     pub file: Arc<str>,
-    /// The line as asked for.
+    /// The line as asked for; 0 for functions.
     pub line: u32,
+    /// The column as asked for, in characters from 1.
+    pub column: Option<u32>,
+    /// The functions that are meant, where no line is.
+    pub function: Option<Arc<FunctionPattern>>,
     /// What a hit does.
     pub kind: Kind,
     /// Where it is false, nothing happens.
@@ -113,6 +173,8 @@ impl Request {
         Self {
             file,
             line,
+            column: None,
+            function: None,
             kind,
             condition: None,
             hit_rule: None,
@@ -122,9 +184,9 @@ impl Request {
     }
 
     /// A breakpoint on these terms, or what is wrong with them; `purity` is the session's.
+    /// The file is taken as it is named.
     pub fn on_terms(
-        file: Arc<str>,
-        line: u32,
+        place: &Place,
         kind: Kind,
         terms: &Terms,
         purity: Purity,
@@ -156,12 +218,37 @@ impl Request {
             hit_rule,
             message,
             capture,
-            ..Self::plain(file, line, kind)
+            ..Self::at(place, kind)?
         };
         if terms.purity.unwrap_or(purity) == Purity::Require {
             request.require_purity()?;
         }
         Ok(request)
+    }
+
+    fn at(place: &Place, kind: Kind) -> Result<Self, String> {
+        match place {
+            Place::Line { line: 0, .. } => {
+                Err("line 0 does not exist: lines count from 1".to_owned())
+            }
+            Place::Line {
+                column: Some(0), ..
+            } => Err("column 0 does not exist: columns count from 1".to_owned()),
+            Place::Line { file, line, column } => Ok(Self {
+                column: *column,
+                ..Self::plain(file.as_str().into(), *line, kind)
+            }),
+            Place::Function(pattern) => Ok(Self {
+                function: Some(Arc::new(function_pattern(pattern)?)),
+                ..Self::plain("".into(), 0, kind)
+            }),
+        }
+    }
+
+    /// Whether it means certain code objects and not all of a line.
+    #[must_use]
+    pub fn picks_code(&self) -> bool {
+        self.column.is_some() || self.function.is_some()
     }
 
     /// Whether a hit that is let through does more than count.
@@ -240,6 +327,16 @@ impl Request {
             );
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Request {
+    /// Its place, as it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.function {
+            Some(pattern) => pattern.fmt(f),
+            None => write_line(f, &self.file, self.line, self.column),
+        }
     }
 }
 

@@ -17,12 +17,12 @@ use crate::handle::Handle;
 use crate::importer::{self, GetCode};
 use crate::inline::Inline;
 use crate::probe::Probe;
-use crate::request::{Purity, Terms};
+use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
     allowance, callback, condition, counters, events, exceptions, ffi, hit, interpreter, loaded,
-    log, main_script, memo, meter, registry, run, scoped, snapshot, step, store, telemetry,
-    thread_info, time_limit, trace_event, unattended,
+    log, main_script, memo, meter, modules, registry, run, scoped, snapshot, step, store,
+    telemetry, thread_info, time_limit, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -67,8 +67,7 @@ pub(crate) struct Session {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
-    pub(crate) file: String,
-    pub(crate) line: u32,
+    pub(crate) place: Place,
     pub(crate) kind: Kind,
     pub(crate) terms: Terms,
 }
@@ -76,8 +75,8 @@ pub(crate) struct Asked {
 impl Asked {
     /// What it means in a session of this purity, or what is wrong with it.
     pub(crate) fn request(&self, purity: Purity) -> Result<Request, String> {
-        let file = registry::file_name(&self.file);
-        Request::on_terms(file, self.line, self.kind, &self.terms, purity)
+        let place = registry::known_place(&self.place);
+        Request::on_terms(&place, self.kind, &self.terms, purity)
     }
 }
 
@@ -105,10 +104,13 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
             .iter()
             .any(|asked| asked.kind == Kind::Stop);
     for asked in &session.breakpoints {
-        let request = asked.request(session.purity).map_err(|problem| {
-            PyValueError::new_err(format!("{}:{}: {problem}", asked.file, asked.line))
-        })?;
-        register(py, &asked.file, request);
+        let request = asked
+            .request(session.purity)
+            .map_err(|problem| PyValueError::new_err(format!("{}: {problem}", asked.place)))?;
+        let breakpoint = register(py, &asked.place, request);
+        if let Some(file) = modules::meet_loaded(py, &breakpoint)? {
+            loaded::bind(py, &file)?;
+        }
     }
     allowance::use_profile(session.profile);
     allowance::set_measuring(session.measure);
@@ -146,8 +148,7 @@ pub(crate) fn conclude_at_the_end() {
 /// What a breakpoint on these terms asks for; what is wrong with them is a `ValueError`.
 fn request(
     py: Python<'_>,
-    path: &str,
-    line: u32,
+    place: &Place,
     kind: &str,
     given: Option<TermsGiven<'_>>,
 ) -> PyResult<Request> {
@@ -158,8 +159,9 @@ fn request(
     };
     let session = Purity::from_name(purity()).map_err(PyValueError::new_err)?;
     let terms = terms(given.unwrap_or_default())?;
-    let request = Request::on_terms(registry::file_name(path), line, kind, &terms, session)
-        .map_err(PyValueError::new_err)?;
+    let place = registry::known_place(place);
+    let request =
+        Request::on_terms(&place, kind, &terms, session).map_err(PyValueError::new_err)?;
     condition::check(py, &request)?;
     if request.evaluates() {
         // Local variables are read where they are once the layout of frames is proved.
@@ -169,12 +171,12 @@ fn request(
 }
 
 /// Adds a breakpoint, and compiles what it evaluates in its line.
-pub(crate) fn register(py: Python<'_>, path: &str, request: Request) -> Arc<Breakpoint> {
+pub(crate) fn register(py: Python<'_>, place: &Place, request: Request) -> Arc<Breakpoint> {
     let evaluates = request.evaluates();
     if request.capture.is_some() {
         snapshot::prepare(py);
     }
-    let breakpoint = registry::add(path, request);
+    let breakpoint = registry::add(place, request);
     if evaluates {
         let inline = Inline::of(py, &breakpoint.request);
         if let Some(detour) = &inline.detour {
@@ -186,9 +188,17 @@ pub(crate) fn register(py: Python<'_>, path: &str, request: Request) -> Arc<Brea
     breakpoint
 }
 
+fn line_place(path: &str, line: u32, column: Option<u32>) -> Place {
+    Place::Line {
+        file: path.to_owned(),
+        line,
+        column,
+    }
+}
+
 /// Adds a breakpoint for the file at `path`.
 #[pyfunction]
-#[pyo3(signature = (path, line, kind, terms=None, on_hit=None))]
+#[pyo3(signature = (path, line, kind, terms=None, on_hit=None, column=None))]
 fn add(
     py: Python<'_>,
     path: &str,
@@ -196,9 +206,21 @@ fn add(
     kind: &str,
     terms: Option<TermsGiven<'_>>,
     on_hit: Option<Py<PyAny>>,
+    column: Option<u32>,
 ) -> PyResult<Handle> {
-    let request = request(py, path, line, kind, terms)?;
-    let breakpoint = register(py, path, request);
+    add_at(py, &line_place(path, line, column), kind, terms, on_hit)
+}
+
+/// Adds a breakpoint at a place.
+pub(crate) fn add_at(
+    py: Python<'_>,
+    place: &Place,
+    kind: &str,
+    terms: Option<TermsGiven<'_>>,
+    on_hit: Option<Py<PyAny>>,
+) -> PyResult<Handle> {
+    let request = request(py, place, kind, terms)?;
+    let breakpoint = register(py, place, request);
     if let Some(callback) = on_hit {
         callback::set_callback(breakpoint.id, callback);
     }
@@ -215,7 +237,7 @@ fn check(
     kind: &str,
     terms: Option<TermsGiven<'_>>,
 ) -> PyResult<()> {
-    request(py, path, line, kind, terms).map(|_| ())
+    request(py, &line_place(path, line, None), kind, terms).map(|_| ())
 }
 
 /// Chooses which expressions are accepted from now on: "allow" all, or "require" purity.
@@ -278,24 +300,6 @@ fn is_idle() -> bool {
 #[pyo3(signature = (callback))]
 fn set_stop_callback(callback: Option<Py<PyAny>>) {
     callback::set_default_callback(callback);
-}
-
-/// Chooses the directory of the store.
-#[pyfunction]
-fn set_cache_dir(path: &str) {
-    store::choose(path.into());
-}
-
-/// Has the store read and written, or left alone.
-#[pyfunction]
-fn set_store(on: bool) {
-    store::use_it(on);
-}
-
-/// The directory of the store, if there is one.
-#[pyfunction]
-fn cache_dir() -> Option<String> {
-    store::root().map(|root| root.to_string_lossy().into_owned())
 }
 
 /// Records hits as JSON lines to the file at `path`, or to standard output when it is `-`.
@@ -367,23 +371,19 @@ fn conclude_one(breakpoint: &Arc<Breakpoint>) {
         return;
     }
     let whereabouts = breakpoint.whereabouts();
-    let Request {
-        file, line, kind, ..
-    } = &breakpoint.request;
+    let request = &breakpoint.request;
     if whereabouts.tier.is_none() {
         let reason = whereabouts
             .reason
             .as_deref()
             .unwrap_or(registry::NOT_LOADED);
-        hit::tell(&format!(
-            "breakpoint {file}:{line} was never reached: {reason}"
-        ));
-    } else if *kind == Kind::Count {
-        let line = whereabouts.line.unwrap_or(*line);
-        hit::tell(&format!(
-            "{file}:{line} was hit {} times",
-            breakpoint.fired()
-        ));
+        hit::tell(&format!("breakpoint {request} was never reached: {reason}"));
+    } else if request.kind == Kind::Count {
+        let place = match whereabouts.line() {
+            Some(line) if !request.picks_code() => format!("{}:{line}", request.file),
+            _ => request.to_string(),
+        };
+        hit::tell(&format!("{place} was hit {} times", breakpoint.fired()));
     }
 }
 
@@ -420,9 +420,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_every_line, module)?)?;
     module.add_function(wrap_pyfunction!(is_idle, module)?)?;
     module.add_function(wrap_pyfunction!(set_stop_callback, module)?)?;
-    module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
-    module.add_function(wrap_pyfunction!(cache_dir, module)?)?;
-    module.add_function(wrap_pyfunction!(set_store, module)?)?;
     module.add_function(wrap_pyfunction!(record_to, module)?)?;
     module.add_function(wrap_pyfunction!(forked, module)?)?;
     module.add_function(wrap_pyfunction!(flush, module)?)?;
@@ -459,7 +456,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     scoped::register(module)?;
     log::register(module)?;
     snapshot::register(module)?;
+    modules::register(module)?;
     step::register(module)?;
+    store::register(module)?;
     exceptions::register(module)?;
     memo::register(module)?;
     meter::register(module)?;

@@ -248,3 +248,28 @@ fn target(interpreter: &Interpreter) -> Target {
         debug_ranges: interpreter.debug_ranges,
     }
 }
+
+/// Chooses the directory of the store.
+#[pyfunction]
+fn set_cache_dir(path: &str) {
+    choose(path.into());
+}
+
+/// Has the store read and written, or left alone.
+#[pyfunction]
+fn set_store(on: bool) {
+    use_it(on);
+}
+
+/// The directory of the store, if there is one.
+#[pyfunction]
+fn cache_dir() -> Option<String> {
+    root().map(|root| root.to_string_lossy().into_owned())
+}
+
+/// Adds the functions of this file.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
+    module.add_function(wrap_pyfunction!(set_store, module)?)?;
+    module.add_function(wrap_pyfunction!(cache_dir, module)?)
+}

@@ -319,6 +319,7 @@ pub fn inset(data: &[u8]) {
     let wishes: Vec<Wish<'_>> = (1..10)
         .map(|line| Wish {
             line,
+            path: None,
             parts: parts.clone(),
         })
         .collect();

@@ -21,6 +21,25 @@ pub enum Wanted<'a> {
     EveryLine,
     /// Lines as a user asked for them; each snaps to one that can hold a probe.
     Lines(&'a [u32]),
+    /// Lines that can hold a probe, each in all code or in one code object: see [`Spot`].
+    Spots(&'a [Spot]),
+}
+
+/// A line that gets a probe.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spot {
+    /// The line itself: it does not snap.
+    pub line: u32,
+    /// Where the only code object that is meant is in the module; `None` for all of the line.
+    pub path: Option<Arc<[u32]>>,
+}
+
+impl Spot {
+    /// Whether the code object at `path` is meant.
+    #[must_use]
+    pub fn is_in(&self, path: &[u32]) -> bool {
+        self.path.as_deref().is_none_or(|own| own == path)
+    }
 }
 
 /// An instrumented module.
@@ -147,13 +166,9 @@ fn instrument_with(
                 .map(|function| function.untouched.is_none() && !function.lines.iter().any(wants)),
         );
     }
-    let accepts = |line: u32| match wanted {
-        Wanted::EveryLine => true,
-        Wanted::Lines(_) => actual.binary_search(&line).is_ok(),
-    };
     let mut sites = match wanted {
         Wanted::EveryLine => Vec::with_capacity(marshalled.len() / BYTES_OF_A_LINE),
-        Wanted::Lines(_) => Vec::new(),
+        Wanted::Lines(_) | Wanted::Spots(_) => Vec::new(),
     };
     let mut untouched = Vec::new();
     let mut code_objects = 0;
@@ -163,6 +178,19 @@ fn instrument_with(
         if idle.get(code_objects - 1) == Some(&true) {
             continue;
         }
+        if let Wanted::Spots(spots) = wanted
+            && !spots.iter().any(|spot| spot.is_in(walk.path()))
+        {
+            continue;
+        }
+        let accepts = |line: u32| match wanted {
+            Wanted::EveryLine => true,
+            Wanted::Lines(_) => actual.binary_search(&line).is_ok(),
+            Wanted::Spots(spots) => {
+                let is_meant = |spot: &Spot| spot.line == line && spot.is_in(walk.path());
+                spots.iter().any(is_meant)
+            }
+        };
         match engine.edit(spec, &module, code, &accepts)? {
             Ok(None) => {}
             Ok(Some(edited)) => {

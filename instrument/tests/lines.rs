@@ -1,6 +1,6 @@
 //! `Wanted::Lines`: the lines asked for, where they snap to, and nothing else.
 
-use instrument::{PyVersion, Reason, Snapped, Wanted, instrument};
+use instrument::{PyVersion, Reason, Snapped, Spot, Wanted, instrument};
 
 use crate::fixtures;
 
@@ -86,5 +86,42 @@ fn finally_has_a_probe_in_each_copy_and_one_constant() {
     for version in PyVersion::ALL {
         let (sites, _) = sites_of(version, "exceptions", &[26]);
         assert_eq!(sites, [("nested".to_owned(), 26)], "{version}");
+    }
+}
+
+#[test]
+fn spots_are_lines_of_single_code_objects() {
+    for version in PyVersion::ALL {
+        let fixture = fixtures::one(version, "closures");
+        let map = instrument::line_map(version, fixture.marshalled()).expect("it can be read");
+        let functions = map.functions.iter();
+        let inner = functions.filter(|it| it.qualname.ends_with(".increment"));
+        let path = inner.map(|it| it.path.clone()).next();
+        let spots = [
+            Spot { line: 9, path },
+            Spot {
+                line: 10,
+                path: Some([].into()),
+            },
+            Spot {
+                line: 13,
+                path: None,
+            },
+        ];
+        let made = instrument(version, fixture.marshalled(), Wanted::Spots(&spots))
+            .expect("a fixture can be instrumented");
+        let mut sites: Vec<_> = made
+            .sites
+            .iter()
+            .map(|site| (&*site.qualname, site.line))
+            .collect();
+        sites.sort_unstable();
+        let expected = [
+            ("counter.<locals>.increment", 9),
+            ("counter.<locals>.read", 13),
+        ];
+        // Line 10 is not in the module body, and nothing snaps.
+        assert_eq!(sites, expected, "{version}");
+        assert!(made.lines.is_empty());
     }
 }

@@ -39,6 +39,7 @@ __all__ = [
     "Config",
     "Status",
     "add_breakpoint",
+    "add_function_breakpoint",
     "breakpoints",
     "clear_breakpoints",
     "exchange_breakpoints",
@@ -205,6 +206,7 @@ def add_breakpoint(
     file: "Path",
     line: int,
     *,
+    column: int | None = None,
     on_hit: "Callable[[Hit], object] | None" = None,
     log_message: str | None = None,
     kind: "Kind | None" = None,
@@ -232,14 +234,66 @@ def add_breakpoint(
     rule for `Breakpoint.hits`, such as `"> 10"` or `"% 100"`. What is wrong with any of them is a
     `ValueError`. With `purity` `"require"` expressions that may have side effects are refused.
 
+    Where several code objects share the line (a lambda, a generator expression, a `def` of one
+    line), `column`, in characters from 1, means the one that stands there.
+
     Code that is loaded is bound at once, frames that run it already included; a
     file that is not loaded yet is instrumented when it is imported. `Breakpoint.verified`,
     `Breakpoint.tier` and `Breakpoint.reason` tell.
     """
-    if not _Session.active:
-        raise RuntimeError("no session is active: call start() first")
     if line < 1:
         raise ValueError(f"line {line} does not exist: lines count from 1")
+    if column is not None and column < 1:
+        raise ValueError(f"column {column} does not exist: columns count from 1")
+    terms = {
+        "condition": condition,
+        "hit_condition": hit_condition,
+        "log_message": log_message,
+        "purity": purity,
+        "capture": capture,
+    }
+    kind = _kind(kind, log_message, on_hit, capture)
+    return _bound(_engine.add(os.fspath(file), line, kind, terms, on_hit, column))
+
+
+def add_function_breakpoint(
+    function: str,
+    *,
+    on_hit: "Callable[[Hit], object] | None" = None,
+    log_message: str | None = None,
+    kind: "Kind | None" = None,
+    condition: str | None = None,
+    hit_condition: str | None = None,
+    purity: "Purity | None" = None,
+    capture: "bool | CaptureOptions | None" = None,
+) -> "Breakpoint":
+    """Ask for a breakpoint where functions start: at the first statement behind the docstring.
+
+    `function` is `module:qualname`, as in `"app.models:User.save"`; `*`, `?` and `[...]` in the
+    qualified name are wildcards, so that `"app.models:User.*"` means every method. The main
+    script is `__main__`. All the rest is as for `add_breakpoint`.
+
+    A module that is loaded is bound at once; any other when it is imported under this name.
+    """
+    terms = {
+        "condition": condition,
+        "hit_condition": hit_condition,
+        "log_message": log_message,
+        "purity": purity,
+        "capture": capture,
+    }
+    kind = _kind(kind, log_message, on_hit, capture)
+    return _bound(_engine.add_function(function, kind, terms, on_hit))
+
+
+def _kind(
+    kind: "Kind | None",
+    log_message: str | None,
+    on_hit: "Callable[[Hit], object] | None",
+    capture: "bool | CaptureOptions | None",
+) -> "Kind":
+    if not _Session.active:
+        raise RuntimeError("no session is active: call start() first")
     if kind is None:
         kind = "stop" if log_message is None else "log"
         # An empty dict asks for a snapshot, too.
@@ -251,16 +305,12 @@ def add_breakpoint(
         from dapper import prompt  # noqa: PLC0415 - pdb is only loaded when something may prompt
 
         _engine.set_stop_callback(prompt.stop)
-    terms = {
-        "condition": condition,
-        "hit_condition": hit_condition,
-        "log_message": log_message,
-        "purity": purity,
-        "capture": capture,
-    }
-    asked = _engine.add(os.fspath(file), line, kind, terms, on_hit)
+    return kind
+
+
+def _bound(asked: "Breakpoint") -> "Breakpoint":
     _follow()
-    _engine.bind(asked.file)
+    _engine.bind_breakpoint(asked)
     return asked
 
 
@@ -268,7 +318,7 @@ def remove_breakpoint(breakpoint: "Breakpoint") -> None:  # noqa: A002 - the wor
     """Take a breakpoint out; its file gets its other code back where it can be reached."""
     if not _engine.remove(breakpoint):
         raise ValueError(f"{breakpoint!r} was removed before")
-    _engine.bind(breakpoint.file)
+    _engine.bind_breakpoint(breakpoint)
     _follow()
 
 

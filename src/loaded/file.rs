@@ -29,7 +29,8 @@ use crate::memo;
 use crate::probe::Probe;
 use crate::registry::WantedFile;
 use crate::scoped::Backend;
-use crate::variant::{self, SnappedLine};
+use crate::stands::Stands;
+use crate::variant;
 
 /// A code object with probes, and what it stands in for.
 pub(super) struct Variant {
@@ -87,19 +88,19 @@ impl FileState {
 /// What the breakpoints of a file ask of its loaded code.
 pub(super) struct Demand<'a> {
     wanted: &'a WantedFile,
-    /// What became of the requested lines, in the order of the breakpoints.
-    pub(super) snapped: Vec<SnappedLine>,
+    /// Where the breakpoints stand.
+    pub(super) stands: Stands,
     /// The lines that are to hold probes.
     lines: HashSet<u32>,
 }
 
 impl<'a> Demand<'a> {
-    pub(super) fn new(wanted: &'a WantedFile, snapped: Vec<SnappedLine>) -> Self {
-        let actual = snapped.iter().filter_map(|line| line.actual.clone().ok());
+    pub(super) fn new(wanted: &'a WantedFile, stands: Stands) -> Self {
+        let lines = stands.spots().map(|spot| spot.line).collect();
         Self {
             wanted,
-            lines: actual.collect(),
-            snapped,
+            stands,
+            lines,
         }
     }
 }
@@ -187,7 +188,7 @@ impl<'py> LoadedFile<'_, 'py> {
         };
         let within = self.state.roots.get(&address(root));
         let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
-        let mut targets = Targets::new(demand.wanted, &demand.snapped).within(within);
+        let mut targets = Targets::new(demand.wanted, &demand.stands).within(within);
         let mut missing = HashMap::new();
         for sites in made.placement.sites.chunk_by(|a, b| a.path == b.path) {
             let path = &sites[0].path;
@@ -245,15 +246,17 @@ impl<'py> LoadedFile<'_, 'py> {
             Err(reason) => return Ok(Err(reason)),
         };
         // Lines outside of this root would snap to lines that nobody asked for.
-        let inside = demand.lines.iter().copied();
-        let mut lines: Vec<u32> = inside
-            .filter(|line| breakable.binary_search(line).is_ok())
-            .collect();
-        lines.sort_unstable();
+        let within = self.state.roots.get(&address(root));
+        let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
+        let mut spots = demand.stands.within(&within);
+        spots.retain(|spot| breakable.binary_search(&spot.line).is_ok());
+        let lines: Vec<u32> = spots.iter().map(|spot| spot.line).collect();
         let probes = if demand.wanted.every_line {
             Wanted::EveryLine
-        } else if lines.is_empty() {
+        } else if spots.is_empty() {
             return Ok(Ok(None));
+        } else if spots.iter().any(|spot| spot.path.is_some()) {
+            Wanted::Spots(&spots)
         } else {
             Wanted::Lines(&lines)
         };

@@ -20,7 +20,7 @@ mod tree;
 mod turn;
 mod watch;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -32,12 +32,13 @@ use self::setting::{Setting, unavailable};
 pub(crate) use self::setting::{backend, eval_frame_refusal};
 pub(crate) use self::source::remember_source;
 use self::turn::Turn;
+use self::watch::Placed;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
 use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
-use crate::variant::SnappedLine;
+use crate::stands::Stand;
 
 static FILES: LazyLock<Mutex<HashMap<Arc<str>, FileState>>> = LazyLock::new(Mutex::default);
 
@@ -93,11 +94,7 @@ pub(crate) fn set_scoped_tracing(py: Python<'_>, on: bool) -> PyResult<()> {
 pub(crate) fn set_backend(py: Python<'_>, name: &str) -> PyResult<()> {
     if setting::choose(Backend::from_name(name)?) {
         let mut wanted = touched();
-        wanted.extend(
-            registry::all()
-                .iter()
-                .map(|point| Arc::clone(&point.request.file)),
-        );
+        wanted.extend(registry::all().iter().flat_map(|point| point.files()));
         follow(py, &wanted)?;
     }
     Ok(())
@@ -228,14 +225,14 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
     if unknown && !find::is_module(file.py, &wanted.file)? {
         return Ok(());
     }
-    let snapped = match file.snap(&wanted.lines())? {
-        Ok(snapped) => snapped,
+    let stands = match file.stands(wanted)? {
+        Ok(stands) => stands,
         Err(reason) => {
             wanted.refuse(&reason);
             return Ok(());
         }
     };
-    let demand = Demand::new(wanted, snapped);
+    let demand = Demand::new(wanted, stands);
     let unreached = match file.follow(&demand)? {
         Ok(unreached) => unreached,
         Err(reason) => {
@@ -245,9 +242,11 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
     };
     let placed = file.placed()?;
     let mut unmet = Vec::new();
-    for (breakpoint, line) in wanted.breakpoints.iter().zip(&demand.snapped) {
-        if let Some(line) = report(breakpoint, line, &placed) {
-            unmet.push((Arc::clone(breakpoint), line));
+    for (breakpoint, stand) in wanted.breakpoints.iter().zip(demand.stands.iter()) {
+        let missing = report(breakpoint, stand, &placed);
+        if !missing.is_empty() {
+            let missing = missing.into_iter();
+            unmet.extend(missing.map(|line| (Arc::clone(breakpoint), line)));
         } else if let Some(reason) = &unreached {
             breakpoint.remark(&format!(
                 "frames that run it already are not reached: {reason}"
@@ -271,16 +270,27 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
     )
 }
 
-/// Tells a breakpoint where it is now, or why it is nowhere; its line when no code holds it.
-fn report(breakpoint: &Breakpoint, line: &SnappedLine, placed: &HashMap<u32, Tier>) -> Option<u32> {
-    match &line.actual {
-        Ok(line) => {
-            let Some(tier) = placed.get(line) else {
-                return breakpoint.whereabouts().tier.is_none().then_some(*line);
-            };
-            breakpoint.place(*line, *tier);
+/// Tells a breakpoint where it is now, or why it is nowhere; its lines that no code holds.
+fn report(breakpoint: &Breakpoint, stand: &Stand, placed: &Placed) -> Vec<u32> {
+    let spots = match stand {
+        Ok(spots) => spots,
+        Err(reason) => {
+            breakpoint.refuse(reason);
+            return Vec::new();
         }
-        Err(reason) => breakpoint.refuse(reason),
+    };
+    let mut held = BTreeMap::new();
+    let mut missing = Vec::new();
+    for spot in spots {
+        match placed.get(&(spot.line, breakpoint.id)) {
+            Some(tier) => _ = held.insert(spot.line, *tier),
+            None => missing.push(spot.line),
+        }
     }
-    None
+    if let Some(tier) = held.values().next() {
+        breakpoint.place(held.keys().copied().collect(), *tier);
+    } else if breakpoint.whereabouts().tier.is_some() {
+        return Vec::new();
+    }
+    missing
 }

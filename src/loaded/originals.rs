@@ -14,7 +14,8 @@ use pyo3::types::PyDict;
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
 use super::tree::{address, constants, dumps, key, nested, own_probe};
-use crate::variant::SnappedLine;
+use crate::registry::WantedFile;
+use crate::stands::Stands;
 use crate::{ffi, interpreter, link};
 
 /// The marshalled form of a root, and the lines that it can hold probes on, sorted.
@@ -46,34 +47,26 @@ impl<'py> LoadedFile<'_, 'py> {
         Ok(Ok(originals))
     }
 
-    /// The lines that requested ones become, by the source of the module, or, where that cannot
+    /// Where the breakpoints stand, by the source of the module, or, where that cannot
     /// be had (a module out of an archive, code without a file), by the code that is loaded.
-    pub(super) fn snap(&mut self, lines: &[u32]) -> PyResult<Result<Vec<SnappedLine>, String>> {
-        let maps = match &self.module {
-            Ok(module) => vec![Arc::clone(&module.map)],
-            Err(reason) if reason == source::CHANGED => return Ok(Err(reason.clone())),
+    pub(super) fn stands(&mut self, wanted: &WantedFile) -> PyResult<Result<Stands, String>> {
+        match &self.module {
+            Ok(module) => {
+                let reads = wanted.picks_code();
+                let source = reads.then(|| std::fs::read(&*wanted.file).ok()).flatten();
+                let source = source.as_deref();
+                Ok(Ok(Stands::in_module(self.py, wanted, &module.map, source)))
+            }
+            Err(reason) if reason == source::CHANGED => Ok(Err(reason.clone())),
             Err(reason) => {
                 let reason = reason.clone();
                 let maps = self.maps_of_roots()?;
                 if maps.is_empty() {
                     return Ok(Err(reason));
                 }
-                maps
+                Ok(Ok(Stands::in_parts(wanted, &maps, &reason)))
             }
-        };
-        let snapped = lines.iter().map(|requested| {
-            let tried = maps.iter().map(|map| map.snap(*requested));
-            let best = tried.min_by_key(|line| line.as_ref().copied().unwrap_or(u32::MAX));
-            let actual = match best {
-                Some(line) => line.map_err(|why| why.to_string()),
-                None => Err(format!("no code at or after line {requested}")),
-            };
-            SnappedLine {
-                requested: *requested,
-                actual,
-            }
-        });
-        Ok(Ok(snapped.collect()))
+        }
     }
 
     fn maps_of_roots(&mut self) -> PyResult<Vec<Arc<LineMap>>> {

@@ -41,6 +41,15 @@ impl Watched {
 /// Probes by line, and the lines with their breakpoints.
 type Lacking = (Vec<(u32, Py<Probe>)>, Key);
 
+/// How each line of each breakpoint is reached.
+pub(super) type Placed = HashMap<(u32, u64), Tier>;
+
+/// Each line of `key` with each of its breakpoints.
+fn each(key: &Key, tier: Tier) -> impl Iterator<Item = ((u32, u64), Tier)> {
+    key.iter()
+        .flat_map(move |(line, ids)| ids.iter().map(move |id| ((*line, *id), tier)))
+}
+
 impl<'py> LoadedFile<'_, 'py> {
     /// Watches all frames of one original at the lines of `sites`.
     pub(super) fn watch_all(
@@ -178,11 +187,11 @@ impl<'py> LoadedFile<'_, 'py> {
         Ok(())
     }
 
-    /// The lines that are reached now, and how.
-    pub(super) fn placed(&mut self) -> PyResult<HashMap<u32, Tier>> {
-        let mut placed = HashMap::new();
+    /// What is reached now, and how.
+    pub(super) fn placed(&mut self) -> PyResult<Placed> {
+        let mut placed = Placed::new();
         for watched in self.state.watched.values() {
-            placed.extend(watched.lines.iter().map(|(line, _)| (*line, Tier::Tracing)));
+            placed.extend(each(&watched.lines, Tier::Tracing));
         }
         let held = self.held_originals()?;
         for (original, variant) in &self.state.current {
@@ -192,7 +201,7 @@ impl<'py> LoadedFile<'_, 'py> {
             if held.contains(original) {
                 let probe = own_probe(variant.code.bind(self.py))?;
                 let tier = probe.map_or(self.setting.tier(), |probe| probe.get().tier);
-                placed.extend(variant.key.iter().map(|(line, _)| (*line, tier)));
+                placed.extend(each(&variant.key, tier));
             }
         }
         Ok(placed)

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::options::{Named, at};
+use super::options::Named;
+use super::place::at;
 use crate::breakpoint::Kind;
 
 const EXAMPLES: &str = "\
@@ -21,7 +22,7 @@ The command is any command; its children are reached too. `dapper tail` shows JS
 #[command(after_help = EXAMPLES)]
 pub(super) struct Log {
     /// Where the message is made.
-    #[arg(value_name = "FILE:LINE")]
+    #[arg(value_name = "FILE:LINE[:COLUMN]|MODULE:FUNCTION")]
     place: String,
     /// The message; {EXPR} in it is evaluated there.
     #[arg(value_name = "TEXT")]

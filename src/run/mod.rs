@@ -7,6 +7,7 @@
 
 mod log_line;
 mod options;
+mod place;
 mod tail;
 
 use std::ffi::OsString;

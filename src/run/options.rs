@@ -1,7 +1,7 @@
 //! The options of `dapper run`, and what is wrong with them.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -11,6 +11,7 @@ use clap::{ArgMatches, Args, CommandFactory, Error, FromArgMatches, Parser, Subc
 
 use super::USAGE;
 use super::log_line::Log;
+use super::place::{at, found, log};
 use super::tail::Tail;
 use crate::allowance::Profile;
 use crate::breakpoint::Kind;
@@ -25,9 +26,12 @@ Examples:
   dapper run --break app/models.py:42 --if 'self.id == 7' app.py --port 8000
   dapper run --log app/models.py:42='saving {self.id}' --hit '% 100' -m app
   dapper run --snapshot app/models.py:42 --capture=stack=5,expr=self.total app.py
+  dapper run --break app.models:User.save --count 'app.views:*' app.py
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
 
+A PLACE that ends in :LINE or :LINE:COLUMN is in a file; any other is MODULE:FUNCTION, where the
+main script is __main__. Columns count characters from 1.
 At a stop, the prompt is pdb's. Log lines go to --log-to, the final counts to standard error.
 --if, --hit and --capture belong to the --break, --log, --count or --snapshot before them.
 --capture alone records 20 frames, the innermost 3 with their variables; its OPTIONS are, with
@@ -56,17 +60,18 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Run {
-    /// Stop at this line with a pdb prompt.
-    #[arg(long = "break", value_name = "FILE:LINE")]
+    /// Stop at this line, at the code at its COLUMN, or where functions start (MODULE:Class.* is
+    /// every method), with a pdb prompt.
+    #[arg(long = "break", value_name = "FILE:LINE[:COLUMN]|MODULE:FUNCTION")]
     stops: Vec<String>,
-    /// Write TEXT when this line is reached; {EXPR} in it is evaluated there.
-    #[arg(long = "log", value_name = "FILE:LINE=TEXT")]
+    /// Write TEXT when this place is reached; {EXPR} in it is evaluated there.
+    #[arg(long = "log", value_name = "PLACE=TEXT")]
     logs: Vec<String>,
-    /// Count how often this line is reached.
-    #[arg(long = "count", value_name = "FILE:LINE")]
+    /// Count how often this place is reached.
+    #[arg(long = "count", value_name = "PLACE")]
     counts: Vec<String>,
-    /// Record the stack and its variables when this line is reached, and go on.
-    #[arg(long = "snapshot", value_name = "FILE:LINE")]
+    /// Record the stack and its variables when this place is reached, and go on.
+    #[arg(long = "snapshot", value_name = "PLACE")]
     snapshots: Vec<String>,
     /// Only where EXPR is true.
     #[arg(long = "if", value_name = "EXPR", allow_hyphen_values = true)]
@@ -197,10 +202,9 @@ impl Run {
             for (index, row) in rows.into_iter().enumerate() {
                 let name = format!("{}: breakpoint {}", path.display(), index + 1);
                 let in_file = |error| format!("{}: {error}", path.display());
-                let file = source_file(&row.file).map_err(in_file)?;
+                let place = found(row.place).map_err(in_file)?;
                 let asked = Asked {
-                    file,
-                    line: row.line,
+                    place,
                     kind: row.kind,
                     terms: row.terms,
                 };
@@ -322,65 +326,4 @@ pub(super) fn complain(verb: &str, error: &str) -> u8 {
     // Nobody is left to tell when standard error is gone.
     let _ = writeln!(std::io::stderr(), "dapper {verb}: {error}");
     USAGE
-}
-
-pub(super) fn at(text: &str, kind: Kind) -> Result<Asked, String> {
-    let (file, line) = text.rsplit_once(':').ok_or("expected FILE:LINE")?;
-    Ok(Asked {
-        file: source_file(Path::new(file))?,
-        line: line_number(line)?,
-        kind,
-        terms: Terms::default(),
-    })
-}
-
-fn log(text: &str) -> Result<Asked, String> {
-    // The first `:digits=` ends the file, which may hold colons and equal signs itself.
-    for (colon, _) in text.match_indices(':') {
-        let after = &text[colon + 1..];
-        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (line, rest) = after.split_at(digits);
-        if let (1.., Some(message)) = (digits, rest.strip_prefix('=')) {
-            let file = source_file(Path::new(&text[..colon]))?;
-            let terms = Terms {
-                log_message: Some(message.to_owned()),
-                ..Terms::default()
-            };
-            return Ok(Asked {
-                file,
-                line: line_number(line)?,
-                kind: Kind::Log,
-                terms,
-            });
-        }
-    }
-    Err("expected FILE:LINE=TEXT".to_owned())
-}
-
-fn line_number(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(0) => Err("line 0 does not exist: lines count from 1".to_owned()),
-        Ok(line) => Ok(line),
-        Err(_) => Err(format!("{text:?} is not a line number")),
-    }
-}
-
-fn source_file(path: &Path) -> Result<String, String> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| format!("{} is not UTF-8", path.display()))?;
-    if registry::is_pseudo(text) {
-        return Ok(text.to_owned());
-    }
-    if path.as_os_str() == OsStr::new("") {
-        return Err("the file is missing".to_owned());
-    }
-    let metadata = path
-        .metadata()
-        .map_err(|error| format!("cannot find {text}: {error}"))?;
-    if !metadata.is_file() {
-        return Err(format!("{text} is not a file"));
-    }
-    // As the user named it: a link is also met under its own name.
-    super::absolute(path)
 }

@@ -140,7 +140,7 @@ fn watch_code(
     let watched = watch(py, code, probes, frames, how)?;
     for (line, breakpoint) in &breakpoints {
         match &watched {
-            Ok(()) => breakpoint.get().0.place(*line, Tier::Tracing),
+            Ok(()) => breakpoint.get().0.place(vec![*line], Tier::Tracing),
             Err(reason) => breakpoint.get().0.refuse(reason),
         }
     }

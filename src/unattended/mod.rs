@@ -20,6 +20,7 @@ use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::breakpoint_file::{self, FileBreakpoint};
 use crate::condition;
 use crate::hit;
+use crate::modules;
 use crate::registry;
 use crate::request::Purity;
 use crate::session;
@@ -64,23 +65,25 @@ fn follow_file(py: Python<'_>, path: PathBuf) -> Vec<String> {
             let request = match request_of(py, &row) {
                 Ok(request) => request,
                 Err(problem) => {
-                    let (file, line) = (row.file.display(), row.line);
-                    hit::tell_once(&format!("{}: {file}:{line}: {problem}", path.display()));
+                    hit::tell_once(&format!("{}: {}: {problem}", path.display(), row.place));
                     continue;
                 }
             };
-            let breakpoint = session::register(py, &row.file.to_string_lossy(), request);
-            concerned.push(breakpoint.request.file.to_string());
+            let breakpoint = session::register(py, &row.place, request);
+            if let Err(error) = modules::meet_loaded(py, &breakpoint) {
+                hit::tell_once(&format!("{}: {}: {error}", path.display(), row.place));
+            }
+            concerned.extend(breakpoint.files());
             (row, breakpoint)
         });
     }
     for (_, gone) in before {
         registry::remove(gone.id);
-        concerned.push(gone.request.file.to_string());
+        concerned.extend(gone.files());
     }
     concerned.sort_unstable();
     concerned.dedup();
-    concerned
+    concerned.iter().map(ToString::to_string).collect()
 }
 
 /// What changes whenever the file does; stands for a file that is not there, too.
@@ -98,11 +101,10 @@ fn wanted(rows: Vec<FileBreakpoint>, path: &Path) -> Vec<FileBreakpoint> {
         rows.into_iter().partition(|row| row.kind == Kind::Stop);
     for stop in stops {
         hit::tell_once(&format!(
-            "{}: the stop at {}:{} is left out, for nobody attends this process: \
+            "{}: the stop at {} is left out, for nobody attends this process: \
              use kind \"log\", \"count\" or \"snapshot\"",
             path.display(),
-            stop.file.display(),
-            stop.line
+            stop.place
         ));
     }
     others
@@ -110,8 +112,8 @@ fn wanted(rows: Vec<FileBreakpoint>, path: &Path) -> Vec<FileBreakpoint> {
 
 /// What a row asks for, if its expressions compile.
 fn request_of(py: Python<'_>, row: &FileBreakpoint) -> Result<Request, String> {
-    let file = registry::file_name(&row.file.to_string_lossy());
-    let request = Request::on_terms(file, row.line, row.kind, &row.terms, Purity::default())?;
+    let place = registry::known_place(&row.place);
+    let request = Request::on_terms(&place, row.kind, &row.terms, Purity::default())?;
     condition::check(py, &request).map_err(|error| error.value(py).to_string())?;
     Ok(request)
 }

@@ -15,6 +15,8 @@ mod snippet;
 mod tests;
 mod weave;
 
+use std::sync::Arc;
+
 use self::fragment::Fragment;
 use self::host::Host;
 use self::part::{Constants, Spot};
@@ -38,8 +40,16 @@ use crate::variant::{Role, Site};
 pub struct Wish<'a> {
     /// A line that has a probe.
     pub line: u32,
+    /// The only code object that is meant; `None` for all of the line.
+    pub path: Option<Arc<[u32]>>,
     /// At least one.
     pub parts: Vec<Part<'a>>,
+}
+
+impl Wish<'_> {
+    fn is_for(&self, site: &Site) -> bool {
+        self.line == site.line && self.path.as_ref().is_none_or(|path| *path == site.path)
+    }
 }
 
 /// A module whose probes evaluate conditions.
@@ -58,6 +68,8 @@ pub struct Insets {
 pub struct Refused {
     /// The line of the probe.
     pub line: u32,
+    /// Where its code object is in the module.
+    pub path: Arc<[u32]>,
     /// Index in [`Wish::parts`].
     pub part: u32,
     /// `co_qualname` of the code object.
@@ -101,7 +113,7 @@ pub fn inset(
         refused: Vec::new(),
     };
     for sites in sites.chunk_by(|a, b| a.path == b.path) {
-        let wanted = |site: &Site| wishes.iter().any(|wish| wish.line == site.line);
+        let wanted = |site: &Site| wishes.iter().any(|wish| wish.is_for(site));
         if sites.iter().any(wanted) {
             let code = module.at(&sites[0].path)?;
             edit(spec, &mut module, code, sites, wishes, &mut done)?;
@@ -141,7 +153,7 @@ fn edit(
         refused: Vec::new(),
     };
     for site in sites {
-        match wishes.iter().find(|wish| wish.line == site.line) {
+        match wishes.iter().find(|wish| wish.is_for(site)) {
             Some(wish) => work.grant(site, wish)?,
             None => work.sites.push(site.clone()),
         }
@@ -178,10 +190,11 @@ fn edit(
         Err(reason) => {
             // As it was: every part is left to the plain probe.
             for site in sites {
-                let wish = wishes.iter().find(|wish| wish.line == site.line);
+                let wish = wishes.iter().find(|wish| wish.is_for(site));
                 let parts = wish.map_or(0, |wish| wish.parts.len());
                 done.refused.extend((0..parts).map(|part| Refused {
                     line: site.line,
+                    path: Arc::clone(&site.path),
                     part: index(part),
                     qualname: site.qualname.to_string(),
                     reason: reason.clone(),
@@ -279,6 +292,7 @@ impl Work<'_, '_, '_> {
                 Err(Failed::Kept(reason)) => {
                     self.refused.push(Refused {
                         line: site.line,
+                        path: Arc::clone(&site.path),
                         part: index(nth),
                         qualname: site.qualname.to_string(),
                         reason,

@@ -115,6 +115,7 @@ fn every_line_takes_a_condition_and_a_message() {
             .into_iter()
             .map(|line| Wish {
                 line,
+                path: None,
                 parts: parts.clone(),
             })
             .collect();
@@ -146,6 +147,7 @@ fn what_assigns_keeps_its_plain_probe() {
         let variant = variant.expect("the fixture can be read");
         let wish = Wish {
             line: variant.sites[0].line,
+            path: None,
             parts: vec![Part {
                 condition: Some(&stores),
                 ..Part::default()

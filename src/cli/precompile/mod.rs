@@ -30,6 +30,7 @@ use super::walk::{Found, Kinds, walk};
 use super::workers::{self, Task, compile_all};
 use crate::breakpoint_file;
 use crate::freshness::fresh_code;
+use crate::request::Place;
 use crate::variant::ENGINE;
 use crate::variant_key::{Probes, default_root, make};
 use sink::{Sink, Stored};
@@ -93,7 +94,16 @@ pub(super) fn run(
 
     let mut wanted_lines: HashMap<PathBuf, Vec<u32>> = HashMap::new();
     for point in points {
-        wanted_lines.entry(point.file).or_default().push(point.line);
+        // Which code a column or the name of a function means, an import finds out from the
+        // plain code.
+        if let Place::Line {
+            file,
+            line,
+            column: None,
+        } = point.place
+        {
+            wanted_lines.entry(file.into()).or_default().push(line);
+        }
     }
     let base = if arguments.every_line {
         Probes::EveryLine
