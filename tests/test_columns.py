@@ -109,7 +109,7 @@ def test_a_column_in_a_function_of_one_line(program: Callable[..., Armed]) -> No
     made = program()
     module = made.after(
         lambda: made.points.append(
-            dapper.add_breakpoint(made.file, 6, column=10, on_hit=made.on_hit)
+            dapper.add_breakpoint(made.file, 6, column=17, on_hit=made.on_hit)
         )
     )
     assert module.g() == 5
