@@ -280,7 +280,7 @@ def test_modules_without_python_code() -> None:
     ],
 )
 def test_what_names_no_function_is_refused(function: str, message: str) -> None:
-    with pytest.raises(ValueError, match="names|named") as raised:
+    with pytest.raises(ValueError, match=r"names|named") as raised:
         dapper.add_function_breakpoint(function, kind="count")
     assert message in str(raised.value)
     assert dapper.breakpoints() == []

@@ -95,7 +95,7 @@ fn spots_are_lines_of_single_code_objects() {
         let fixture = fixtures::one(version, "closures");
         let map = instrument::line_map(version, fixture.marshalled()).expect("it can be read");
         let functions = map.functions.iter();
-        let inner = functions.filter(|it| it.qualname.ends_with(".increment"));
+        let inner = functions.filter(|it| it.qualname.ends_with(".decorate"));
         let path = inner.map(|it| it.path.clone()).next();
         let spots = [
             Spot { line: 9, path },
@@ -117,8 +117,8 @@ fn spots_are_lines_of_single_code_objects() {
             .collect();
         sites.sort_unstable();
         let expected = [
-            ("counter.<locals>.increment", 9),
-            ("counter.<locals>.read", 13),
+            ("traced.<locals>.decorate", 9),
+            ("traced.<locals>.decorate.<locals>.call", 13),
         ];
         // Line 10 is not in the module body, and nothing snaps.
         assert_eq!(sites, expected, "{version}");
