@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tests.launch import write
 from tests.places import Armed
 
 import dapper
+from dapper import _engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,6 +230,28 @@ def test_reloading_and_moving_a_module(tmp_path: Path) -> None:
     assert (module.f(), point.hits) == (22, 4)
     dapper.remove_breakpoint(point)
     assert (module.f(), other.f(), point.hits) == (22, 333, 4)
+
+
+def test_functions_are_captured(program: Callable[..., Armed], tmp_path: Path) -> None:
+    made = program()
+    log = tmp_path / "log.jsonl"
+    _engine.set_log_target(f"jsonl:{log}")
+    try:
+        capture = {"time_budget_s": 20.0, "stack_depth": 1, "expressions": ["x * 2"]}
+        module = made.after(
+            lambda: made.functions("[po]*", kind=None, condition="'x' in vars()", capture=capture)
+        )
+        assert (module.plain(4), module.one()) == (5, 1)
+        assert _engine.flush_log() == 0
+    finally:
+        _engine.set_log_target("stderr")
+    (point,) = made.points
+    assert (point.kind, point.tier, point.hits) == ("snapshot", made.tier, 1)
+    (row,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (row["event"], row["file"], row["function"]) == ("snapshot", str(made.file), "plain")
+    assert (row["line"], row["breakpoint"]) == (line_of("y = x + 1"), point.id)
+    assert row["stack"][0]["locals"] == {"x": "4"}
+    assert row["expressions"] == [{"expression": "x * 2", "value": "8"}]
 
 
 @pytest.mark.usefixtures("session")

@@ -78,6 +78,27 @@ def test_a_breakpoints_file(tmp_path: Path) -> None:
     assert (run.status, run.out) == (0, "2\n")
 
 
+def test_snapshots(tmp_path: Path) -> None:
+    write(tmp_path, app=APP, part=PART)
+    at = APP.splitlines()[4].index("lambda") + 1
+    (tmp_path / "points.toml").write_text(
+        '[[breakpoint]]\nfunction = "__main__:main"\n'
+        "[breakpoint.capture]\nstack_depth = 1\ntime_budget_s = 20.0\n"
+    )
+    options = ["--breakpoints", "points.toml", "--log-to", "jsonl:log.jsonl"]
+    for place in ("part:Part.*", f"app.py:5:{at}"):
+        options += ["--snapshot", place, "--capture=time=20,stack=1"]
+    run = dapper_run(*options, "app.py", cwd=tmp_path)
+    assert (run.status, run.out, run.err) == (0, "2\n", "")
+    rows = events(tmp_path / "log.jsonl")
+    assert [(row["event"], row["file"], row["line"], row["function"]) for row in rows] == [
+        ("snapshot", str(tmp_path / "app.py"), 5, "main"),
+        ("snapshot", str(tmp_path / "part.py"), 3, "Part.go"),
+        ("snapshot", str(tmp_path / "app.py"), 5, "main.<locals>.<lambda>"),
+    ]
+    assert [row["stack"][0]["locals"].get("x") for row in rows] == ["1", "1", "1"]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
