@@ -63,7 +63,7 @@ def arm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 def functions_of(module: ModuleType) -> list[FunctionType]:
     """Every function object whose code is of the module's file."""
-    found = [o for o in gc.get_objects() if isinstance(o, FunctionType)]
+    found = [o for o in gc.get_objects() if type(o) is FunctionType]
     return [f for f in found if f.__code__.co_filename == module.__file__]
 
 
