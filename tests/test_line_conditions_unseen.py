@@ -290,7 +290,7 @@ def test_recursion_goes_as_deep_as_without(program, condition):
     expected = program.plain().depth()
     # A module that is still there would be bound, and code that nothing holds be waited for.
     gc.collect()
-    module = program.armed(condition, lines=lines_of("def depth", "def everything"))
+    module = program.armed(condition, lines=lines_of("def depth"))
     reached = module.depth()
     # Below the eval-frame hook each call takes from the native stack too, up to 3.12.
     if program.tier != "entry" or sys.version_info >= (3, 13):
