@@ -121,7 +121,7 @@ def test_without_an_expression_no_time_is_measured(program):
 
 def test_an_expensive_breakpoint_is_disarmed(program, capfd):
     made = program(cpu_budget=0.001)
-    made.run(lambda m: m.loop(300), "sum(range(20_000)) < 0", kind="count")
+    made.run(lambda m: m.loop(300), "sum(range(200_000)) < 0", kind="count")
     (point,) = made.points
     assert 0 < point.evaluations < 300
     assert not point.verified
@@ -135,7 +135,7 @@ def test_the_costliest_is_disarmed_when_all_are_too_expensive(program):
     made = program(cpu_budget_total=0.002)
     module = made.load() if made.tier != "import" else None
     made.add("x < 0", kind="count")
-    made.add("sum(range(20_000)) < 0", kind="count")
+    made.add("sum(range(200_000)) < 0", kind="count")
     module = module or made.load()
     module.loop(300)
     cheap, costly = made.points
@@ -155,7 +155,7 @@ def test_waiting_costs_nothing(program):
 @pytest.mark.parametrize(("profile", "limited"), [("production", True), ("development", False)])
 def test_production_has_limits_and_development_has_none(program, profile, limited):
     made = program(profile=profile, condition_budget_s=10)
-    made.run(lambda m: m.loop(400), "sum(range(20_000)) < 0", kind="count")
+    made.run(lambda m: m.loop(400), "sum(range(200_000)) < 0", kind="count")
     assert (made.points[0].evaluations < 400) is limited
 
 
