@@ -39,8 +39,17 @@ impl Tier {
     }
 }
 
+/// Told when a breakpoint has moved, or has another reason.
+static OBSERVER: OnceLock<fn(&Breakpoint)> = OnceLock::new();
+
+/// Has `observer` called whenever it changes where a breakpoint is or why it is nowhere; the first
+/// one given stays.
+pub(crate) fn observe(observer: fn(&Breakpoint)) {
+    let _ = OBSERVER.set(observer);
+}
+
 /// Where a breakpoint ended up.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whereabouts {
     /// The lines that hold its probes, ascending: several only where functions are meant.
     pub lines: Vec<u32>,
@@ -213,35 +222,53 @@ impl Breakpoint {
 
     /// Records that probes stand on `lines`, which are sorted.
     pub fn place(&self, lines: Vec<u32>, tier: Tier) {
-        *self.lock() = Whereabouts {
-            lines,
-            tier: Some(tier),
-            reason: None,
-        };
+        self.change(|whereabouts| {
+            *whereabouts = Whereabouts {
+                lines,
+                tier: Some(tier),
+                reason: None,
+            };
+        });
     }
 
     /// Records why there is no probe, unless there is one.
     pub fn refuse(&self, reason: &str) {
-        let mut whereabouts = self.lock();
-        if whereabouts.tier.is_none() {
-            whereabouts.reason = Some(reason.to_owned());
-        }
+        self.change(|whereabouts| {
+            if whereabouts.tier.is_none() {
+                whereabouts.reason = Some(reason.to_owned());
+            }
+        });
     }
 
     /// Records what has to be said about the probe that there is.
     pub fn remark(&self, reason: &str) {
-        let mut whereabouts = self.lock();
-        if whereabouts.tier.is_some() {
-            whereabouts.reason = Some(reason.to_owned());
-        }
+        self.change(|whereabouts| {
+            if whereabouts.tier.is_some() {
+                whereabouts.reason = Some(reason.to_owned());
+            }
+        });
     }
 
     /// Records why there is no probe any more.
     pub fn lose(&self, reason: &str) {
-        *self.lock() = Whereabouts {
-            reason: Some(reason.to_owned()),
-            ..Whereabouts::default()
+        self.change(|whereabouts| {
+            *whereabouts = Whereabouts {
+                reason: Some(reason.to_owned()),
+                ..Whereabouts::default()
+            };
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Whereabouts)) {
+        let changed = {
+            let mut whereabouts = self.lock();
+            let before = OBSERVER.get().map(|_| whereabouts.clone());
+            change(&mut whereabouts);
+            before.is_some_and(|before| before != *whereabouts)
         };
+        if changed && let Some(observer) = OBSERVER.get() {
+            observer(self);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Whereabouts> {

@@ -81,7 +81,7 @@ pub(crate) fn is_ordinary(exception: &Bound<'_, PyAny>) -> bool {
     clippy::needless_pass_by_value,
     reason = "Python sequences are extracted into vectors"
 )]
-fn set_exception_breakpoints(
+pub(crate) fn set_exception_breakpoints(
     py: Python<'_>,
     filters: Vec<String>,
     on_exception: Option<Py<PyAny>>,

@@ -92,6 +92,23 @@ impl Hit {
     }
 }
 
+impl Hit {
+    /// The number of the breakpoint that was hit.
+    pub(crate) fn id(&self) -> u64 {
+        self.breakpoint.get().0.id
+    }
+
+    /// The frame of the program that reached the probe.
+    pub(crate) fn frame<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.frame.bind(py)
+    }
+
+    /// What the condition raised, if that is why it stops.
+    pub(crate) fn error<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.error.as_ref().map(|error| error.bind(py))
+    }
+}
+
 /// Whether a callback runs in this thread, and nothing hits.
 pub(crate) fn in_callback() -> bool {
     IN_CALLBACK.get()

@@ -20,7 +20,7 @@ use crate::probe::Probe;
 use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
-    allowance, callback, condition, counters, events, exceptions, ffi, hit, interpreter, loaded,
+    allowance, callback, condition, counters, dap, events, exceptions, ffi, hit, interpreter, loaded,
     log, main_script, memo, meter, modules, registry, run, scoped, snapshot, step, store,
     telemetry, thread_info, time_limit, trace_event, unattended,
 };
@@ -465,5 +465,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     telemetry::register(module)?;
     thread_info::register(module)?;
     unattended::register(module)?;
+    dap::register(module)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches::{self, Means};
 use crate::ffi::tracing;
-use crate::{exceptions, hit, step};
+use crate::{exceptions, hit, pause, step};
 
 thread_local! {
     /// What a stop at a jump wants raised at the jump's target.
@@ -60,7 +60,7 @@ fn answer(
     });
     match hit::spare(py, interest, Interest::Wanted)? {
         // A step may want any line of code that another thread has just given up.
-        Interest::Unwanted if !step::is_active() => disable(py).map(Some),
+        Interest::Unwanted if !step::is_active() && !pause::is_active() => disable(py).map(Some),
         Interest::Unwanted | Interest::Wanted => Ok(None),
     }
 }
@@ -96,6 +96,12 @@ fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult
         }
         None => false,
     };
+    if pause::is_active()
+        && !stopped
+        && let Some(frame) = tracing::current_frame(code.py())
+    {
+        pause::reached(&frame)?;
+    }
     watches::line(code, line, Means::Monitoring, stopped)
 }
 

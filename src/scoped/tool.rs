@@ -74,6 +74,8 @@ pub(crate) enum Owner {
     Exceptions,
     /// An exception that waits for the instruction behind a jump.
     Jump,
+    /// Threads that are to stop wherever they are.
+    Pause,
 }
 
 /// What the owners want, of one code object or everywhere.

@@ -18,7 +18,7 @@ use super::watches::{self, Means, Traced};
 use super::{callbacks, tool};
 use crate::callback;
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
-use crate::{exceptions, hit, interpreter, step};
+use crate::{exceptions, hit, interpreter, pause, step};
 
 /// What `sys.gettrace` shows while we trace; as good as the native function when it is called.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -81,7 +81,7 @@ enum Need {
 impl Need {
     /// What watched lines, exception breakpoints and steps need.
     fn now(py: Python<'_>) -> PyResult<Self> {
-        if exceptions::are_traced() {
+        if exceptions::are_traced() || (pause::is_active() && !tool::is_available(py)) {
             return Ok(Self::All);
         }
         let stepping = STEPPING
@@ -308,6 +308,9 @@ fn pass_on(
             } else {
                 callbacks::stopped_here(frame)?
             };
+            if alone && !stopped && pause::is_active() {
+                pause::reached(frame)?;
+            }
             watches::line(&code, tracing::line_of(frame), Means::Tracing, stopped)?;
         }
         Event::Call if alone => step::entered(frame, &code)?,

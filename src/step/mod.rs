@@ -155,8 +155,40 @@ fn step(
     returns: bool,
     exceptions: bool,
 ) -> PyResult<()> {
+    let wish = Wish {
+        mode: Mode::from_name(mode)?,
+        on_stop,
+        skip,
+        returns,
+        exceptions,
+    };
+    run_on(frame, wish)
+}
+
+/// What a step is to be.
+pub(crate) struct Wish {
+    /// How far it goes.
+    pub(crate) mode: Mode,
+    /// Called at its end.
+    pub(crate) on_stop: Py<PyAny>,
+    /// Says of a code object whether its frames are passed through.
+    pub(crate) skip: Option<Py<PyAny>>,
+    /// Whether the return of a target is an end.
+    pub(crate) returns: bool,
+    /// Whether an exception in a target is an end.
+    pub(crate) exceptions: bool,
+}
+
+/// As [`step`].
+pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
     let py = frame.py();
-    let mode = Mode::from_name(mode)?;
+    let Wish {
+        mode,
+        on_stop,
+        skip,
+        returns,
+        exceptions,
+    } = wish;
     cancel(py)?;
     let step = Step {
         id: LAST_ID.fetch_add(1, Ordering::Relaxed) + 1,

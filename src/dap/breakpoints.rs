@@ -1,0 +1,303 @@
+//! Breakpoints as the client sets them: all of a file at once.
+//!
+//! Owns which breakpoints are the client's. One that is asked for again as it was stays as it is,
+//! hits included. What a breakpoint says of itself (verified, its line, why not) is what the engine
+//! knows, and when that changes later the client is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::parked::{Why, park, without_nulls};
+use super::protocol::{Answer, Refusal, Request};
+use super::session::{Session, lock};
+use super::stack::{failed, source_of};
+use crate::breakpoint::{Breakpoint, Kind};
+use crate::hit::Hit;
+use crate::request::{Place, Purity, Request as Wish, Terms};
+use crate::{callback, condition, loaded, modules, registry, session};
+
+/// The breakpoints of the client.
+#[derive(Default)]
+pub(crate) struct Points {
+    /// By the file that the client named, and what it asked for there.
+    by_file: HashMap<Arc<str>, Vec<Point>>,
+    functions: Vec<Point>,
+}
+
+struct Point {
+    asked: Asked,
+    breakpoint: Arc<Breakpoint>,
+}
+
+/// One breakpoint of a request.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default, rename_all = "camelCase")]
+struct Asked {
+    line: u32,
+    column: Option<u32>,
+    name: Option<String>,
+    condition: Option<String>,
+    hit_condition: Option<String>,
+    log_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SetArguments {
+    source: Source,
+    #[serde(default)]
+    breakpoints: Vec<Asked>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SetFunctionArguments {
+    breakpoints: Vec<Asked>,
+}
+
+/// Called at a hit.
+#[pyclass(frozen, module = "dapper._engine")]
+struct Stopper {
+    reason: &'static str,
+}
+
+#[pymethods]
+impl Stopper {
+    fn __call__(&self, hit: &Bound<'_, Hit>) -> PyResult<()> {
+        let py = hit.py();
+        let hit = hit.get();
+        let failed = hit
+            .error(py)
+            .map(|error| format!("its condition failed: {error}"));
+        park(
+            hit.frame(py),
+            Why {
+                reason: self.reason,
+                hit: vec![hit.id()],
+                text: failed.clone(),
+                description: failed.map(|_| "Paused on breakpoint".to_owned()),
+                ..Why::default()
+            },
+        )
+    }
+}
+
+/// Makes the types of this part: while a type is made for the first time other threads run.
+pub(super) fn prepare(py: Python<'_>) {
+    py.get_type::<Stopper>();
+}
+
+fn blank(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty()).cloned()
+}
+
+impl Asked {
+    /// A breakpoint that is armed with its file's others, or what is wrong with it.
+    fn register(&self, py: Python<'_>, place: &Place) -> Result<Arc<Breakpoint>, Refusal> {
+        let log_message = blank(self.log_message.as_ref());
+        let kind = if log_message.is_some() {
+            Kind::Log
+        } else {
+            Kind::Stop
+        };
+        let terms = Terms {
+            condition: blank(self.condition.as_ref()),
+            hit_condition: blank(self.hit_condition.as_ref()),
+            log_message,
+            ..Terms::default()
+        };
+        let place = registry::known_place(place);
+        let wish = Wish::on_terms(&place, kind, &terms, Purity::Allow).map_err(Refusal::new)?;
+        condition::check(py, &wish).map_err(|error| Refusal::new(error.value(py).to_string()))?;
+        if wish.evaluates() {
+            loaded::eval_frame_refusal(py);
+        }
+        let reason = if wish.function.is_some() {
+            "function breakpoint"
+        } else {
+            "breakpoint"
+        };
+        let breakpoint = session::register(py, &place, wish);
+        if kind == Kind::Stop {
+            let stopper = Py::new(py, Stopper { reason }).map_err(|error| failed(&error))?;
+            callback::set_callback(breakpoint.id, stopper.into_any());
+        }
+        Ok(breakpoint)
+    }
+}
+
+fn remove(point: &Point) {
+    callback::forget_callback(point.breakpoint.id);
+    registry::remove(point.breakpoint.id);
+}
+
+/// Puts those of `asked` in that are not among `before`, and takes the others out.
+fn exchange(
+    py: Python<'_>,
+    mut before: Vec<Point>,
+    asked: Vec<Asked>,
+    place: impl Fn(&Asked) -> Place,
+) -> (Vec<Point>, Vec<Result<Arc<Breakpoint>, Refusal>>) {
+    let mut kept = Vec::new();
+    let mut results = Vec::new();
+    let mut wanted = Vec::new();
+    for one in asked {
+        let known = before.iter().position(|point| point.asked == one);
+        wanted.push((known.map(|at| before.swap_remove(at)), one));
+    }
+    before.iter().for_each(remove);
+    for (known, one) in wanted {
+        let breakpoint = match known {
+            Some(point) => Ok(point.breakpoint),
+            None => one.register(py, &place(&one)),
+        };
+        if let Ok(breakpoint) = &breakpoint {
+            kept.push(Point {
+                asked: one,
+                breakpoint: Arc::clone(breakpoint),
+            });
+        }
+        results.push(breakpoint);
+    }
+    (kept, results)
+}
+
+/// `setBreakpoints`
+pub(super) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    let wanted: SetArguments = request.arguments()?;
+    let path = wanted.source.path.ok_or_else(|| {
+        Refusal::new("a breakpoint needs the path of its file, and the source names none")
+    })?;
+    let path = session.settings().remote(&path);
+    let file = registry::file_name(&path);
+    let mut asked = wanted.breakpoints;
+    for one in &mut asked {
+        let client = session.client();
+        one.line = client.line_from(one.line);
+        one.column = one.column.map(|column| client.column_from(column));
+    }
+    let before = lock(&session.points).by_file.remove(&file).unwrap_or_default();
+    let place = |one: &Asked| Place::Line {
+        file: path.clone(),
+        line: one.line,
+        column: one.column,
+    };
+    let (kept, results) = exchange(py, before, asked.clone(), place);
+    lock(&session.points).by_file.insert(Arc::clone(&file), kept);
+    session.follow(py).map_err(|error| failed(&error))?;
+    loaded::bind(py, &file).map_err(|error| failed(&error))?;
+    let told: Vec<Value> = results
+        .iter()
+        .zip(&asked)
+        .map(|(result, one)| match result {
+            Ok(breakpoint) => told(session, breakpoint),
+            Err(refusal) => json!({
+                "verified": false,
+                "message": refusal.message,
+                "line": session.client().line(one.line),
+                "reason": "failed",
+            }),
+        })
+        .collect();
+    Ok(json!({"breakpoints": told}))
+}
+
+/// `setFunctionBreakpoints`
+pub(super) fn set_functions(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    let wanted: SetFunctionArguments = request.arguments()?;
+    let before = std::mem::take(&mut lock(&session.points).functions);
+    let mut concerned: Vec<Arc<str>> = before
+        .iter()
+        .flat_map(|point| point.breakpoint.files())
+        .collect();
+    let place = |one: &Asked| Place::Function(one.name.clone().unwrap_or_default());
+    let (kept, results) = exchange(py, before, wanted.breakpoints, place);
+    for point in &kept {
+        let met = modules::meet_loaded(py, &point.breakpoint).map_err(|error| failed(&error))?;
+        concerned.extend(met);
+    }
+    lock(&session.points).functions = kept;
+    session.follow(py).map_err(|error| failed(&error))?;
+    for file in concerned {
+        loaded::bind(py, &file).map_err(|error| failed(&error))?;
+    }
+    let told: Vec<Value> = results
+        .iter()
+        .map(|result| match result {
+            Ok(breakpoint) => told(session, breakpoint),
+            Err(refusal) => json!({
+                "verified": false,
+                "message": refusal.message,
+                "reason": "failed",
+            }),
+        })
+        .collect();
+    Ok(json!({"breakpoints": told}))
+}
+
+/// A breakpoint as the client is told of it.
+fn told(session: &Session, breakpoint: &Breakpoint) -> Value {
+    let whereabouts = breakpoint.whereabouts();
+    let verified = whereabouts.tier.is_some() && breakpoint.is_armed();
+    let line = whereabouts.line().or_else(|| {
+        let line = breakpoint.request.line;
+        (line > 0).then_some(line)
+    });
+    let file = breakpoint.file();
+    let source = (!file.is_empty()).then(|| source_of(session, &file));
+    let message = match (whereabouts.tier, whereabouts.reason) {
+        (Some(tier), Some(reason)) => Some(format!("{} ({reason})", tier.as_str())),
+        (Some(_), None) => None,
+        (None, reason) => reason,
+    };
+    let reason = (!verified).then_some("pending");
+    without_nulls(json!({
+        "id": breakpoint.id,
+        "verified": verified,
+        "line": line.map(|line| session.client().line(line)),
+        "source": source,
+        "message": message,
+        "reason": reason,
+    }))
+}
+
+/// Tells the client what has become of one of its breakpoints.
+pub(super) fn changed(breakpoint: &Breakpoint) {
+    let Some(session) = super::session::current() else {
+        return;
+    };
+    let known = {
+        let points = lock(&session.points);
+        let mut all = points.by_file.values().flatten().chain(&points.functions);
+        all.any(|point| point.breakpoint.id == breakpoint.id)
+    };
+    if known {
+        let told = told(&session, breakpoint);
+        session.event("breakpoint", json!({"reason": "changed", "breakpoint": told}));
+    }
+}
+
+impl Session {
+    /// Takes out every breakpoint of the client.
+    pub(super) fn clear(&self, py: Python<'_>) -> PyResult<()> {
+        let points = std::mem::take(&mut *lock(&self.points));
+        let mut files: Vec<Arc<str>> = Vec::new();
+        for point in points.by_file.values().flatten().chain(&points.functions) {
+            files.extend(point.breakpoint.files());
+            remove(point);
+        }
+        files.sort_unstable();
+        files.dedup();
+        for file in files {
+            loaded::bind(py, &file)?;
+        }
+        super::exceptions::clear(py)
+    }
+}

@@ -1,0 +1,176 @@
+//! What a client says about itself, and what it asks of a session as a whole.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The arguments of `initialize`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Client {
+    /// Whether its first line is 1.
+    #[serde(rename = "linesStartAt1")]
+    pub(crate) lines_start_at_1: bool,
+    /// Whether its first column is 1.
+    #[serde(rename = "columnsStartAt1")]
+    pub(crate) columns_start_at_1: bool,
+    /// `path` or `uri`.
+    pub(crate) path_format: Option<String>,
+    /// Whether variables may have a type.
+    pub(crate) supports_variable_type: bool,
+    /// Whether it asks for parts of long containers.
+    pub(crate) supports_variable_paging: bool,
+    /// Whether it can start a program in a terminal.
+    pub(crate) supports_run_in_terminal_request: bool,
+    /// Whether it can start another session.
+    pub(crate) supports_start_debugging_request: bool,
+    /// Whether it shows progress.
+    pub(crate) supports_progress_reporting: bool,
+    /// Whether it takes events that tell of changed values.
+    pub(crate) supports_invalidated_event: bool,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            lines_start_at_1: true,
+            columns_start_at_1: true,
+            path_format: None,
+            supports_variable_type: false,
+            supports_variable_paging: false,
+            supports_run_in_terminal_request: false,
+            supports_start_debugging_request: false,
+            supports_progress_reporting: false,
+            supports_invalidated_event: false,
+        }
+    }
+}
+
+impl Client {
+    /// A line as the client counts.
+    pub(crate) fn line(&self, line: u32) -> u32 {
+        line - u32::from(!self.lines_start_at_1 && line > 0)
+    }
+
+    /// A line of the client's, from 1.
+    pub(crate) fn line_from(&self, line: u32) -> u32 {
+        line + u32::from(!self.lines_start_at_1)
+    }
+
+    /// A column of the client's, from 1.
+    pub(crate) fn column_from(&self, column: u32) -> u32 {
+        column + u32::from(!self.columns_start_at_1)
+    }
+}
+
+/// One pair of folders: where the client has the sources, and where the program has them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PathMapping {
+    /// The client's folder.
+    pub(crate) local_root: String,
+    /// The program's folder.
+    pub(crate) remote_root: String,
+}
+
+/// What `launch` and `attach` say that concerns the process of the program.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct Settings {
+    /// Whether code of libraries is passed through and left out.
+    pub(crate) just_my_code: bool,
+    /// Whether a thread that stops has the others stop, too.
+    #[serde(rename = "stopAllThreads")]
+    pub(crate) stop_all_threads: bool,
+    /// Whether the program stops at its first line.
+    pub(crate) stop_on_entry: bool,
+    /// Whether the end of a step shows what calls returned.
+    pub(crate) show_return_value: bool,
+    /// Where the sources are.
+    pub(crate) path_mappings: Vec<PathMapping>,
+    /// Whether the processes that the program starts are debugged, too.
+    pub(crate) sub_process: bool,
+    /// Whether what the program prints is sent to the client.
+    pub(crate) redirect_output: bool,
+    /// Whether breakpoints are left out altogether.
+    pub(crate) no_debug: bool,
+    /// Statuses with which the program may exit without a stop.
+    pub(crate) break_on_system_exit_zero: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            just_my_code: true,
+            stop_all_threads: true,
+            stop_on_entry: false,
+            show_return_value: true,
+            path_mappings: Vec::new(),
+            sub_process: true,
+            redirect_output: false,
+            no_debug: false,
+            break_on_system_exit_zero: false,
+        }
+    }
+}
+
+impl Settings {
+    /// The path by which the program knows a file of the client's.
+    pub(crate) fn remote(&self, path: &str) -> String {
+        self.mapped(path, |mapping| (&mapping.local_root, &mapping.remote_root))
+    }
+
+    /// The path by which the client knows a file of the program's.
+    pub(crate) fn local(&self, path: &str) -> String {
+        self.mapped(path, |mapping| (&mapping.remote_root, &mapping.local_root))
+    }
+
+    fn mapped<'a>(
+        &'a self,
+        path: &str,
+        ends: impl Fn(&'a PathMapping) -> (&'a String, &'a String),
+    ) -> String {
+        let below = |root: &str| {
+            let rest = path.strip_prefix(root.trim_end_matches(['/', '\\']))?;
+            (rest.is_empty() || rest.starts_with(['/', '\\'])).then(|| rest.to_owned())
+        };
+        // The longest root is the one that is meant.
+        let mut found: Option<(usize, String)> = None;
+        for mapping in &self.path_mappings {
+            let (from, to) = ends(mapping);
+            if let Some(rest) = below(from)
+                && found.as_ref().is_none_or(|(length, _)| *length < from.len())
+            {
+                let to = to.trim_end_matches(['/', '\\']);
+                let windows = to.contains('\\') && !to.contains('/');
+                let rest = if windows {
+                    rest.replace('/', "\\")
+                } else {
+                    rest.replace('\\', "/")
+                };
+                found = Some((from.len(), format!("{to}{rest}")));
+            }
+        }
+        found.map_or_else(|| path.to_owned(), |(_, path)| path)
+    }
+}
+
+/// What dapper can do, as the answer to `initialize` says it.
+pub(crate) fn capabilities() -> Value {
+    json!({
+        "supportsConfigurationDoneRequest": true,
+        "supportsConditionalBreakpoints": true,
+        "supportsHitConditionalBreakpoints": true,
+        "supportsLogPoints": true,
+        "supportsFunctionBreakpoints": true,
+        "supportsEvaluateForHovers": true,
+        "supportsDelayedStackTraceLoading": true,
+        "supportsSingleThreadExecutionRequests": true,
+        "supportTerminateDebuggee": true,
+        "supportsTerminateRequest": true,
+        "exceptionBreakpointFilters": [
+            {"filter": "raised", "label": "Raised Exceptions", "default": false},
+            {"filter": "uncaught", "label": "Uncaught Exceptions", "default": true},
+            {"filter": "userUnhandled", "label": "User Uncaught Exceptions", "default": false},
+        ],
+    })
+}

@@ -1,0 +1,176 @@
+//! What a message of the client leads to.
+//!
+//! Runs in the thread that reads. A request is answered there, with the GIL where it needs one, or
+//! handed to the stopped thread that it means, which answers it in its own context. Whatever goes
+//! wrong with a request is the answer to it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::parked::{Go, ask};
+use super::protocol::{Answer, Message, Refusal, Request};
+use super::scene::Scene;
+use super::session::Session;
+use super::{breakpoints, client, exceptions, stack};
+use crate::hit;
+use crate::pause;
+use crate::step::Mode;
+
+/// What a request wants of a stopped thread.
+type InThread = fn(&mut Scene<'_>, &Request) -> Answer;
+/// What a request wants of the interpreter.
+type Attached = fn(Python<'_>, &Session, &Request) -> Answer;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Means {
+    thread_id: Option<i64>,
+    frame_id: Option<i64>,
+    variables_reference: Option<i64>,
+    single_thread: bool,
+}
+
+/// Does what a message says.
+pub(super) fn message(session: &Arc<Session>, bytes: &[u8]) {
+    match serde_json::from_slice(bytes) {
+        Ok(Message::Request(request)) => {
+            let done = catch_unwind(AssertUnwindSafe(|| self::request(session, &request)));
+            if done.is_err() {
+                let refusal = Refusal::new("an error of dapper's own; the program goes on");
+                session.respond(&request, Err(refusal));
+            }
+        }
+        Ok(Message::Response(_) | Message::Event {}) => {}
+        Err(error) => {
+            let body = json!({
+                "category": "important",
+                "output": format!("dapper: a message is passed over: {error}\n"),
+            });
+            session.event("output", body);
+        }
+    }
+}
+
+fn request(session: &Arc<Session>, request: &Request) {
+    match request.command.as_str() {
+        "initialize" => session.respond(request, initialize(session, request)),
+        "launch" | "attach" => begin(session, request),
+        "configurationDone" => {
+            session.respond(request, Ok(Value::Null));
+            session.configure();
+        }
+        "disconnect" => {
+            session.respond(request, Ok(Value::Null));
+            session.end();
+        }
+        "setBreakpoints" => attached(session, request, breakpoints::set),
+        "setFunctionBreakpoints" => attached(session, request, breakpoints::set_functions),
+        "setExceptionBreakpoints" => attached(session, request, exceptions::set),
+        "threads" => attached(session, request, stack::threads),
+        "pause" => attached(session, request, pause_thread),
+        "stackTrace" => in_thread(session, request, stack::stack_trace),
+        "scopes" => in_thread(session, request, stack::scopes),
+        "continue" => resume(session, request, Go::Continue),
+        "next" => resume(session, request, Go::Step(Mode::Over, 0)),
+        "stepIn" => resume(session, request, Go::Step(Mode::Into, 0)),
+        "stepOut" => resume(session, request, Go::Step(Mode::Out, 0)),
+        other => {
+            let refusal = Refusal::new(format!("{other:?} is no request that dapper knows"));
+            session.respond(request, Err(refusal));
+        }
+    }
+}
+
+fn attached(session: &Session, request: &Request, answer: Attached) {
+    let answer = Python::try_attach(|py| {
+        let _quiet = hit::Quiet::enter();
+        answer(py, session, request)
+    });
+    let gone = || Err(Refusal::new("the program is at its end"));
+    session.respond(request, answer.unwrap_or_else(gone));
+}
+
+/// The thread that a request means.
+fn meant(session: &Session, means: &Means) -> Option<u64> {
+    let number = means.frame_id.or(means.variables_reference);
+    match number {
+        Some(number) => session.owner_of(number),
+        None => session.thread_of(means.thread_id?),
+    }
+}
+
+fn in_thread(session: &Arc<Session>, request: &Request, answer: InThread) {
+    match request.arguments::<Means>() {
+        Ok(means) => ask(session, meant(session, &means), request.clone(), answer),
+        Err(refusal) => session.respond(request, Err(refusal)),
+    }
+}
+
+fn initialize(session: &Session, request: &Request) -> Answer {
+    *session.client() = request.arguments()?;
+    Ok(client::capabilities())
+}
+
+/// `launch` and `attach`: from here on the client may configure.
+fn begin(session: &Session, request: &Request) {
+    match request.arguments() {
+        Ok(settings) => {
+            session.set_settings(settings);
+            session.respond(request, Ok(Value::Null));
+            session.event("initialized", Value::Null);
+        }
+        Err(refusal) => session.respond(request, Err(refusal)),
+    }
+}
+
+fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    let means: Means = request.arguments()?;
+    let ident = means.thread_id.and_then(|id| session.thread_of(id));
+    let ident = ident.ok_or_else(|| Refusal::new("there is no such thread any more"))?;
+    if session.parked(ident).is_none() {
+        pause::one(py, ident).map_err(|error| stack::failed(&error))?;
+    }
+    Ok(Value::Null)
+}
+
+/// Has a stopped thread go on, and the others with it unless it is to go alone.
+fn resume(session: &Arc<Session>, request: &Request, go: Go) {
+    let means: Means = match request.arguments() {
+        Ok(means) => means,
+        Err(refusal) => return session.respond(request, Err(refusal)),
+    };
+    let ident = meant(session, &means);
+    let Some(parked) = ident.and_then(|ident| session.parked(ident)) else {
+        let refusal = Refusal::new("the thread is not stopped");
+        return session.respond(request, Err(refusal));
+    };
+    let all = !means.single_thread && session.stops_all();
+    let session = Arc::clone(session);
+    let request = request.clone();
+    parked.give(Box::new(move |scene| {
+        let body = match request.command.as_str() {
+            "continue" => json!({"allThreadsContinued": all}),
+            _ => Value::Null,
+        };
+        let py = scene.py();
+        if all {
+            pause::nobody();
+            if let Err(error) = pause::refresh(py) {
+                session.respond(&request, Err(stack::failed(&error)));
+                return None;
+            }
+        }
+        let ident = scene.ident();
+        py.detach(|| {
+            session.respond(&request, Ok(body));
+            if all {
+                session.resume_others(ident);
+            }
+        });
+        Some(go)
+    }));
+}

@@ -1,0 +1,169 @@
+//! A thread of the program that has stopped.
+//!
+//! Owns what such a thread does until it goes on: it tells the client, waits without the GIL, and
+//! does in its own context what the client asks of it, one thing after the other. All that a stop
+//! shows lives on the stack of its thread, so nothing of it is kept when the thread goes on.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use serde_json::json;
+
+use super::protocol::{Refusal, Request};
+use super::scene::Scene;
+use super::session::{self, Session};
+use super::stepping;
+use crate::ffi::threads;
+use crate::pause;
+use crate::step::Mode;
+
+/// How a thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Go {
+    /// Until something stops it.
+    Continue,
+    /// Until the end of a step from the frame of that number, the innermost being 0.
+    Step(Mode, usize),
+}
+
+/// Something to do in a stopped thread; the result says how it goes on, if it does.
+pub(crate) type Job = Box<dyn FnOnce(&mut Scene<'_>) -> Option<Go> + Send>;
+
+/// A stopped thread, as the thread of the protocol sees it.
+pub(crate) struct Parked {
+    jobs: Mutex<VecDeque<Job>>,
+    ready: Condvar,
+}
+
+impl Parked {
+    /// Has the thread do something.
+    pub(crate) fn give(&self, job: Job) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.push_back(job);
+        self.ready.notify_one();
+    }
+
+    fn take(&self) -> Job {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = jobs.pop_front() {
+                return job;
+            }
+            jobs = self
+                .ready
+                .wait(jobs)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Why a thread stops, in the words of the protocol.
+#[derive(Debug, Default)]
+pub(crate) struct Why<'py> {
+    /// `step`, `breakpoint`, `exception`, `pause`, `entry`, `goto`, `function breakpoint`, ...
+    pub(crate) reason: &'static str,
+    /// What the user reads.
+    pub(crate) description: Option<String>,
+    /// More about it.
+    pub(crate) text: Option<String>,
+    /// The breakpoints that were hit.
+    pub(crate) hit: Vec<u64>,
+    /// The exception, and how it is seen.
+    pub(crate) exception: Option<(Bound<'py, PyAny>, &'static str)>,
+    /// The value that the frame is returning, at the end of a step.
+    pub(crate) returned: Option<Bound<'py, PyAny>>,
+    /// Whether the client is not told: it has been told of the thread that stopped this one.
+    pub(crate) silent: bool,
+}
+
+/// Stops this thread at `frame` until the client has it go on.
+///
+/// Without a client it goes on at once.
+pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()> {
+    let Some(session) = session::current() else {
+        return Ok(());
+    };
+    let py = frame.py();
+    let ident = threads::number();
+    let parked = Arc::new(Parked {
+        jobs: Mutex::default(),
+        ready: Condvar::new(),
+    });
+    let silent = why.silent;
+    let told = json!({
+        "reason": why.reason,
+        "description": why.description,
+        "text": why.text,
+        "hitBreakpointIds": why.hit,
+        "threadId": session.thread_id(ident),
+        "allThreadsStopped": session.stops_all(),
+        "preserveFocusHint": false,
+    });
+    let go = {
+        let mut scene = Scene::new(&session, frame, ident, why);
+        if !session.enter(ident, &parked) {
+            return Ok(());
+        }
+        if !silent {
+            if session.stops_all() {
+                pause::all_but(py, ident)?;
+            }
+            py.detach(|| session.event("stopped", without_nulls(told)));
+        }
+        let go = wait(&session, &mut scene, &parked);
+        session.leave(ident);
+        go
+    };
+    match go {
+        Go::Continue => Ok(()),
+        Go::Step(mode, depth) => stepping::begin(&session, frame, mode, depth),
+    }
+}
+
+fn wait(session: &Arc<Session>, scene: &mut Scene<'_>, parked: &Parked) -> Go {
+    let py = scene.py();
+    loop {
+        if session.is_over() {
+            return Go::Continue;
+        }
+        let job = py.detach(|| parked.take());
+        // What is wrong with one request is no reason to lose the session.
+        let done = catch_unwind(AssertUnwindSafe(|| job(scene)));
+        if let Ok(Some(go)) = done {
+            return go;
+        }
+    }
+}
+
+/// A body without the fields that have nothing to say.
+pub(crate) fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null() && *value != json!([]));
+    }
+    body
+}
+
+/// Has the stopped thread that a request means answer it.
+pub(crate) fn ask(
+    session: &Arc<Session>,
+    ident: Option<u64>,
+    request: Request,
+    answer: impl FnOnce(&mut Scene<'_>, &Request) -> super::protocol::Answer + Send + 'static,
+) {
+    let parked = ident.and_then(|ident| session.parked(ident));
+    let Some(parked) = parked else {
+        let refusal = Refusal::new("the thread is running: what belongs to a stop is gone");
+        return session.respond(&request, Err(refusal));
+    };
+    let session = Arc::clone(session);
+    parked.give(Box::new(move |scene| {
+        let asked = AssertUnwindSafe(|| answer(scene, &request));
+        let answer = catch_unwind(asked)
+            .unwrap_or_else(|_| Err(Refusal::new("an error of dapper's own; the program goes on")));
+        let py = scene.py();
+        py.detach(|| session.respond(&request, answer));
+        None
+    }));
+}
