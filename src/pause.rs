@@ -90,8 +90,7 @@ pub(crate) fn refresh(py: Python<'_>) -> PyResult<()> {
         } else {
             Events::NONE
         };
-        return tool::demand_everywhere(py, Owner::Pause, events)?
-            .map_err(PyRuntimeError::new_err);
+        return tool::demand_everywhere(py, Owner::Pause, events)?.map_err(PyRuntimeError::new_err);
     }
     if active {
         return tracer::require(py)?.map_err(PyRuntimeError::new_err);
@@ -120,7 +119,10 @@ pub(crate) fn reached(frame: &Bound<'_, PyAny>) -> PyResult<()> {
     };
     if asked == Asked::Alone {
         let mut wanted = lock();
-        if wanted.as_ref().is_some_and(|wanted| wanted.alone.is_empty() && !wanted.all) {
+        if wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.alone.is_empty() && !wanted.all)
+        {
             *wanted = None;
         }
         drop(wanted);

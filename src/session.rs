@@ -20,8 +20,8 @@ use crate::probe::Probe;
 use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
-    allowance, callback, condition, counters, dap, events, exceptions, ffi, hit, interpreter, loaded,
-    log, main_script, memo, meter, modules, registry, run, scoped, snapshot, step, store,
+    allowance, callback, condition, counters, dap, events, exceptions, ffi, hit, interpreter,
+    loaded, log, main_script, memo, meter, modules, registry, run, scoped, snapshot, step, store,
     telemetry, thread_info, time_limit, trace_event, unattended,
 };
 

@@ -138,7 +138,9 @@ impl Settings {
         for mapping in &self.path_mappings {
             let (from, to) = ends(mapping);
             if let Some(rest) = below(from)
-                && found.as_ref().is_none_or(|(length, _)| *length < from.len())
+                && found
+                    .as_ref()
+                    .is_none_or(|(length, _)| *length < from.len())
             {
                 let to = to.trim_end_matches(['/', '\\']);
                 let windows = to.contains('\\') && !to.contains('/');
@@ -154,23 +156,10 @@ impl Settings {
     }
 }
 
-/// What dapper can do, as the answer to `initialize` says it.
-pub(crate) fn capabilities() -> Value {
+/// What concerns the session as a whole in the answer to `initialize`.
+pub(super) fn capabilities() -> Value {
     json!({
         "supportsConfigurationDoneRequest": true,
-        "supportsConditionalBreakpoints": true,
-        "supportsHitConditionalBreakpoints": true,
-        "supportsLogPoints": true,
-        "supportsFunctionBreakpoints": true,
-        "supportsEvaluateForHovers": true,
-        "supportsDelayedStackTraceLoading": true,
         "supportsSingleThreadExecutionRequests": true,
-        "supportTerminateDebuggee": true,
-        "supportsTerminateRequest": true,
-        "exceptionBreakpointFilters": [
-            {"filter": "raised", "label": "Raised Exceptions", "default": false},
-            {"filter": "uncaught", "label": "Uncaught Exceptions", "default": true},
-            {"filter": "userUnhandled", "label": "User Uncaught Exceptions", "default": false},
-        ],
     })
 }

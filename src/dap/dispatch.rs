@@ -15,15 +15,37 @@ use super::parked::{Go, ask};
 use super::protocol::{Answer, Message, Refusal, Request};
 use super::scene::Scene;
 use super::session::Session;
-use super::{breakpoints, client, exceptions, stack};
+use super::{client, stops, view};
 use crate::hit;
 use crate::pause;
 use crate::step::Mode;
 
-/// What a request wants of a stopped thread.
-type InThread = fn(&mut Scene<'_>, &Request) -> Answer;
-/// What a request wants of the interpreter.
-type Attached = fn(Python<'_>, &Session, &Request) -> Answer;
+/// Where a request is answered, and by what.
+#[derive(Clone, Copy)]
+pub(super) enum Route {
+    /// In the thread that reads, with the GIL.
+    Attached(fn(Python<'_>, &Session, &Request) -> Answer),
+    /// In the stopped thread that it means.
+    InThread(fn(&mut Scene<'_>, &Request) -> Answer),
+    /// In the thread that reads, without the GIL; it sends the answer itself.
+    Reader(fn(&Arc<Session>, &Request)),
+}
+
+/// The requests that concern the session as a whole, and how threads go on.
+fn route(command: &str) -> Option<Route> {
+    Some(match command {
+        "initialize" => Route::Reader(initialize),
+        "launch" | "attach" => Route::Reader(begin),
+        "configurationDone" => Route::Reader(configured),
+        "disconnect" => Route::Reader(disconnect),
+        "pause" => Route::Attached(pause_thread),
+        "continue" => Route::Reader(|session, request| resume(session, request, Go::Continue)),
+        "next" => Route::Reader(|session, request| step(session, request, Mode::Over)),
+        "stepIn" => Route::Reader(|session, request| step(session, request, Mode::Into)),
+        "stepOut" => Route::Reader(|session, request| step(session, request, Mode::Out)),
+        _ => return None,
+    })
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -56,36 +78,26 @@ pub(super) fn message(session: &Arc<Session>, bytes: &[u8]) {
 }
 
 fn request(session: &Arc<Session>, request: &Request) {
-    match request.command.as_str() {
-        "initialize" => session.respond(request, initialize(session, request)),
-        "launch" | "attach" => begin(session, request),
-        "configurationDone" => {
-            session.respond(request, Ok(Value::Null));
-            session.configure();
-        }
-        "disconnect" => {
-            session.respond(request, Ok(Value::Null));
-            session.end();
-        }
-        "setBreakpoints" => attached(session, request, breakpoints::set),
-        "setFunctionBreakpoints" => attached(session, request, breakpoints::set_functions),
-        "setExceptionBreakpoints" => attached(session, request, exceptions::set),
-        "threads" => attached(session, request, stack::threads),
-        "pause" => attached(session, request, pause_thread),
-        "stackTrace" => in_thread(session, request, stack::stack_trace),
-        "scopes" => in_thread(session, request, stack::scopes),
-        "continue" => resume(session, request, Go::Continue),
-        "next" => resume(session, request, Go::Step(Mode::Over, 0)),
-        "stepIn" => resume(session, request, Go::Step(Mode::Into, 0)),
-        "stepOut" => resume(session, request, Go::Step(Mode::Out, 0)),
-        other => {
-            let refusal = Refusal::new(format!("{other:?} is no request that dapper knows"));
+    let command = request.command.as_str();
+    let route = route(command)
+        .or_else(|| stops::route(command))
+        .or_else(|| view::route(command));
+    match route {
+        Some(Route::Reader(answer)) => answer(session, request),
+        Some(Route::Attached(answer)) => attached(session, request, answer),
+        Some(Route::InThread(answer)) => in_thread(session, request, answer),
+        None => {
+            let refusal = Refusal::new(format!("{command:?} is no request that dapper knows"));
             session.respond(request, Err(refusal));
         }
     }
 }
 
-fn attached(session: &Session, request: &Request, answer: Attached) {
+fn attached(
+    session: &Session,
+    request: &Request,
+    answer: fn(Python<'_>, &Session, &Request) -> Answer,
+) {
     let answer = Python::try_attach(|py| {
         let _quiet = hit::Quiet::enter();
         answer(py, session, request)
@@ -103,20 +115,48 @@ fn meant(session: &Session, means: &Means) -> Option<u64> {
     }
 }
 
-fn in_thread(session: &Arc<Session>, request: &Request, answer: InThread) {
+fn in_thread(
+    session: &Arc<Session>,
+    request: &Request,
+    answer: fn(&mut Scene<'_>, &Request) -> Answer,
+) {
     match request.arguments::<Means>() {
         Ok(means) => ask(session, meant(session, &means), request.clone(), answer),
         Err(refusal) => session.respond(request, Err(refusal)),
     }
 }
 
-fn initialize(session: &Session, request: &Request) -> Answer {
-    *session.client() = request.arguments()?;
-    Ok(client::capabilities())
+fn initialize(session: &Arc<Session>, request: &Request) {
+    let answer = request.arguments().map(|client| {
+        *session.client() = client;
+        capabilities()
+    });
+    session.respond(request, answer);
+}
+
+/// What dapper can do, as the answer to `initialize` says it.
+pub(crate) fn capabilities() -> Value {
+    let mut all = client::capabilities();
+    for more in [stops::capabilities(), view::capabilities()] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
+    }
+    all
+}
+
+fn configured(session: &Arc<Session>, request: &Request) {
+    session.respond(request, Ok(Value::Null));
+    session.configure();
+}
+
+fn disconnect(session: &Arc<Session>, request: &Request) {
+    session.respond(request, Ok(Value::Null));
+    session.end();
 }
 
 /// `launch` and `attach`: from here on the client may configure.
-fn begin(session: &Session, request: &Request) {
+fn begin(session: &Arc<Session>, request: &Request) {
     match request.arguments() {
         Ok(settings) => {
             session.set_settings(settings);
@@ -132,9 +172,13 @@ fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer 
     let ident = means.thread_id.and_then(|id| session.thread_of(id));
     let ident = ident.ok_or_else(|| Refusal::new("there is no such thread any more"))?;
     if session.parked(ident).is_none() {
-        pause::one(py, ident).map_err(|error| stack::failed(&error))?;
+        pause::one(py, ident).map_err(|error| view::failed(&error))?;
     }
     Ok(Value::Null)
+}
+
+fn step(session: &Arc<Session>, request: &Request, mode: Mode) {
+    resume(session, request, Go::Step(mode, 0));
 }
 
 /// Has a stopped thread go on, and the others with it unless it is to go alone.
@@ -160,7 +204,7 @@ fn resume(session: &Arc<Session>, request: &Request, go: Go) {
         if all {
             pause::nobody();
             if let Err(error) = pause::refresh(py) {
-                session.respond(&request, Err(stack::failed(&error)));
+                session.respond(&request, Err(view::failed(&error)));
                 return None;
             }
         }

@@ -164,10 +164,7 @@ mod tests {
             );
         }
         let endless = format!("Content-Length: 1\r\n{}", "a".repeat(HEADER));
-        assert_eq!(
-            all(endless.as_bytes(), 7),
-            Err(FramingError::HeaderTooLong)
-        );
+        assert_eq!(all(endless.as_bytes(), 7), Err(FramingError::HeaderTooLong));
         for length in ["", "x", "-1", "+1", "1 2"] {
             let stream = format!("Content-Length: {length}\r\n\r\n");
             assert_eq!(all(stream.as_bytes(), 9), Err(FramingError::NoLength));

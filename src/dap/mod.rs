@@ -2,23 +2,21 @@
 //!
 //! `framing` and `protocol` read and write messages, `wire` is the connection, `client` what the
 //! client is and wants. `session` owns the one session and the native thread that reads, `dispatch`
-//! says what a request leads to. A thread that stops waits in `parked`, where it does in its own
-//! context what the client asks; `scene` is what it shows (`stack`). `breakpoints`, `exceptions`
-//! and `stepping` say where threads stop, in terms of the engine.
+//! says which part answers a request. A thread that stops waits in `parked`, where it does in its own
+//! context what the client asks; `scene` is what it shows (`view`). `stops` says where
+//! threads stop, in terms of the engine.
 //! Nothing here runs code of the program but in a stopped thread.
 
-mod breakpoints;
 mod client;
 mod dispatch;
-mod exceptions;
 mod framing;
 mod parked;
 mod protocol;
 mod python;
 mod scene;
 mod session;
-mod stack;
-mod stepping;
+mod stops;
+mod view;
 mod wire;
 
 pub(crate) use python::register;

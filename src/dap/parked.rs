@@ -14,7 +14,7 @@ use serde_json::json;
 use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
-use super::stepping;
+use super::stops;
 use crate::ffi::threads;
 use crate::pause;
 use crate::step::Mode;
@@ -118,7 +118,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
     };
     match go {
         Go::Continue => Ok(()),
-        Go::Step(mode, depth) => stepping::begin(&session, frame, mode, depth),
+        Go::Step(mode, depth) => stops::begin(&session, frame, mode, depth),
     }
 }
 
@@ -160,8 +160,11 @@ pub(crate) fn ask(
     let session = Arc::clone(session);
     parked.give(Box::new(move |scene| {
         let asked = AssertUnwindSafe(|| answer(scene, &request));
-        let answer = catch_unwind(asked)
-            .unwrap_or_else(|_| Err(Refusal::new("an error of dapper's own; the program goes on")));
+        let answer = catch_unwind(asked).unwrap_or_else(|_| {
+            Err(Refusal::new(
+                "an error of dapper's own; the program goes on",
+            ))
+        });
         let py = scene.py();
         py.detach(|| session.respond(&request, answer));
         None

@@ -41,7 +41,10 @@ impl Request {
             arguments => arguments.clone(),
         };
         serde_json::from_value(arguments).map_err(|error| {
-            Refusal::new(format!("the arguments of {} are wrong: {error}", self.command))
+            Refusal::new(format!(
+                "the arguments of {} are wrong: {error}",
+                self.command
+            ))
         })
     }
 }

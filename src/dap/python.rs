@@ -8,8 +8,8 @@ use pyo3::types::PyDict;
 
 use super::parked::{Why, park};
 use super::session::{self, Session};
+use super::stops;
 use super::wire::{Stream, Wire};
-use super::{breakpoints, exceptions, stepping};
 use crate::breakpoint;
 use crate::ffi::threads::Thread;
 use crate::ffi::tracing;
@@ -17,11 +17,9 @@ use crate::hit;
 use crate::pause;
 
 fn prepare(py: Python<'_>) {
-    breakpoints::prepare(py);
-    exceptions::prepare(py);
-    stepping::prepare(py);
-    pause::set_sink(stepping::paused);
-    breakpoint::observe(breakpoints::changed);
+    stops::prepare(py);
+    pause::set_sink(stops::paused);
+    breakpoint::observe(stops::changed);
 }
 
 /// Connects to a client or an adapter that waits at `HOST:PORT` or `unix:PATH`.

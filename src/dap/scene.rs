@@ -118,7 +118,9 @@ impl<'py> Scene<'py> {
             _ => Vec::new(),
         };
         if !uncaught.is_empty() {
-            let frames = uncaught.into_iter().map(|(frame, line)| shown(frame, Some(line)));
+            let frames = uncaught
+                .into_iter()
+                .map(|(frame, line)| shown(frame, Some(line)));
             scene.frames = frames.collect();
             scene.whole = true;
         }
@@ -191,7 +193,11 @@ impl<'py> Scene<'py> {
 
     /// What a `variablesReference` means.
     pub(crate) fn held(&self, reference: i64) -> Result<&Held<'py>, Refusal> {
-        let gone = || Refusal::new(format!("there is no variable container {reference} any more"));
+        let gone = || {
+            Refusal::new(format!(
+                "there is no variable container {reference} any more"
+            ))
+        };
         self.held.get(&reference).ok_or_else(gone)
     }
 }

@@ -14,12 +14,12 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use serde_json::Value;
 
-use super::breakpoints::Points;
 use super::client::{Client, Settings};
 use super::dispatch;
 use super::framing::Decoder;
 use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, response};
+use super::stops::Points;
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
 use crate::pause;

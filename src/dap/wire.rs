@@ -123,7 +123,9 @@ impl Wire {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         *sent += 1;
         message["seq"] = (*sent).into();
-        let written = self.stream.write_all(&encode(message.to_string().as_bytes()));
+        let written = self
+            .stream
+            .write_all(&encode(message.to_string().as_bytes()));
         if written.is_err() {
             self.broken.store(true, Ordering::Relaxed);
         }

@@ -11,11 +11,11 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::parked::{Why, park, without_nulls};
-use super::protocol::{Answer, Refusal, Request};
-use super::session::{Session, lock};
-use super::stack::{failed, source_of};
 use crate::breakpoint::{Breakpoint, Kind};
+use crate::dap::parked::{Why, park, without_nulls};
+use crate::dap::protocol::{Answer, Refusal, Request};
+use crate::dap::session::{Session, lock};
+use crate::dap::view::{failed, source_of};
 use crate::hit::Hit;
 use crate::request::{Place, Purity, Request as Wish, Terms};
 use crate::{callback, condition, loaded, modules, registry, session};
@@ -90,7 +90,7 @@ impl Stopper {
 }
 
 /// Makes the types of this part: while a type is made for the first time other threads run.
-pub(super) fn prepare(py: Python<'_>) {
+pub(in crate::dap) fn prepare(py: Python<'_>) {
     py.get_type::<Stopper>();
 }
 
@@ -170,7 +170,7 @@ fn exchange(
 }
 
 /// `setBreakpoints`
-pub(super) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+pub(in crate::dap) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     let wanted: SetArguments = request.arguments()?;
     let path = wanted.source.path.ok_or_else(|| {
         Refusal::new("a breakpoint needs the path of its file, and the source names none")
@@ -183,14 +183,19 @@ pub(super) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answe
         one.line = client.line_from(one.line);
         one.column = one.column.map(|column| client.column_from(column));
     }
-    let before = lock(&session.points).by_file.remove(&file).unwrap_or_default();
+    let before = lock(&session.points)
+        .by_file
+        .remove(&file)
+        .unwrap_or_default();
     let place = |one: &Asked| Place::Line {
         file: path.clone(),
         line: one.line,
         column: one.column,
     };
     let (kept, results) = exchange(py, before, asked.clone(), place);
-    lock(&session.points).by_file.insert(Arc::clone(&file), kept);
+    lock(&session.points)
+        .by_file
+        .insert(Arc::clone(&file), kept);
     session.follow(py).map_err(|error| failed(&error))?;
     loaded::bind(py, &file).map_err(|error| failed(&error))?;
     let told: Vec<Value> = results
@@ -210,7 +215,11 @@ pub(super) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answe
 }
 
 /// `setFunctionBreakpoints`
-pub(super) fn set_functions(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+pub(in crate::dap) fn set_functions(
+    py: Python<'_>,
+    session: &Session,
+    request: &Request,
+) -> Answer {
     let wanted: SetFunctionArguments = request.arguments()?;
     let before = std::mem::take(&mut lock(&session.points).functions);
     let mut concerned: Vec<Arc<str>> = before
@@ -269,8 +278,8 @@ fn told(session: &Session, breakpoint: &Breakpoint) -> Value {
 }
 
 /// Tells the client what has become of one of its breakpoints.
-pub(super) fn changed(breakpoint: &Breakpoint) {
-    let Some(session) = super::session::current() else {
+pub(in crate::dap) fn changed(breakpoint: &Breakpoint) {
+    let Some(session) = crate::dap::session::current() else {
         return;
     };
     let known = {
@@ -280,13 +289,16 @@ pub(super) fn changed(breakpoint: &Breakpoint) {
     };
     if known {
         let told = told(&session, breakpoint);
-        session.event("breakpoint", json!({"reason": "changed", "breakpoint": told}));
+        session.event(
+            "breakpoint",
+            json!({"reason": "changed", "breakpoint": told}),
+        );
     }
 }
 
 impl Session {
     /// Takes out every breakpoint of the client.
-    pub(super) fn clear(&self, py: Python<'_>) -> PyResult<()> {
+    pub(in crate::dap) fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let points = std::mem::take(&mut *lock(&self.points));
         let mut files: Vec<Arc<str>> = Vec::new();
         for point in points.by_file.values().flatten().chain(&points.functions) {

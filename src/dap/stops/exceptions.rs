@@ -5,10 +5,10 @@ use pyo3::types::PyType;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::parked::{Why, park};
-use super::protocol::{Answer, Refusal, Request};
-use super::session::Session;
-use super::stack::failed;
+use crate::dap::parked::{Why, park};
+use crate::dap::protocol::{Answer, Refusal, Request};
+use crate::dap::session::Session;
+use crate::dap::view::failed;
 use crate::exceptions;
 
 #[derive(Deserialize)]
@@ -55,12 +55,12 @@ impl Raised {
 }
 
 /// Makes the types of this part: while a type is made for the first time other threads run.
-pub(super) fn prepare(py: Python<'_>) {
+pub(in crate::dap) fn prepare(py: Python<'_>) {
     py.get_type::<Raised>();
 }
 
 /// The name of a class with its module, but for builtin ones.
-pub(super) fn name_of(class: &Bound<'_, PyType>) -> String {
+pub(in crate::dap) fn name_of(class: &Bound<'_, PyType>) -> String {
     let qualname = class.qualname().map(|name| name.to_string());
     let qualname = qualname.unwrap_or_else(|_| "?".to_owned());
     match class.module().map(|module| module.to_string()) {
@@ -70,7 +70,7 @@ pub(super) fn name_of(class: &Bound<'_, PyType>) -> String {
 }
 
 /// `setExceptionBreakpoints`
-pub(super) fn set(py: Python<'_>, _session: &Session, request: &Request) -> Answer {
+pub(in crate::dap) fn set(py: Python<'_>, _session: &Session, request: &Request) -> Answer {
     let wanted: SetArguments = request.arguments()?;
     let mut filters = Vec::new();
     for filter in &wanted.filters {
@@ -97,6 +97,6 @@ fn choose(py: Python<'_>, filters: &[&str]) -> PyResult<()> {
 }
 
 /// Stops at no exception any more.
-pub(super) fn clear(py: Python<'_>) -> PyResult<()> {
+pub(in crate::dap) fn clear(py: Python<'_>) -> PyResult<()> {
     exceptions::set_exception_breakpoints(py, Vec::new(), None, None)
 }

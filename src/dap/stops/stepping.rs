@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
-use super::parked::{Why, park};
-use super::session::Session;
+use crate::dap::parked::{Why, park};
+use crate::dap::session::Session;
 use crate::pause::Asked;
 use crate::step::{self, Mode, Wish};
 use crate::user_code;
@@ -48,13 +48,13 @@ impl Library {
 }
 
 /// Makes the types of this part: while a type is made for the first time other threads run.
-pub(super) fn prepare(py: Python<'_>) {
+pub(in crate::dap) fn prepare(py: Python<'_>) {
     py.get_type::<StepEnd>();
     py.get_type::<Library>();
 }
 
 /// Begins a step of this thread from the frame `depth` above `frame`.
-pub(super) fn begin(
+pub(in crate::dap) fn begin(
     session: &Arc<Session>,
     frame: &Bound<'_, PyAny>,
     mode: Mode,
@@ -85,7 +85,7 @@ pub(super) fn begin(
 }
 
 /// A thread has reached a line while it was to stop.
-pub(super) fn paused(frame: &Bound<'_, PyAny>, asked: Asked) -> PyResult<()> {
+pub(in crate::dap) fn paused(frame: &Bound<'_, PyAny>, asked: Asked) -> PyResult<()> {
     park(
         frame,
         Why {

@@ -5,16 +5,16 @@ use pyo3::types::PyDict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::protocol::{Answer, Refusal, Request};
-use super::scene::{Held, Scene, Scope};
-use super::session::Session;
+use crate::dap::protocol::{Answer, Refusal, Request};
+use crate::dap::scene::{Held, Scene, Scope};
+use crate::dap::session::Session;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
 use crate::registry;
 use crate::user_code;
 
 /// What Python raised while something was looked at.
-pub(super) fn failed(error: &PyErr) -> Refusal {
+pub(in crate::dap) fn failed(error: &PyErr) -> Refusal {
     Refusal::new(error.to_string())
 }
 
@@ -28,7 +28,7 @@ struct StackTraceArguments {
 }
 
 /// `threads`: those that run Python code, with the names that they have now.
-pub(super) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
+pub(in crate::dap) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
     let list = || -> PyResult<Vec<Value>> {
         let running = py.import("sys")?.call_method0("_current_frames")?;
         let mut idents: Vec<u64> = Vec::new();
@@ -76,7 +76,7 @@ fn name_of(py: Python<'_>, ident: u64) -> PyResult<Option<String>> {
 }
 
 /// `stackTrace`
-pub(super) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
+pub(in crate::dap) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
     let wanted: StackTraceArguments = request.arguments()?;
     let levels = if wanted.levels == 0 {
         usize::MAX
@@ -117,7 +117,7 @@ fn frame(scene: &mut Scene<'_>, index: usize) -> PyResult<Value> {
 }
 
 /// A file of the program's as the client knows it.
-pub(super) fn source_of(session: &Session, file: &str) -> Value {
+pub(in crate::dap) fn source_of(session: &Session, file: &str) -> Value {
     if registry::is_pseudo(file) {
         return json!({"name": file});
     }
@@ -134,7 +134,7 @@ struct ScopesArguments {
 }
 
 /// `scopes`
-pub(super) fn scopes(scene: &mut Scene<'_>, request: &Request) -> Answer {
+pub(in crate::dap) fn scopes(scene: &mut Scene<'_>, request: &Request) -> Answer {
     let wanted: ScopesArguments = request.arguments()?;
     let index = scene.frame_of(wanted.frame_id)?;
     let locals = scene.hold(Held::Scope(index, Scope::Locals));
