@@ -72,7 +72,7 @@ def test_steps_go_over_into_and_out(tmp_path):
 
 def test_a_busy_loop_is_paused_and_left_alone_after_disconnect(tmp_path):
     source = """\
-        import sys
+        print("running")
         count = 0
         while True:
             count += 1
@@ -82,6 +82,8 @@ def test_a_busy_loop_is_paused_and_left_alone_after_disconnect(tmp_path):
     with listening(tmp_path, source) as (client, _, process):
         client.begin()
         client.request("configurationDone")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
         thread = client.request("threads")["threads"][0]
         client.request("pause", {"threadId": thread["id"]})
         stop = client.stopped("pause")

@@ -16,6 +16,7 @@ use super::scene::Scene;
 use super::session::{self, Session};
 use super::stops;
 use crate::ffi::threads;
+use crate::hit;
 use crate::pause;
 use crate::step::Mode;
 
@@ -145,6 +146,25 @@ pub(crate) fn without_nulls(mut body: serde_json::Value) -> serde_json::Value {
     body
 }
 
+/// Shows the stack of a thread that is in native code: it runs nothing until the others go on.
+fn visit(
+    session: &Arc<Session>,
+    ident: u64,
+    request: &Request,
+    answer: impl FnOnce(&mut Scene<'_>, &Request) -> super::protocol::Answer,
+) -> super::protocol::Answer {
+    let visited = Python::try_attach(|py| {
+        let _quiet = hit::Quiet::enter();
+        let frames = py.import("sys")?.call_method0("_current_frames")?;
+        let frame = frames.get_item(ident)?;
+        let mut scene = Scene::new(session, &frame, ident, Why::default());
+        Ok(answer(&mut scene, request))
+    });
+    let gone = |error: PyErr| Err(Refusal::new(format!("the thread has no stack: {error}")));
+    let ended = || Err(Refusal::new("the program is at its end"));
+    visited.map_or_else(ended, |answer| answer.unwrap_or_else(gone))
+}
+
 /// Has the stopped thread that a request means answer it.
 pub(crate) fn ask(
     session: &Arc<Session>,
@@ -152,8 +172,13 @@ pub(crate) fn ask(
     request: Request,
     answer: impl FnOnce(&mut Scene<'_>, &Request) -> super::protocol::Answer + Send + 'static,
 ) {
-    let parked = ident.and_then(|ident| session.parked(ident));
+    let parked = ident.and_then(|ident| session.await_parked(ident));
     let Some(parked) = parked else {
+        if let Some(ident) = ident
+            && request.command == "stackTrace"
+        {
+            return session.respond(&request, visit(session, ident, &request, answer));
+        }
         let refusal = Refusal::new("the thread is running: what belongs to a stop is gone");
         return session.respond(&request, Err(refusal));
     };

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use serde_json::Value;
@@ -290,6 +290,19 @@ impl Session {
     /// The stopped thread with that number.
     pub(super) fn parked(&self, ident: u64) -> Option<Arc<Parked>> {
         lock(&self.parked).get(&ident).cloned()
+    }
+
+    /// The stopped thread with that number; one that is to stop with the others is waited for, as
+    /// long as it takes to reach a line.
+    pub(super) fn await_parked(&self, ident: u64) -> Option<Arc<Parked>> {
+        let until = Instant::now() + MOMENT;
+        loop {
+            let found = self.parked(ident);
+            if found.is_some() || !pause::is_active() || Instant::now() >= until {
+                return found;
+            }
+            std::thread::sleep(MOMENT / 100);
+        }
     }
 
     /// The numbers of the threads that have stopped.
