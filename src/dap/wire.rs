@@ -19,6 +19,8 @@ use super::framing::encode;
 
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A client that takes nothing for so long is gone: the program does not wait for it for ever.
+const STALLED: Duration = Duration::from_secs(30);
 const UNIX: &str = "unix:";
 
 /// A socket of either kind.
@@ -110,6 +112,10 @@ pub(crate) struct Wire {
 impl Wire {
     /// Over a connected stream.
     pub(crate) fn new(stream: Stream) -> io::Result<Self> {
+        match &stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(STALLED))?,
+            Stream::Unix(stream) => stream.set_write_timeout(Some(STALLED))?,
+        }
         Ok(Self {
             stream,
             sent: Mutex::new(0),
@@ -126,8 +132,9 @@ impl Wire {
         let written = self
             .stream
             .write_all(&encode(message.to_string().as_bytes()));
-        if written.is_err() {
-            self.broken.store(true, Ordering::Relaxed);
+        if written.is_err() && !self.broken.swap(true, Ordering::Relaxed) {
+            // Half a message may have gone out: the thread that reads finds the end.
+            self.stream.shut_down();
         }
         *sent
     }
