@@ -24,6 +24,8 @@ pub(crate) enum Asked {
     Alone,
     /// Because another has stopped.
     WithOthers,
+    /// Because it is the first line of the program.
+    AtEntry,
 }
 
 /// Called with the frame in which a thread has reached a line; it returns when the thread goes on.
@@ -33,6 +35,8 @@ pub(crate) type Sink = fn(&Bound<'_, PyAny>, Asked) -> PyResult<()>;
 struct Wanted {
     /// Threads that were asked for.
     alone: HashSet<u64>,
+    /// Whether the first line of the program is.
+    entry: bool,
     /// Whether every thread is, but those in `running`.
     all: bool,
     /// Threads that go on while the others stop.
@@ -61,6 +65,20 @@ pub(crate) fn set_sink(sink: Sink) {
 pub(crate) fn one(py: Python<'_>, ident: u64) -> PyResult<()> {
     lock().get_or_insert_default().alone.insert(ident);
     refresh(py)
+}
+
+/// Has the program stop at its first line.
+pub(crate) fn at_entry(py: Python<'_>) -> PyResult<()> {
+    lock().get_or_insert_default().entry = true;
+    refresh(py)
+}
+
+/// Whether a frame runs the main module itself, or a function of it.
+fn is_main(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let globals = frame.getattr(pyo3::intern!(py, "f_globals"))?;
+    let name = globals.get_item(pyo3::intern!(py, "__name__"))?;
+    name.eq(pyo3::intern!(py, "__main__"))
 }
 
 /// Has every thread stop but this one, those that start from now on included.
@@ -104,12 +122,18 @@ pub(crate) fn reached(frame: &Bound<'_, PyAny>) -> PyResult<()> {
         return Ok(());
     }
     let ident = threads::number();
+    let begins = lock().as_ref().is_some_and(|wanted| wanted.entry)
+        && threads::is_main()
+        && is_main(frame).unwrap_or(false);
     let asked = {
         let mut wanted = lock();
         let Some(wanted) = wanted.as_mut() else {
             return Ok(());
         };
-        if wanted.alone.remove(&ident) {
+        if begins {
+            wanted.entry = false;
+            Asked::AtEntry
+        } else if wanted.alone.remove(&ident) {
             Asked::Alone
         } else if wanted.all && !wanted.running.contains(&ident) {
             Asked::WithOthers
@@ -117,11 +141,11 @@ pub(crate) fn reached(frame: &Bound<'_, PyAny>) -> PyResult<()> {
             return Ok(());
         }
     };
-    if asked == Asked::Alone {
+    if asked != Asked::WithOthers {
         let mut wanted = lock();
         if wanted
             .as_ref()
-            .is_some_and(|wanted| wanted.alone.is_empty() && !wanted.all)
+            .is_some_and(|wanted| wanted.alone.is_empty() && !wanted.all && !wanted.entry)
         {
             *wanted = None;
         }

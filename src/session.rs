@@ -38,7 +38,7 @@ static SESSION_FILE: OnceLock<PathBuf> = OnceLock::new();
 static CONCLUDED: AtomicBool = AtomicBool::new(false);
 
 /// What `dapper run` asks of the process that runs the program.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Session {
     /// Breakpoints, oldest first.
@@ -61,10 +61,13 @@ pub(crate) struct Session {
     pub(crate) measure: bool,
     /// The process that `dapper run` became.
     pub(crate) main_pid: u32,
+    /// How the process is debugged by a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) debug: Option<dap::Debug>,
 }
 
 /// One breakpoint of a [`Session`].
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     pub(crate) place: Place,
@@ -94,6 +97,9 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
     };
     let session: Session = serde_json::from_str(session)
         .map_err(|error| PyValueError::new_err(format!("DAPPER_SESSION is malformed: {error}")))?;
+    if session.debug.is_some() {
+        dap::ask(session.clone());
+    }
     if let Some(folder) = session.cache_dir {
         store::choose(folder.into());
     }

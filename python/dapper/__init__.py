@@ -25,6 +25,21 @@ from dapper.api import (
     stop,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dapper.debug import (
+        breakpoint,  # noqa: A004 - the name is debugpy's
+        configure,
+        connect,
+        debug_this_thread,
+        is_client_connected,
+        listen,
+        log_to,
+        trace_this_thread,
+        wait_for_client,
+    )
+
+# `breakpoint` is left out: a star import must not take the builtin one away.
 __all__ = [
     "Breakpoint",
     "Config",
@@ -35,8 +50,38 @@ __all__ = [
     "add_function_breakpoint",
     "breakpoints",
     "clear_breakpoints",
+    "configure",
+    "connect",
+    "debug_this_thread",
+    "is_client_connected",
+    "listen",
+    "log_to",
     "remove_breakpoint",
     "start",
     "status",
     "stop",
+    "trace_this_thread",
+    "wait_for_client",
 ]
+
+_DEBUG = frozenset(
+    (
+        "breakpoint",
+        "configure",
+        "connect",
+        "debug_this_thread",
+        "is_client_connected",
+        "listen",
+        "log_to",
+        "trace_this_thread",
+        "wait_for_client",
+    )
+)
+
+
+def __getattr__(name: str) -> object:
+    if name in _DEBUG:
+        from dapper import debug  # noqa: PLC0415 - only a process that is debugged pays for it
+
+        return getattr(debug, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

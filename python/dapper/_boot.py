@@ -22,6 +22,10 @@ def _take_up(session: str, breakpoints: str) -> None:
     if breakpoints:
         _unattended().read(breakpoints)
     reason = _engine.unsupported()
+    if reason is None and _engine.is_debug_asked():
+        from dapper import debug  # noqa: PLC0415 - as above
+
+        debug.take_up()
     if reason is not None:
         _engine.refuse_all(reason)
     elif not _engine.is_idle():
@@ -37,6 +41,7 @@ def _take_up(session: str, breakpoints: str) -> None:
     def _exit(status: int) -> None:
         _engine.flush_log()
         _engine.conclude()
+        _engine.conclude_session(status)
         leave(status)
 
     os._exit = _exit  # type: ignore[assignment]

@@ -93,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) redirect_output: bool,
     /// Whether breakpoints are left out altogether.
     pub(crate) no_debug: bool,
+    /// What `terminate` does: `KeyboardInterrupt`, or it ends the process.
+    pub(crate) on_terminate: Option<String>,
     /// Statuses with which the program may exit without a stop.
     pub(crate) break_on_system_exit_zero: bool,
 }
@@ -108,12 +110,27 @@ impl Default for Settings {
             sub_process: true,
             redirect_output: false,
             no_debug: false,
+            on_terminate: None,
             break_on_system_exit_zero: false,
         }
     }
 }
 
 impl Settings {
+    /// Names the folders of the program from the root, as `.` is meant.
+    pub(super) fn resolve(&mut self) {
+        let Ok(here) = std::env::current_dir() else {
+            return;
+        };
+        for mapping in &mut self.path_mappings {
+            let root = mapping.remote_root.as_str();
+            let relative = root == "." || root.starts_with("./");
+            if relative && let Some(root) = here.join(root).components().as_path().to_str() {
+                mapping.remote_root = root.trim_end_matches("/.").to_owned();
+            }
+        }
+    }
+
     /// The path by which the program knows a file of the client's.
     pub(crate) fn remote(&self, path: &str) -> String {
         self.mapped(path, |mapping| (&mapping.local_root, &mapping.remote_root))
@@ -130,7 +147,7 @@ impl Settings {
         ends: impl Fn(&'a PathMapping) -> (&'a String, &'a String),
     ) -> String {
         let below = |root: &str| {
-            let rest = path.strip_prefix(root.trim_end_matches(['/', '\\']))?;
+            let rest = below_root(path, root.trim_end_matches(['/', '\\']))?;
             (rest.is_empty() || rest.starts_with(['/', '\\'])).then(|| rest.to_owned())
         };
         // The longest root is the one that is meant.
@@ -156,10 +173,31 @@ impl Settings {
     }
 }
 
+/// What of a path lies below a root; a root of Windows is written in many ways.
+fn below_root<'a>(path: &'a str, root: &str) -> Option<&'a str> {
+    let mut letters = root.chars();
+    let drive = letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.next() == Some(':');
+    if !drive && !root.starts_with("\\\\") {
+        return path.strip_prefix(root);
+    }
+    let alike = |letter: char| match letter {
+        '/' => '\\',
+        letter => letter.to_ascii_lowercase(),
+    };
+    let start = path.get(..root.len())?;
+    let same = start.chars().map(alike).eq(root.chars().map(alike));
+    same.then(|| &path[root.len()..])
+}
+
 /// What concerns the session as a whole in the answer to `initialize`.
 pub(super) fn capabilities() -> Value {
     json!({
         "supportsConfigurationDoneRequest": true,
+        "supportsTerminateRequest": true,
+        "supportTerminateDebuggee": true,
         "supportsSingleThreadExecutionRequests": true,
     })
 }

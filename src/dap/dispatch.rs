@@ -15,7 +15,7 @@ use super::parked::{Go, ask};
 use super::protocol::{Answer, Message, Refusal, Request};
 use super::scene::Scene;
 use super::session::Session;
-use super::{client, stops, view};
+use super::{client, ending, start, stops, view, wire};
 use crate::hit;
 use crate::pause;
 use crate::step::Mode;
@@ -35,9 +35,10 @@ pub(super) enum Route {
 fn route(command: &str) -> Option<Route> {
     Some(match command {
         "initialize" => Route::Reader(initialize),
-        "launch" | "attach" => Route::Reader(begin),
+        "launch" | "attach" => Route::Reader(start::begin),
         "configurationDone" => Route::Reader(configured),
-        "disconnect" => Route::Reader(disconnect),
+        "disconnect" => Route::Reader(ending::disconnect),
+        "terminate" => Route::Reader(ending::terminate),
         "pause" => Route::Attached(pause_thread),
         "continue" => Route::Reader(|session, request| resume(session, request, Go::Continue)),
         "next" => Route::Reader(|session, request| step(session, request, Mode::Over)),
@@ -58,8 +59,10 @@ struct Means {
 
 /// Does what a message says.
 pub(super) fn message(session: &Arc<Session>, bytes: &[u8]) {
+    wire::log("-->", bytes);
     match serde_json::from_slice(bytes) {
         Ok(Message::Request(request)) => {
+            session.attend();
             let done = catch_unwind(AssertUnwindSafe(|| self::request(session, &request)));
             if done.is_err() {
                 let refusal = Refusal::new("an error of dapper's own; the program goes on");
@@ -148,23 +151,6 @@ pub(crate) fn capabilities() -> Value {
 fn configured(session: &Arc<Session>, request: &Request) {
     session.respond(request, Ok(Value::Null));
     session.configure();
-}
-
-fn disconnect(session: &Arc<Session>, request: &Request) {
-    session.respond(request, Ok(Value::Null));
-    session.end();
-}
-
-/// `launch` and `attach`: from here on the client may configure.
-fn begin(session: &Arc<Session>, request: &Request) {
-    match request.arguments() {
-        Ok(settings) => {
-            session.set_settings(settings);
-            session.respond(request, Ok(Value::Null));
-            session.event("initialized", Value::Null);
-        }
-        Err(refusal) => session.respond(request, Err(refusal)),
-    }
 }
 
 fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer {

@@ -65,6 +65,12 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// What has arrived behind the messages that were taken.
+    #[must_use]
+    pub fn rest(self) -> Vec<u8> {
+        self.buffer[self.at..].to_vec()
+    }
+
     /// The next message that is whole; nothing when more has to arrive first.
     pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, FramingError> {
         let pending = &self.buffer[self.at..];

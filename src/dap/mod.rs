@@ -7,16 +7,25 @@
 //! threads stop, in terms of the engine.
 //! Nothing here runs code of the program but in a stopped thread.
 
+mod activation;
+mod children;
 mod client;
 mod dispatch;
+mod ending;
 mod framing;
+mod guests;
+mod listener;
 mod parked;
 mod protocol;
 mod python;
+mod redirect;
+mod relay;
 mod scene;
 mod session;
+mod start;
 mod stops;
 mod view;
 mod wire;
 
+pub(crate) use activation::{Debug, ask};
 pub(crate) use python::register;

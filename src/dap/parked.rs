@@ -4,6 +4,7 @@
 //! does in its own context what the client asks of it, one thing after the other. All that a stop
 //! shows lives on the stack of its thread, so nothing of it is kept when the thread goes on.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -79,11 +80,21 @@ pub(crate) struct Why<'py> {
     pub(crate) silent: bool,
 }
 
+thread_local! {
+    /// Whether this thread passes through everything that would stop it.
+    static SPARED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether this thread stops at all.
+pub(super) fn set_debugged(debugged: bool) {
+    SPARED.set(!debugged);
+}
+
 /// Stops this thread at `frame` until the client has it go on.
 ///
 /// Without a client it goes on at once.
 pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()> {
-    let Some(session) = session::current() else {
+    let Some(session) = session::current().filter(|_| !SPARED.get()) else {
         return Ok(());
     };
     let py = frame.py();

@@ -128,6 +128,11 @@ pub(crate) fn response(request: &Request, answer: Answer) -> Value {
     response
 }
 
+/// A request to the client, without its number.
+pub(crate) fn request(command: &str, arguments: &Value) -> Value {
+    json!({"type": "request", "command": command, "arguments": arguments})
+}
+
 /// An event, without its number.
 pub(crate) fn event(name: &str, body: Value) -> Value {
     let mut event = json!({"type": "event", "event": name});

@@ -7,18 +7,22 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use serde_json::Value;
 
+use super::activation;
 use super::client::{Client, Settings};
 use super::dispatch;
 use super::framing::Decoder;
+use super::listener;
 use super::parked::{Go, Parked};
-use super::protocol::{Answer, Request, event, response};
+use super::protocol::{Answer, Request, event, request, response};
+use super::redirect;
 use super::stops::Points;
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
@@ -28,21 +32,31 @@ use crate::pause;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a thread that waits for a client looks for signals.
-const MOMENT: Duration = Duration::from_millis(50);
+pub(super) const MOMENT: Duration = Duration::from_millis(50);
 
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+/// How often waiting for a client was given up.
+static CANCELLED: AtomicU64 = AtomicU64::new(0);
 
 /// The session, while there is a client.
 pub(crate) fn current() -> Option<Arc<Session>> {
-    CURRENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
+    latest().filter(|session| !session.is_over())
+}
+
+/// The session, until nothing is left of it.
+pub(super) fn latest() -> Option<Arc<Session>> {
+    lock(&CURRENT).clone()
+}
+
+/// Has those go on that wait for a client.
+pub(super) fn stop_waiting() {
+    CANCELLED.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Waits until there is a client which has said all that it wants before the program goes on.
 pub(super) fn wait_for_client(py: Python<'_>) -> PyResult<()> {
-    loop {
+    let cancelled = CANCELLED.load(Ordering::Relaxed);
+    while CANCELLED.load(Ordering::Relaxed) == cancelled {
         let ready = py.detach(|| match current() {
             Some(session) => session.is_configured(),
             None => {
@@ -55,6 +69,17 @@ pub(super) fn wait_for_client(py: Python<'_>) -> PyResult<()> {
         }
         py.check_signals()?;
     }
+    Ok(())
+}
+
+/// What a client has said to those who took its connection.
+pub(super) struct Greeted {
+    /// About itself.
+    pub(super) client: Client,
+    /// The message that begins the session.
+    pub(super) first: Vec<u8>,
+    /// What arrived behind it.
+    pub(super) decoder: Decoder,
 }
 
 /// A connection with a client.
@@ -64,6 +89,12 @@ pub(crate) struct Session {
     reader: Mutex<Option<Thread>>,
     client: Mutex<Client>,
     settings: Mutex<Arc<Settings>>,
+    /// The arguments of `launch` or `attach`, as they came.
+    pub(super) started: Mutex<Value>,
+    /// Whether the client has asked for anything.
+    attended: AtomicBool,
+    /// How often it has asked for the program's end.
+    pub(super) terminations: AtomicU64,
     parked: Mutex<HashMap<u64, Arc<Parked>>>,
     /// Which thread the numbers belong to that the client was given for a stop.
     ids: Mutex<HashMap<i64, u64>>,
@@ -84,14 +115,30 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
-    /// Begins a session over a connection; another that is under way is refused.
-    pub(crate) fn begin(wire: Wire, follow: Py<PyAny>) -> io::Result<Arc<Self>> {
+    /// Begins a session over a connection, on which the client may have begun already; another
+    /// session that is under way is refused.
+    pub(super) fn begin(
+        wire: Wire,
+        follow: Py<PyAny>,
+        greeted: Option<Greeted>,
+    ) -> io::Result<Arc<Self>> {
+        let mut first = None;
+        let (client, decoder) = match greeted {
+            Some(greeted) => {
+                first = Some(greeted.first);
+                (greeted.client, greeted.decoder)
+            }
+            None => Default::default(),
+        };
         let session = Arc::new(Self {
             wire,
-            decoder: Mutex::default(),
+            decoder: Mutex::new(decoder),
             reader: Mutex::default(),
-            client: Mutex::default(),
+            client: Mutex::new(client),
             settings: Mutex::default(),
+            started: Mutex::default(),
+            attended: AtomicBool::new(false),
+            terminations: AtomicU64::new(0),
             parked: Mutex::default(),
             ids: Mutex::default(),
             last_id: AtomicI64::new(0),
@@ -110,14 +157,22 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
-        session.read_on()?;
-        Ok(session)
+        let reading = session.read_on(first);
+        if reading.is_err() {
+            lock(&CURRENT).take();
+        }
+        reading.map(|()| session)
     }
 
     /// Starts the thread that reads.
-    pub(super) fn read_on(self: &Arc<Self>) -> io::Result<()> {
+    pub(super) fn read_on(self: &Arc<Self>, first: Option<Vec<u8>>) -> io::Result<()> {
         let session = Arc::clone(self);
-        let reader = Thread::start("dapper-server", move || session.read())?;
+        let reader = Thread::start("dapper-server", move || {
+            if let Some(first) = first {
+                dispatch::message(&session, &first);
+            }
+            session.read();
+        })?;
         *lock(&self.reader) = Some(reader);
         Ok(())
     }
@@ -162,7 +217,9 @@ impl Session {
         if self.over.swap(true, Ordering::AcqRel) {
             return;
         }
-        lock(&CURRENT).take();
+        if !listener::is_there() {
+            activation::withdraw();
+        }
         self.configure();
         self.resume_all(Go::Continue);
         pause::nobody();
@@ -173,10 +230,13 @@ impl Session {
         if let Some(Err(error)) = taken_out {
             crate::hit::tell(&format!("the end of the session left something: {error}"));
         }
+        lock(&CURRENT).take();
         self.wire.close();
+        listener::wake();
     }
 
     fn take_out(&self, py: Python<'_>) {
+        redirect::end(py);
         let cleared = self.clear(py);
         let followed = self.follow(py);
         if let Err(error) = cleared.and(followed) {
@@ -187,6 +247,11 @@ impl Session {
     /// Hooks what is to be hooked now.
     pub(super) fn follow(&self, py: Python<'_>) -> PyResult<()> {
         self.follow.call0(py).map(drop)
+    }
+
+    /// Closes the connection; the thread that reads ends the session.
+    pub(super) fn close(&self) {
+        self.wire.close();
     }
 
     /// Whether the client is gone.
@@ -207,6 +272,31 @@ impl Session {
     /// Whether something could not be sent to the client.
     pub(crate) fn is_broken(&self) -> bool {
         self.wire.is_broken()
+    }
+
+    /// Asks the client for something, and does not wait for the answer.
+    pub(super) fn request(&self, command: &str, arguments: &Value) {
+        self.wire.send(request(command, arguments));
+    }
+
+    /// Whether the client has asked for anything yet.
+    pub(super) fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client has asked for something.
+    pub(super) fn attend(&self) {
+        self.attended.store(true, Ordering::Relaxed);
+    }
+
+    /// The address at which the client reached this process.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.wire.local_address()
+    }
+
+    /// Whether the session has begun: the client has said what it wants of it.
+    pub(super) fn has_started(&self) -> bool {
+        !lock(&self.started).is_null()
     }
 
     /// What the client said about itself.
@@ -236,7 +326,7 @@ impl Session {
     }
 
     /// Waits a moment for the client to say all; whether it has, or is gone.
-    fn is_configured(&self) -> bool {
+    pub(super) fn is_configured(&self) -> bool {
         let (configured, ready) = &self.configured;
         let waited = ready.wait_timeout_while(lock(configured), MOMENT, |done| !*done);
         *waited.unwrap_or_else(PoisonError::into_inner).0
@@ -332,7 +422,7 @@ impl Session {
 
 /// Has the thread that reads end before the program forks.
 pub(super) fn part(py: Python<'_>) {
-    if let Some(session) = current() {
+    if let Some(session) = latest() {
         py.detach(|| session.part());
     }
 }
@@ -340,7 +430,7 @@ pub(super) fn part(py: Python<'_>) {
 /// Goes on reading after a fork.
 pub(super) fn rejoin() {
     if let Some(session) = current()
-        && let Err(error) = session.read_on()
+        && let Err(error) = session.read_on(None)
     {
         crate::hit::tell(&format!("the session ends: {error}"));
         session.end();
@@ -350,6 +440,9 @@ pub(super) fn rejoin() {
 /// Begins without a session in a child of a fork: the connection is the parent's.
 pub(super) fn forget() {
     // Its locks may be held by a thread that this process does not have.
-    std::mem::forget(lock(&CURRENT).take());
+    if let Some(session) = lock(&CURRENT).take() {
+        session.wire.abandon();
+        std::mem::forget(session);
+    }
     pause::nobody();
 }

@@ -4,8 +4,9 @@
 //! side is gone, or this side wants its thread back. Messages are written by whoever has one, whole
 //! and in the order of their numbers; a connection that fails stays failed and is passed over.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +17,36 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
 
 use super::framing::encode;
+use crate::ffi::descriptor;
 
 /// How long a connection may take to be made.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A client that takes nothing for so long is gone: the program does not wait for it for ever.
 const STALLED: Duration = Duration::from_secs(30);
 const UNIX: &str = "unix:";
+
+/// Where messages are written to, if anywhere.
+static LOG: Mutex<Option<File>> = Mutex::new(None);
+static LOGGING: AtomicBool = AtomicBool::new(false);
+
+/// Appends the messages of the protocol to a file from now on.
+pub(super) fn log_to(path: &str) -> io::Result<()> {
+    let file = File::options().create(true).append(true).open(path)?;
+    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    LOGGING.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Notes a message.
+pub(super) fn log(direction: &str, message: &[u8]) {
+    if LOGGING.load(Ordering::Relaxed)
+        && let Some(file) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner)
+    {
+        let line = [direction.as_bytes(), b" ", message, b"\n"].concat();
+        // A full disk is no reason to lose the session.
+        let _ = file.write_all(&line);
+    }
+}
 
 /// A socket of either kind.
 #[derive(Debug)]
@@ -57,28 +82,44 @@ impl Stream {
         Ok(Self::Tcp(stream))
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
         }
     }
 
-    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => (&*stream).write_all(bytes),
             Self::Unix(stream) => (&*stream).write_all(bytes),
         }
     }
 
-    fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => (&*stream).read(bytes),
             Self::Unix(stream) => (&*stream).read(bytes),
         }
     }
 
-    fn shut_down(&self) {
+    /// The address of this side, if it is one of the network.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Gives up on a reader that takes nothing for so long; `None` waits for ever.
+    pub(super) fn limit_writing(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_write_timeout(patience),
+            Self::Unix(stream) => stream.set_write_timeout(patience),
+        }
+    }
+
+    pub(super) fn shut_down(&self) {
         // What is shut down already stays so.
         let _ = match self {
             Self::Tcp(stream) => stream.shutdown(std::net::Shutdown::Both),
@@ -110,15 +151,12 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Over a connected stream.
-    pub(crate) fn new(stream: Stream) -> io::Result<Self> {
-        match &stream {
-            Stream::Tcp(stream) => stream.set_write_timeout(Some(STALLED))?,
-            Stream::Unix(stream) => stream.set_write_timeout(Some(STALLED))?,
-        }
+    /// Over a connected stream on which so many messages were sent already.
+    pub(crate) fn new(stream: Stream, sent: i64) -> io::Result<Self> {
+        stream.limit_writing(Some(STALLED))?;
         Ok(Self {
             stream,
-            sent: Mutex::new(0),
+            sent: Mutex::new(sent),
             broken: AtomicBool::new(false),
             interruption: UnixStream::pair()?,
         })
@@ -129,9 +167,9 @@ impl Wire {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         *sent += 1;
         message["seq"] = (*sent).into();
-        let written = self
-            .stream
-            .write_all(&encode(message.to_string().as_bytes()));
+        let text = message.to_string();
+        log("<--", text.as_bytes());
+        let written = self.stream.write_all(&encode(text.as_bytes()));
         if written.is_err() && !self.broken.swap(true, Ordering::Relaxed) {
             // Half a message may have gone out: the thread that reads finds the end.
             self.stream.shut_down();
@@ -179,6 +217,16 @@ impl Wire {
     pub(crate) fn interrupt(&self) {
         // A full buffer says the same.
         let _ = (&self.interruption.0).write_all(&[0]);
+    }
+
+    /// The address of this side, if it is one of the network.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.stream.local_address()
+    }
+
+    /// Leaves the connection to the parent of a fork.
+    pub(crate) fn abandon(&self) {
+        descriptor::detach(self.stream.as_fd());
     }
 
     /// Ends the connection; what was sent arrives.

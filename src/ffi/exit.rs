@@ -1,11 +1,15 @@
-//! What runs after the interpreter: `Py_AtExit`.
+//! What runs after the interpreter (`Py_AtExit`), and at the end of the process (`on_exit`).
 //!
 //! `atexit` callbacks run before the modules are taken down, and the destructors that run then are
 //! still code of the program.
 
-use std::sync::{Mutex, PoisonError};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::ffi::{Py_AtExit, Py_IsInitialized};
+
+use super::symbols::address;
 
 static LAST: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
 
@@ -27,6 +31,38 @@ pub(crate) fn after_the_interpreter(action: fn()) -> bool {
 pub(crate) fn is_finalizing() -> bool {
     // SAFETY: may be called at any time.
     unsafe { Py_IsInitialized() == 0 }
+}
+
+type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
+
+static LEAVING: OnceLock<fn(i32)> = OnceLock::new();
+
+/// Has `action` run with the exit status when the process exits, the interpreter being gone; false
+/// when the C library cannot tell the status. Only the first action given counts.
+pub(crate) fn with_the_status(action: fn(i32)) -> bool {
+    let mut first = false;
+    LEAVING.get_or_init(|| {
+        first = true;
+        action
+    });
+    if !first {
+        return true;
+    }
+    let Ok(found) = address(c"on_exit") else {
+        return false;
+    };
+    // SAFETY: where the C library has `on_exit`, it is declared with this signature.
+    let on_exit = unsafe { std::mem::transmute::<*mut c_void, OnExit>(found) };
+    // SAFETY: `leave` has the signature that on_exit takes, and is there as long as the process:
+    // extension modules are not unloaded.
+    unsafe { on_exit(leave, ptr::null_mut()) == 0 }
+}
+
+extern "C" fn leave(status: c_int, _argument: *mut c_void) {
+    if let Some(action) = LEAVING.get() {
+        // A panic must not cross into C; at this point there is nobody left to tell.
+        let _ = std::panic::catch_unwind(|| action(status));
+    }
 }
 
 extern "C" fn run() {

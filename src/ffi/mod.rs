@@ -7,13 +7,14 @@
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
 //! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
 //! the symbols that the stable ABI lacks ([`symbols`]).
-//! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]) and threads without
-//! signals ([`threads`]) are here for the same reason.
+//! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]), threads without
+//! signals ([`threads`]) and descriptors of a fork ([`descriptor`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
 pub(crate) mod attributes;
 pub(crate) mod consts;
+pub(crate) mod descriptor;
 pub(crate) mod evaluate;
 pub(crate) mod exit;
 pub(crate) mod extra;

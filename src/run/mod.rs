@@ -5,6 +5,7 @@
 //! the program: its exit status, signals, streams, `sys.argv`, `sys.path` and `__main__` are those
 //! of a plain run. Wrong use is told in one line and exits with 2.
 
+mod for_client;
 mod log_line;
 mod options;
 mod place;
@@ -55,7 +56,8 @@ pub(crate) struct Launch {
     reason = "Python arguments are extracted into values"
 )]
 pub(crate) fn command(py: Python<'_>, argv: Vec<String>, launch: Launch) -> u8 {
-    let argv = std::iter::once("dapper".to_owned()).chain(argv);
+    let verb = options::verb_of(&argv).map(str::to_owned);
+    let argv = std::iter::once("dapper".to_owned()).chain(verb).chain(argv);
     let asking = match options::parse(argv) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -114,6 +116,7 @@ fn prepare(
         condition_budget: budget,
         measure: run.measure,
         main_pid: std::process::id(),
+        debug: run.debug()?,
     };
     let mut command = Command::new(&launch.executable);
     command.args(&launch.flags).args(target);

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args, CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use super::USAGE;
+use super::for_client::ForClient;
 use super::log_line::Log;
 use super::place::{at, found, log};
 use super::tail::Tail;
 use crate::allowance::Profile;
 use crate::breakpoint::Kind;
 use crate::breakpoint_file;
+use crate::dap::Debug;
 use crate::registry;
 use crate::request::{Purity, Terms};
 use crate::session::Asked;
@@ -29,6 +31,7 @@ Examples:
   dapper run --break app.models:User.save --count 'app.views:*' app.py
   dapper run --breakpoints points.toml --events hits.jsonl app.py
   dapper run --every-line 'app/**/*.py' --events - app.py
+  dapper run --listen 5678 --wait-for-client app.py
 
 A PLACE that ends in :LINE or :LINE:COLUMN is in a file; any other is MODULE:FUNCTION, where the
 main script is __main__. Columns count characters from 1.
@@ -122,6 +125,8 @@ pub(super) struct Run {
     /// Count and time the evaluations of conditions in the line, about 20 ns each.
     #[arg(long)]
     pub(super) measure: bool,
+    #[command(flatten)]
+    client: ForClient,
     /// Where instrumented code is kept [default: the user's cache folder].
     #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
@@ -144,6 +149,13 @@ pub(super) enum Asking {
     Tail(Tail),
 }
 
+/// The verb of a command line that begins with where the client is.
+pub(super) fn verb_of(argv: &[String]) -> Option<&'static str> {
+    let first = argv.first()?;
+    let (option, _) = first.split_once('=').unwrap_or((first, ""));
+    matches!(option, "--listen" | "--connect").then_some("run")
+}
+
 /// Reads the command line.
 pub(super) fn parse(argv: impl Iterator<Item = String>) -> Result<Asking, Error> {
     let mut matches = Cli::command().try_get_matches_from(argv)?;
@@ -162,6 +174,11 @@ pub(super) struct Named {
 }
 
 impl Run {
+    /// How a client comes to the program, if one does.
+    pub(super) fn debug(&self) -> Result<Option<Debug>, String> {
+        self.client.debug()
+    }
+
     /// The breakpoints of all options in the order of the command line, then those of files.
     pub(super) fn breakpoints(&self, order: &ArgMatches) -> Result<Vec<Named>, String> {
         let mut all = BTreeMap::new();

@@ -89,7 +89,10 @@ pub(in crate::dap) fn paused(frame: &Bound<'_, PyAny>, asked: Asked) -> PyResult
     park(
         frame,
         Why {
-            reason: "pause",
+            reason: match asked {
+                Asked::AtEntry => "entry",
+                Asked::Alone | Asked::WithOthers => "pause",
+            },
             silent: asked == Asked::WithOthers,
             ..Why::default()
         },
