@@ -16,7 +16,7 @@ use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
 use super::stops;
-use crate::ffi::threads;
+use crate::ffi::{threads, tracing};
 use crate::hit;
 use crate::pause;
 use crate::step::Mode;
@@ -98,6 +98,9 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
         return Ok(());
     };
     let py = frame.py();
+    if holds_the_import_lock(frame) {
+        return Ok(());
+    }
     let ident = threads::number();
     let parked = Arc::new(Parked {
         jobs: Mutex::default(),
@@ -132,6 +135,15 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
         Go::Continue => Ok(()),
         Go::Step(mode, depth) => stops::begin(&session, frame, mode, depth),
     }
+}
+
+/// Whether a frame is the import system's own: a thread that stopped there would keep all others,
+/// and the one that reads, from importing anything.
+fn holds_the_import_lock(frame: &Bound<'_, PyAny>) -> bool {
+    let code = tracing::code_of(frame);
+    let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
+    file.and_then(|file| file.eq("<frozen importlib._bootstrap>"))
+        .unwrap_or(false)
 }
 
 fn wait(session: &Arc<Session>, scene: &mut Scene<'_>, parked: &Parked) -> Go {
