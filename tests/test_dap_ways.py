@@ -406,11 +406,10 @@ def test_disconnect_leaves_the_program_alone_and_the_next_client_is_welcome(tmp_
             stop = client.stopped("breakpoint")
             client.request("stepIn", {"threadId": stop["threadId"]})
             client.stopped("step")
-            if round_ % 2:
-                client.close()
-            else:
+            if round_ % 2 == 0:
                 client.request("disconnect")
                 client.read_to_the_end()
+            client.close()
             found = state()
             until = time.monotonic() + 10
             while found != plain and time.monotonic() < until:
