@@ -11,12 +11,13 @@
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
-//! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
+//! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `dap` is the debug server, `adapter` the process between it and an editor. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
 
 #![deny(unsafe_code)]
 
+mod adapter;
 mod allowance;
 pub mod breakpoint;
 pub mod breakpoint_file;

@@ -20,9 +20,9 @@ use crate::probe::Probe;
 use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
-    allowance, callback, condition, counters, dap, events, exceptions, ffi, hit, interpreter,
-    loaded, log, main_script, memo, meter, modules, registry, run, scoped, snapshot, step, store,
-    telemetry, thread_info, time_limit, trace_event, unattended,
+    adapter, allowance, callback, condition, counters, dap, events, exceptions, ffi, hit,
+    interpreter, loaded, log, main_script, memo, meter, modules, registry, run, scoped, snapshot,
+    step, store, telemetry, thread_info, time_limit, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -454,6 +454,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
     module.add_function(wrap_pyfunction!(run::command, module)?)?;
+    module.add_function(wrap_pyfunction!(adapter::adapter_main, module)?)?;
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;

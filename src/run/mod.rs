@@ -195,7 +195,7 @@ fn absolute(path: &Path) -> Result<String, String> {
 }
 
 /// The session as the environment carries it: JSON, or `@` and the path of a file that holds it.
-fn hand_over(session: &Session) -> Result<String, String> {
+pub(crate) fn hand_over(session: &Session) -> Result<String, String> {
     let json = serde_json::to_string(session).map_err(|error| error.to_string())?;
     if json.len() <= ENVIRONMENT_LIMIT {
         return Ok(json);

@@ -1,0 +1,97 @@
+//! `attach`: a server that is there already.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::connection::{Connection, Over};
+use super::given::Given;
+use super::relay::{self, Start};
+use super::requests::Outcome;
+use super::session::{Phase, Session};
+use crate::dap::protocol::{Refusal, Request};
+use crate::dap::wire::Stream;
+use crate::ffi::threads::Thread;
+
+impl Session {
+    /// Connects to the server that the arguments name; it answers the request.
+    pub(super) fn attach(self: &Arc<Self>, request: &Request) -> Outcome {
+        self.enter_start(request)?;
+        let session = Arc::clone(self);
+        let request = request.clone();
+        self.state().running += 1;
+        let reader = Thread::start("dapper-server", move || {
+            session.attach_to(&request);
+            session.change(|state| state.running -= 1);
+        });
+        if let Err(error) = reader {
+            self.change(|state| state.running -= 1);
+            return Err(Refusal::shown(format!("cannot attach: {error}")));
+        }
+        Ok(None)
+    }
+
+    fn attach_to(self: &Arc<Self>, request: &Request) {
+        match address(&request.arguments).and_then(|address| connected(&address)) {
+            Ok(server) => {
+                let start = Start {
+                    command: "attach",
+                    seq: Some(request.seq),
+                    arguments: request.arguments.clone(),
+                };
+                relay::serve(self, &Arc::new(server), &start, None);
+            }
+            Err(refusal) => self.fail(Some(request.seq), "attach", refusal),
+        }
+    }
+
+    /// The program cannot be started or found; what waits for it is answered.
+    pub(super) fn fail(&self, seq: Option<i64>, command: &str, refusal: Refusal) {
+        let waiting = self.change(|state| {
+            state.phase = Phase::Initialized;
+            state.process = None;
+            std::mem::take(&mut state.waiting)
+        });
+        match seq {
+            Some(seq) => self.answer(seq, command, Err(refusal.clone())),
+            None => {
+                self.tell(&refusal.message);
+                self.event("terminated", Value::Null);
+            }
+        }
+        self.refuse_waiting(&waiting, &refusal);
+    }
+}
+
+fn connected(address: &str) -> Result<Connection, Refusal> {
+    let stream = Stream::connect(address).map_err(|error| {
+        Refusal::shown(format!(
+            "no program waits for a debugger at {address}: {error}; start it with dapper.listen() \
+             or \"dapper run --listen\", or correct \"connect\" in the configuration"
+        ))
+    })?;
+    Ok(Connection::new(Over::Stream(stream)))
+}
+
+/// Where the server is.
+fn address(arguments: &Value) -> Result<String, Refusal> {
+    let given = Given::of(arguments)?;
+    let connect = match given.get("connect") {
+        Some(connect) => Given::of(connect)?,
+        None => given,
+    };
+    let host = connect
+        .text("host")?
+        .unwrap_or_else(|| "127.0.0.1".to_owned());
+    let port = match connect.get("port") {
+        Some(Value::Number(port)) => port.as_u64(),
+        Some(Value::String(port)) => port.parse().ok(),
+        _ => None,
+    };
+    match port.and_then(|port| u16::try_from(port).ok()) {
+        Some(port) => Ok(format!("{host}:{port}")),
+        None => Err(Refusal::shown(
+            "nothing to attach to: give \"connect\": {\"host\": ..., \"port\": ...}",
+        )),
+    }
+}

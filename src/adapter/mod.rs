@@ -1,0 +1,241 @@
+//! The debug adapter: the process between a client and the processes of the program.
+//!
+//! It runs without the interpreter that started it. `arguments` says where clients come from,
+//! `session` is one client, `requests` what it asks of the adapter itself; `launch` checks what is to
+//! run (`given`, `env_file`, `check`, `frame_eval`), `run` starts it (`process`, `output`, `terminal`,
+//! `starter`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
+//! passes messages on both ways, with `envelope`, `connection` and `signal` below.
+
+mod arguments;
+mod attach;
+mod check;
+mod connection;
+mod ends;
+mod env_file;
+mod envelope;
+mod frame_eval;
+mod given;
+mod launch;
+mod meeting;
+mod output;
+mod process;
+mod relay;
+mod requests;
+mod run;
+mod session;
+mod signal;
+mod starter;
+mod terminal;
+
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use self::arguments::{Arguments, From};
+use self::connection::{Connection, Over};
+use self::session::Session;
+use self::signal::{First, Signal};
+use crate::dap::wire::Stream;
+use crate::ffi::threads::Thread;
+
+/// Exit status of an adapter that could not begin.
+const FAILED: i32 = 1;
+/// Exit status of one that a signal ended, as a shell would tell it, without the signal's number.
+const BY_SIGNAL: i32 = 128;
+
+/// What the adapter has to know about the interpreter that started it.
+#[derive(Clone, Debug, FromPyObject)]
+pub(crate) struct Environment {
+    #[pyo3(item)]
+    executable: String,
+    /// The folder to put on `PYTHONPATH` of an interpreter that does not start dapper by itself.
+    #[pyo3(item)]
+    bootstrap: String,
+    /// Whether this interpreter starts dapper by itself.
+    #[pyo3(item)]
+    starts_itself: bool,
+    /// The folder of the adapter, which an interpreter can run.
+    #[pyo3(item)]
+    adapter: String,
+}
+
+/// What all sessions of this process share.
+struct Adapter {
+    environment: Environment,
+    sessions: Mutex<Vec<Arc<Session>>>,
+    /// Raised when nothing is left to do.
+    over: Signal,
+}
+
+/// Runs the command line `argv` (without the program's name); returns the exit status.
+#[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python arguments are extracted into values"
+)]
+pub(crate) fn adapter_main(
+    py: Python<'_>,
+    argv: Vec<String>,
+    launch: Environment,
+) -> PyResult<i32> {
+    let arguments = match Arguments::read(argv) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed pipe is not ours to tell about.
+            let _ = error.print();
+            return Ok(error.exit_code());
+        }
+    };
+    let (signals, written) = UnixStream::pair()?;
+    written.set_nonblocking(true)?;
+    let handled = take_signals(py, &written)?;
+    let status = py.detach(|| match arguments.from() {
+        From::Starter {
+            address,
+            token,
+            more,
+        } => starter::run(&address, &token, &more),
+        from => serve(&from, launch, &signals),
+    });
+    // What arrives from here on finds nobody.
+    handled.call_method1("set_wakeup_fd", (-1,))?;
+    Ok(status.unwrap_or_else(|error| {
+        // Nobody is left to tell when standard error is gone.
+        let _ = writeln!(io::stderr(), "dapper adapter: {error}");
+        FAILED
+    }))
+}
+
+/// Has the signals that end a process written to a socket instead.
+fn take_signals<'py>(py: Python<'py>, to: &UnixStream) -> PyResult<Bound<'py, PyModule>> {
+    use std::os::fd::AsRawFd as _;
+    let module = py.import("_signal")?;
+    // The handler proper is native, and this one is never called: nothing is left to Python.
+    let nothing = py.eval(c"lambda *_: None", None, None)?;
+    for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
+        module.call_method1("signal", (module.getattr(name)?, &nothing))?;
+    }
+    module.call_method1("set_wakeup_fd", (to.as_raw_fd(),))?;
+    Ok(module)
+}
+
+fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Result<i32> {
+    let adapter = Arc::new(Adapter {
+        environment,
+        sessions: Mutex::default(),
+        over: Signal::new()?,
+    });
+    // Removed when the adapter ends.
+    let _socket = match from {
+        From::Stdio => {
+            adapter.begin(Connection::stdio()?)?;
+            None
+        }
+        From::Port { host, port } => {
+            let listener = TcpListener::bind((host.as_str(), *port)).map_err(|error| {
+                io::Error::other(format!("cannot listen at {host}:{port}: {error}"))
+            })?;
+            announce(&format!("{}", listener.local_addr()?));
+            adapter.accept(move || Stream::accept(&listener))?;
+            None
+        }
+        From::Socket(path) => {
+            let listener = UnixListener::bind(path).map_err(|error| {
+                io::Error::other(format!("cannot listen at {}: {error}", path.display()))
+            })?;
+            std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+            announce(&path.display().to_string());
+            let accept = move || Ok(Stream::Unix(listener.accept()?.0));
+            adapter.accept(accept)?;
+            Some(Socket(path.clone()))
+        }
+        From::Starter { .. } => None,
+    };
+    loop {
+        if adapter.over.or(signals.as_fd(), None)? == First::Signal {
+            return Ok(0);
+        }
+        let mut number = [0];
+        io::Read::read_exact(&mut &*signals, &mut number)?;
+        // What the client let go is not taken down with the adapter, which only reads its output.
+        let sessions = adapter.sessions();
+        if sessions.is_empty() || sessions.iter().any(|session| !session.has_let_go()) {
+            for session in sessions {
+                session.vanish();
+            }
+            return Ok(BY_SIGNAL + i32::from(number[0]));
+        }
+    }
+}
+
+/// Says on standard error where clients are waited for.
+fn announce(address: &str) {
+    // Nobody has to read it.
+    let _ = writeln!(
+        io::stderr(),
+        "dapper adapter: waiting for a client at {address}"
+    );
+}
+
+/// A file that is removed in the end.
+struct Socket(std::path::PathBuf);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Somebody else may have tidied up.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Adapter {
+    fn sessions(&self) -> Vec<Arc<Session>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes each connection for a client, in a thread of its own.
+    fn accept(
+        self: &Arc<Self>,
+        next: impl Fn() -> io::Result<Stream> + Send + 'static,
+    ) -> io::Result<()> {
+        let adapter = Arc::clone(self);
+        Thread::start("dapper-accept", move || {
+            loop {
+                let begun =
+                    next().and_then(|stream| adapter.begin(Connection::new(Over::Stream(stream))));
+                if begun.is_err() {
+                    // Too many files are open, say: it passes, and must not take a processor.
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Begins a session with a client.
+    fn begin(self: &Arc<Self>, client: Connection) -> io::Result<()> {
+        let is_only = client.is_stdio();
+        let session = Session::new(client, self.environment.clone())?;
+        self.lock().push(Arc::clone(&session));
+        let adapter = Arc::clone(self);
+        Thread::start("dapper-client", move || {
+            session.serve();
+            let mut sessions = adapter.lock();
+            sessions.retain(|other| !Arc::ptr_eq(other, &session));
+            // One that looked in and left is no reason to end.
+            if sessions.is_empty() && (is_only || session.was_client()) {
+                adapter.over.raise();
+            }
+        })?;
+        Ok(())
+    }
+}
