@@ -12,6 +12,10 @@ __all__ = ["main"]
 
 def main() -> int:
     """Run the command line; usually the process becomes the program and this never returns."""
+    if sys.argv[1:2] == ["adapter"]:
+        from dapper.adapter.__main__ import main as adapt  # noqa: PLC0415 - nobody else needs it
+
+        return adapt(sys.argv[2:])
     if sys.flags.ignore_environment:
         sys.stderr.write("dapper: cannot reach a program run with -E or -I\n")
         return 2

@@ -43,7 +43,7 @@ impl Process {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.process_group(0);
         }
-        spawn::end_with_parent(&mut command);
+        spawn::prepare(&mut command);
         let mut child = command.spawn()?;
         let mut pipes = Vec::new();
         pipes.extend(child.stdout.take().map(|pipe| ("stdout", pipe.into())));

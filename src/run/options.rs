@@ -42,9 +42,12 @@ commas between: stack=FRAMES, locals=FRAMES, depth=LEVELS, items=N, string=CHARA
 bytes=N, count=SNAPSHOTS, time=SECONDS, expr=EXPR, redact=NAME, repr=safe|full.
 With --events nothing prompts and nothing is printed: every hit is one JSON line.";
 
+const ADAPTER: &str = "\
+For editors: dapper adapter speaks the Debug Adapter Protocol; see dapper adapter --help.";
+
 /// Breakpoints compiled into a running program.
 #[derive(Debug, Parser)]
-#[command(name = "dapper", version)]
+#[command(name = "dapper", version, after_help = ADAPTER)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) verb: Verb,
