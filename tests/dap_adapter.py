@@ -76,7 +76,11 @@ def stdio(*options: str, **changes: str) -> Iterator[Adapter]:
     """An adapter at its standard streams, which are a socket here."""
     near, far = socket.socketpair()
     process = subprocess.Popen(
-        command(*options), stdin=far, stdout=far, stderr=subprocess.DEVNULL, env=environment(**changes)
+        command(*options),
+        stdin=far,
+        stdout=far,
+        stderr=subprocess.DEVNULL,
+        env=environment(**changes),
     )
     far.close()
     client = Adapter(near)

@@ -106,6 +106,8 @@ impl Process {
         }
         let below = descendants(self.number());
         self.signal_all(&below, Signal::TERM);
+        // One that is suspended would not hear.
+        self.signal_all(&below, Signal::CONT);
         let until = Instant::now() + PATIENCE;
         if !self.ends_within(PATIENCE) {
             self.kill();
