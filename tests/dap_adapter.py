@@ -77,8 +77,8 @@ def stdio(*options: str, **changes: str) -> Iterator[Adapter]:
     near, far = socket.socketpair()
     process = subprocess.Popen(
         command(*options),
-        stdin=far,
-        stdout=far,
+        stdin=far.fileno(),
+        stdout=far.fileno(),
         stderr=subprocess.DEVNULL,
         env=environment(**changes),
     )

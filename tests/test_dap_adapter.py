@@ -12,7 +12,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
 from tests.dap_adapter import FOLDER, PATIENCE, ROOT, Adapter, command, environment, port, stdio
 from tests.dap_client import Body, RefusedError
 
@@ -43,7 +42,12 @@ def said(client: Adapter) -> str:
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*arguments], capture_output=True, text=True, env=environment(), timeout=PATIENCE
+        [*arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=PATIENCE,
     )
 
 
@@ -77,6 +81,7 @@ class TestCommandLine:
         path = {"PYTHONPATH": str(ROOT / "python")}
         done = subprocess.run(
             [sys.executable, *words, "--help"],
+            check=False,
             capture_output=True,
             text=True,
             env=environment(**path),
@@ -203,6 +208,7 @@ class TestLaunch:
         program = written(tmp_path, LOOK)
         plain = subprocess.run(
             [sys.executable, "-O", program, "a b", "-c"],
+            check=False,
             cwd=tmp_path,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -289,7 +295,7 @@ class TestLaunch:
         program = written(tmp_path, "x = 1\nif x\n    pass\n")
         adapter.initialize()
         seq = adapter.send("launch", {"program": str(program)})
-        with pytest.raises(RefusedError, match="does not compile: SyntaxError.*line 2"):
+        with pytest.raises(RefusedError, match=r"does not compile: SyntaxError.*line 2"):
             adapter.response(seq)
 
     def test_odd_keys_are_told(self, adapter):
