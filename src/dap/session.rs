@@ -20,6 +20,7 @@ use super::framing::Decoder;
 use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, response};
 use super::stops::Points;
+use super::view::Sources;
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
 use crate::pause;
@@ -74,6 +75,8 @@ pub(crate) struct Session {
     over: AtomicBool,
     /// Breakpoints of the client.
     pub(super) points: Mutex<Points>,
+    /// Sources that are in no file.
+    pub(super) sources: Mutex<Sources>,
     /// Hooks what is to be hooked for the breakpoints that there are; Python's part of it.
     follow: Py<PyAny>,
 }
@@ -99,6 +102,7 @@ impl Session {
             configured: (Mutex::new(false), Condvar::new()),
             over: AtomicBool::new(false),
             points: Mutex::default(),
+            sources: Mutex::default(),
             follow,
         });
         let mut current = lock(&CURRENT);
