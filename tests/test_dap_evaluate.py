@@ -229,7 +229,7 @@ def _labels(stop: Stop, text: str, column: int | None = None) -> list[Any]:
     arguments = {
         "frameId": stop.frame,
         "text": text,
-        "column": column or len(text) + 1,
+        "column": column or len(text.encode("utf-16-le")) // 2 + 1,
     }
     targets = stop.client.request("completions", arguments)["targets"]
     return [(target["label"], target["start"], target["length"]) for target in targets]

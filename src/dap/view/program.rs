@@ -230,6 +230,7 @@ impl<'py> Parsed<'py> {
             None
         };
         let (mut body, last) = self.body()?;
+        let has_value = last.is_some();
         if let Some(last) = last {
             body.push(returning(py, &last)?);
         }
@@ -255,6 +256,7 @@ impl<'py> Parsed<'py> {
             return Ok(Form::Function {
                 code: code.unbind(),
                 free: Vec::new(),
+                has_value,
             });
         }
         let shared: Vec<&str> = bound.iter().map(String::as_str).collect();
@@ -271,6 +273,7 @@ impl<'py> Parsed<'py> {
         Ok(Form::Function {
             free: free.collect(),
             code: code.unbind(),
+            has_value,
         })
     }
 

@@ -57,7 +57,15 @@ pub(super) fn run<'py>(
         None => main_globals(py)?,
     };
     match (&compiled.form, &frame, index) {
-        (Form::Function { code, free }, Some(frame), Some(index)) => {
+        (
+            Form::Function {
+                code,
+                free,
+                has_value,
+            },
+            Some(frame),
+            Some(index),
+        ) => {
             let function = Function {
                 frame,
                 code: code.bind(py),
@@ -69,7 +77,7 @@ pub(super) fn run<'py>(
                 value => value,
             };
             call.finish(scene, index, &function)?;
-            value.map(Some)
+            value.map(|value| has_value.then_some(value))
         }
         (Form::Snapshot(parts), Some(frame), Some(index)) => {
             let copy = PyDict::new(py);
