@@ -7,7 +7,7 @@
 
 use pyo3::exceptions::{PySyntaxError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 /// Compiles an expression as `eval` would; `subject` names it in messages, and its code object.
 ///
@@ -45,7 +45,7 @@ pub(crate) fn function<'py>(
 }
 
 /// The first code object among the constants of another.
-fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let constants = code
         .getattr("co_consts")?
         .cast_into::<PyTuple>()
@@ -87,9 +87,22 @@ pub(crate) fn compile<'py>(
     name: &str,
     mode: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let source = PyString::new(py, source);
+    compile_with(py, source.as_any(), name, mode, 0)
+}
+
+/// Compiles a source text or a syntax tree with flags of the compiler's, without warnings.
+pub(crate) fn compile_with<'py>(
+    py: Python<'py>,
+    source: &Bound<'py, PyAny>,
+    name: &str,
+    mode: &str,
+    flags: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     let compile = py.import("builtins")?.getattr("compile")?;
     let options = PyDict::new(py);
     options.set_item("dont_inherit", true)?;
+    options.set_item("flags", flags)?;
     let context = py.import("contextvars")?.call_method0("Context")?;
     let filters = filters(py)?;
     let all = py.get_type::<pyo3::exceptions::PyWarning>();

@@ -59,11 +59,13 @@ struct Name {
     slot: Option<Slot>,
 }
 
+/// Where a frame keeps a local variable.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    index: usize,
+pub(crate) struct Slot {
+    /// Its number.
+    pub(crate) index: usize,
     /// Whether it holds a cell.
-    shared: bool,
+    pub(crate) shared: bool,
 }
 
 impl Evaluator {
@@ -250,7 +252,7 @@ fn namespace<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// The local variables of a code object and their slots.
-fn slots(code: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Slot)>> {
+pub(crate) fn slots(code: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Slot)>> {
     let names = |attribute| code.getattr(attribute)?.extract::<Vec<String>>();
     let cells = names("co_cellvars")?;
     let mut all: Vec<(String, bool)> = Vec::new();
@@ -269,7 +271,10 @@ fn slots(code: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Slot)>> {
 }
 
 /// The class whose body, or a function of whose body, a code object is.
-fn class_around(code: &Bound<'_, PyAny>, has_namespace: bool) -> PyResult<Option<String>> {
+pub(crate) fn class_around(
+    code: &Bound<'_, PyAny>,
+    has_namespace: bool,
+) -> PyResult<Option<String>> {
     let qualname: String = code.getattr("co_qualname")?.extract()?;
     let name: String = code.getattr("co_name")?.extract()?;
     let mut parts: Vec<&str> = qualname.split('.').collect();

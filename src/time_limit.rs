@@ -46,6 +46,10 @@ struct Seat {
     ident: AtomicU64,
     /// Whether the evaluation that goes on was interrupted.
     interrupted: AtomicBool,
+    /// The limit of the evaluation that goes on, in nanoseconds; 0 when it is the budget.
+    limit: AtomicU64,
+    /// Whether somebody has had it interrupted.
+    cancelled: AtomicBool,
 }
 
 static TABLE: [Seat; SEATS] = [const {
@@ -54,8 +58,13 @@ static TABLE: [Seat; SEATS] = [const {
         serial: AtomicU64::new(0),
         ident: AtomicU64::new(0),
         interrupted: AtomicBool::new(false),
+        limit: AtomicU64::new(0),
+        cancelled: AtomicBool::new(false),
     }
 }; SEATS];
+
+/// The shortest limit that an evaluation of its own was given: the clock is looked at as often.
+static SHORTEST_OWN: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// The default of `condition_budget_s`: 0.1 s.
 const DEFAULT_BUDGET: u64 = 100_000_000;
@@ -111,13 +120,39 @@ impl<'py> Limited<'py> {
         } else {
             None
         };
+        Ok(Self::seated(py, seat))
+    }
+
+    /// Begins one that has a limit of its own, or none; it can be cancelled.
+    pub(crate) fn within(py: Python<'py>, limit: Option<Duration>) -> PyResult<Self> {
+        let seat = OWN_SEAT.with(|own| own.get(py))?;
+        if let Some(seat) = seat {
+            let limit = limit.map_or(u64::MAX, |limit| {
+                u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX).max(1)
+            });
+            seat.limit.store(limit, Ordering::Relaxed);
+            seat.cancelled.store(false, Ordering::Relaxed);
+            if SHORTEST_OWN.fetch_min(limit, Ordering::Relaxed) > limit {
+                look_again();
+            }
+        }
+        Ok(Self::seated(py, seat))
+    }
+
+    /// Whether it was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.seat
+            .is_some_and(|seat| seat.cancelled.load(Ordering::Relaxed))
+    }
+
+    fn seated(py: Python<'py>, seat: Option<&'static Seat>) -> Self {
         if let Some(seat) = seat {
             seat.serial.fetch_add(1, Ordering::SeqCst);
             if ASLEEP.load(Ordering::SeqCst) || FORKED.load(Ordering::Relaxed) {
                 wake();
             }
         }
-        Ok(Self { seat, py })
+        Self { seat, py }
     }
 
     /// Ends it; an error is one that the program is to have.
@@ -146,8 +181,40 @@ impl Drop for Limited<'_> {
     fn drop(&mut self) {
         if let Some(seat) = self.seat {
             seat.serial.fetch_add(1, Ordering::Relaxed);
+            seat.limit.store(0, Ordering::Relaxed);
         }
     }
+}
+
+impl Seat {
+    /// How long what is evaluated may take; none is for ever.
+    fn limit(&self) -> Option<Duration> {
+        match self.limit.load(Ordering::Relaxed) {
+            0 => is_limited().then(budget),
+            u64::MAX => None,
+            limit => Some(Duration::from_nanos(limit)),
+        }
+    }
+}
+
+/// Ends what a thread evaluates with a limit of its own; false when it evaluates nothing.
+pub(crate) fn cancel(py: Python<'_>, ident: u64) -> bool {
+    let of_thread = |seat: &&Seat| {
+        seat.taken.load(Ordering::Relaxed)
+            && seat.ident.load(Ordering::Relaxed) == ident
+            && seat.serial.load(Ordering::SeqCst) % 2 == 1
+            && seat.limit.load(Ordering::Relaxed) != 0
+    };
+    let Some(seat) = TABLE.iter().find(of_thread) else {
+        return false;
+    };
+    seat.cancelled.store(true, Ordering::Relaxed);
+    // What catches the first interruption gets more of them.
+    seat.limit.store(1, Ordering::Relaxed);
+    seat.interrupted.store(true, Ordering::Relaxed);
+    let exception = py.get_type::<TimeLimitExceeded>().into_any();
+    evaluate::interrupt(py, ident, &exception);
+    true
 }
 
 /// The budget of one evaluation.
@@ -175,11 +242,16 @@ pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
     };
     let nanoseconds = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
     BUDGET.store(nanoseconds, Ordering::Relaxed);
+    look_again();
+    Ok(())
+}
+
+/// Has the watching thread look at the clock in other intervals.
+fn look_again() {
     let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(watcher) = &*watcher {
         watcher.unpark();
     }
-    Ok(())
 }
 
 /// How many seconds one evaluation may take.
@@ -214,7 +286,8 @@ fn wake() {
 fn pause() {
     let began = Instant::now();
     loop {
-        let pause = (budget() / LOOKS).clamp(SHORTEST, LONGEST);
+        let shortest = Duration::from_nanos(SHORTEST_OWN.load(Ordering::Relaxed)).min(budget());
+        let pause = (shortest / LOOKS).clamp(SHORTEST, LONGEST);
         let rest = pause.saturating_sub(began.elapsed());
         if rest.is_zero() {
             return;
@@ -226,6 +299,7 @@ fn pause() {
 fn watch() {
     let mut before = [0; SEATS];
     let mut looks = [0; SEATS];
+    let mut since = [Instant::now(); SEATS];
     let mut idle = 0;
     loop {
         pause();
@@ -235,11 +309,14 @@ fn watch() {
             if serial != before[index] {
                 before[index] = serial;
                 looks[index] = 0;
+                since[index] = Instant::now();
                 idle = 0;
             } else if serial % 2 == 1 {
                 idle = 0;
                 looks[index] += 1;
-                if looks[index] >= LOOKS {
+                let elapsed = since[index].elapsed() + SHORTEST;
+                let is_late = seat.limit().is_some_and(|limit| elapsed >= limit);
+                if looks[index] >= LOOKS && is_late {
                     interrupt(seat, serial);
                 }
             }

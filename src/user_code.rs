@@ -9,9 +9,14 @@ use crate::ffi::tracing;
 
 /// Whether code comes from a file outside of every library.
 pub(crate) fn is_user(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static LIBRARIES: PyOnceLock<Vec<String>> = PyOnceLock::new();
     let py = code.py();
     let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
+    is_user_file(py, &file)
+}
+
+/// Whether a file is outside of every library.
+pub(crate) fn is_user_file(py: Python<'_>, file: &str) -> PyResult<bool> {
+    static LIBRARIES: PyOnceLock<Vec<String>> = PyOnceLock::new();
     let libraries = LIBRARIES.get_or_try_init(py, || libraries(py))?;
     Ok(!file.starts_with("<frozen ") && !libraries.iter().any(|folder| file.starts_with(folder)))
 }

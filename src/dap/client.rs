@@ -72,6 +72,51 @@ pub(crate) struct PathMapping {
     pub(crate) remote_root: String,
 }
 
+/// Where variables of a kind are shown.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Placement {
+    /// In a group of their own.
+    Group,
+    /// Among the others.
+    Inline,
+    /// Nowhere.
+    Hide,
+}
+
+/// Where variables are shown, by their kind; `all` is for every kind that is not named.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Presentation {
+    all: Option<Placement>,
+    special: Option<Placement>,
+    function: Option<Placement>,
+    class: Option<Placement>,
+    protected: Option<Placement>,
+}
+
+impl Presentation {
+    /// Of names between double underscores.
+    pub(crate) fn special(self) -> Placement {
+        self.special.or(self.all).unwrap_or(Placement::Group)
+    }
+
+    /// Of functions and methods.
+    pub(crate) fn function(self) -> Placement {
+        self.function.or(self.all).unwrap_or(Placement::Group)
+    }
+
+    /// Of classes.
+    pub(crate) fn class(self) -> Placement {
+        self.class.or(self.all).unwrap_or(Placement::Group)
+    }
+
+    /// Of names that begin with an underscore.
+    pub(crate) fn protected(self) -> Placement {
+        self.protected.or(self.all).unwrap_or(Placement::Inline)
+    }
+}
+
 /// What `launch` and `attach` say that concerns the process of the program.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -95,6 +140,10 @@ pub(crate) struct Settings {
     pub(crate) no_debug: bool,
     /// What `terminate` does: `KeyboardInterrupt`, or it ends the process.
     pub(crate) on_terminate: Option<String>,
+    /// How attributes are shown that are not the object's own data.
+    pub(crate) variable_presentation: Presentation,
+    /// How many seconds an expression of a watch or of a hover may take; none is the default.
+    pub(crate) evaluation_timeout: Option<f64>,
     /// Statuses with which the program may exit without a stop.
     pub(crate) break_on_system_exit_zero: bool,
 }
@@ -111,6 +160,8 @@ impl Default for Settings {
             redirect_output: false,
             no_debug: false,
             on_terminate: None,
+            variable_presentation: Presentation::default(),
+            evaluation_timeout: None,
             break_on_system_exit_zero: false,
         }
     }

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::parked::Why;
 use super::protocol::Refusal;
 use super::session::Session;
+use super::view::Programs;
 use crate::ffi::tracing;
 
 /// A frame of the stack.
@@ -48,7 +50,18 @@ pub(crate) enum Scope {
 /// What a `variablesReference` means.
 pub(crate) enum Held<'py> {
     /// Variables of the frame of that number, the innermost being 0.
-    Scope(usize, Scope),
+    Scope(usize, Scope, Part),
+    /// An attribute that is computed when it is asked for.
+    Lazy {
+        /// The object whose attribute it is.
+        object: Bound<'py, PyAny>,
+        /// Its name.
+        name: String,
+        /// An expression that gives its value.
+        evaluate_name: Option<String>,
+        /// The frame in which the expression means it.
+        frame: usize,
+    },
     /// What is in a value; `evaluate_name` is an expression that gives the value, if there is one.
     Value {
         /// The value.
@@ -71,7 +84,7 @@ pub(crate) enum Part {
     Special,
     /// Callable attributes.
     Functions,
-    /// Attributes of the class.
+    /// Attributes that are classes.
     Class,
     /// Attributes whose name begins with one underscore.
     Protected,
@@ -87,6 +100,10 @@ pub(crate) struct Scene<'py> {
     held: HashMap<i64, Held<'py>>,
     /// What the numbers that were given out have to be taken back by.
     given: Vec<i64>,
+    /// Names that the user made in the console, by the number of the frame.
+    extras: HashMap<usize, Bound<'py, PyDict>>,
+    /// What was evaluated, compiled.
+    pub(super) programs: Programs,
     /// Why it stopped.
     pub(crate) why: Why<'py>,
 }
@@ -111,8 +128,16 @@ impl<'py> Scene<'py> {
             whole: false,
             held: HashMap::new(),
             given: Vec::new(),
+            extras: HashMap::new(),
+            programs: Programs::default(),
             why,
         };
+        if let Some((exception, _)) = &scene.why.exception {
+            // Without it the rest of the stop is as good.
+            if let Ok(named) = exception_names(exception) {
+                scene.extras.insert(0, named);
+            }
+        }
         let uncaught = match &scene.why.exception {
             Some((exception, "unhandled")) => left_by(exception).unwrap_or_default(),
             _ => Vec::new(),
@@ -191,6 +216,18 @@ impl<'py> Scene<'py> {
         id
     }
 
+    /// Names that the user made in the console for a frame, if any.
+    pub(crate) fn extras(&self, index: usize) -> Option<&Bound<'py, PyDict>> {
+        self.extras.get(&index)
+    }
+
+    /// Names that the user makes in the console for a frame.
+    pub(crate) fn extras_to_add_to(&mut self, index: usize) -> Bound<'py, PyDict> {
+        let py = self.py();
+        let extras = self.extras.entry(index);
+        extras.or_insert_with(|| PyDict::new(py)).clone()
+    }
+
     /// What a `variablesReference` means.
     pub(crate) fn held(&self, reference: i64) -> Result<&Held<'py>, Refusal> {
         let gone = || {
@@ -206,6 +243,17 @@ impl Drop for Scene<'_> {
     fn drop(&mut self) {
         self.session.forget_ids(&self.given);
     }
+}
+
+/// The name by which expressions know the exception of a stop: what `sys.exc_info()` would give.
+fn exception_names<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    let named = PyDict::new(exception.py());
+    let traceback = exception.getattr("__traceback__")?;
+    named.set_item(
+        "__exception__",
+        (exception.get_type(), exception, traceback),
+    )?;
+    Ok(named)
 }
 
 /// The frames that an exception has left, the innermost first, with their lines.

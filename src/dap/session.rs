@@ -24,6 +24,7 @@ use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
 use super::stops::Points;
+use super::view::Sources;
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
 use crate::pause;
@@ -105,6 +106,8 @@ pub(crate) struct Session {
     over: AtomicBool,
     /// Breakpoints of the client.
     pub(super) points: Mutex<Points>,
+    /// Sources that are in no file.
+    pub(super) sources: Mutex<Sources>,
     /// Hooks what is to be hooked for the breakpoints that there are; Python's part of it.
     follow: Py<PyAny>,
 }
@@ -146,6 +149,7 @@ impl Session {
             configured: (Mutex::new(false), Condvar::new()),
             over: AtomicBool::new(false),
             points: Mutex::default(),
+            sources: Mutex::default(),
             follow,
         });
         let mut current = lock(&CURRENT);

@@ -17,7 +17,7 @@ mod options;
 mod present;
 mod python;
 mod redact;
-mod slots;
+pub(crate) mod slots;
 mod stack;
 mod task;
 

@@ -30,8 +30,29 @@ fn descriptors(py: Python<'_>) -> PyResult<&'static Descriptors> {
     })
 }
 
+/// A class and those that it is derived from, in the order in which attributes are looked up.
+pub(crate) fn classes<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
+    let py = class.py();
+    let get = pyo3::intern!(py, "__get__");
+    let order = descriptors(py)?
+        .order
+        .bind(py)
+        .call_method1(get, (class,))?;
+    Ok(order.cast_into()?)
+}
+
+/// What a class declares itself.
+pub(crate) fn dictionary<'py>(class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let get = pyo3::intern!(py, "__get__");
+    descriptors(py)?
+        .dictionary
+        .bind(py)
+        .call_method1(get, (class,))
+}
+
 /// The slots of an object that hold something, at most so many; those of its own class first.
-pub(super) fn own<'py>(
+pub(crate) fn own<'py>(
     object: &Bound<'py, PyAny>,
     most: usize,
 ) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
@@ -39,12 +60,9 @@ pub(super) fn own<'py>(
     let get = pyo3::intern!(py, "__get__");
     let declared = pyo3::intern!(py, "__slots__");
     let descriptors = descriptors(py)?;
-    let class = object.get_type();
-    let order = descriptors.order.bind(py).call_method1(get, (&class,))?;
     let mut found = Vec::new();
-    for class in order.cast_into::<PyTuple>()? {
-        let dictionary = descriptors.dictionary.bind(py);
-        let dictionary = dictionary.call_method1(get, (&class,))?;
+    for class in classes(&object.get_type())? {
+        let dictionary = dictionary(&class)?;
         if !dictionary.contains(declared)? {
             continue;
         }

@@ -1,12 +1,15 @@
-//! `threads`, `stackTrace` and `scopes`.
+//! `threads` and `stackTrace`.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::frame_name::{self, FrameFormat};
+use super::text::Patience;
+use super::{names, sources};
 use crate::dap::protocol::{Answer, Refusal, Request};
-use crate::dap::scene::{Held, Scene, Scope};
+use crate::dap::scene::Scene;
 use crate::dap::session::Session;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
@@ -25,10 +28,11 @@ struct StackTraceArguments {
     start_frame: usize,
     #[serde(default)]
     levels: usize,
+    format: Option<FrameFormat>,
 }
 
 /// `threads`: those that run Python code, with the names that they have now.
-pub(in crate::dap) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
+pub(super) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
     let list = || -> PyResult<Vec<Value>> {
         let running = py.import("sys")?.call_method0("_current_frames")?;
         let mut idents: Vec<u64> = Vec::new();
@@ -76,7 +80,7 @@ fn name_of(py: Python<'_>, ident: u64) -> PyResult<Option<String>> {
 }
 
 /// `stackTrace`
-pub(in crate::dap) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
+pub(super) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
     let wanted: StackTraceArguments = request.arguments()?;
     let levels = if wanted.levels == 0 {
         usize::MAX
@@ -90,23 +94,32 @@ pub(in crate::dap) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> A
         .map_err(|error| failed(&error))?
         .len();
     let mut frames = Vec::new();
+    let format = wanted.format.unwrap_or_default();
+    let mut patience = Patience::default();
     for index in wanted.start_frame..end.min(there) {
-        frames.push(frame(scene, index).map_err(|error| failed(&error))?);
+        let told = frame(scene, index, format, &mut patience);
+        frames.push(told.map_err(|error| failed(&error))?);
     }
     Ok(json!({"stackFrames": frames, "totalFrames": there}))
 }
 
-fn frame(scene: &mut Scene<'_>, index: usize) -> PyResult<Value> {
+fn frame(
+    scene: &mut Scene<'_>,
+    index: usize,
+    format: FrameFormat,
+    patience: &mut Patience,
+) -> PyResult<Value> {
     let id = scene.frame_id(index);
     let session = scene.session();
     let shown = scene.frame(index);
     let code = tracing::code_of(&shown.frame);
     let py = code.py();
     let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
-    let name: String = code.getattr(pyo3::intern!(py, "co_qualname"))?.extract()?;
     let line = session.client().line(shown.line());
+    let name = frame_name::of_frame(&shown.frame, line, format, patience)?;
     let column = u32::from(session.client().columns_start_at_1);
-    let mut source = source_of(session, &file);
+    let globals = names::globals(&shown.frame).ok();
+    let mut source = sources::of_code(session, &file, globals.as_ref(), py);
     let mut frame = json!({"id": id, "name": name, "line": line, "column": column});
     if !user_code::is_user(&code)? {
         frame["presentationHint"] = "subtle".into();
@@ -125,31 +138,4 @@ pub(in crate::dap) fn source_of(session: &Session, file: &str) -> Value {
     let path = session.settings().local(&known);
     let name = path.rsplit(['/', '\\']).next().unwrap_or(&path);
     json!({"name": name, "path": path})
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ScopesArguments {
-    frame_id: i64,
-}
-
-/// `scopes`
-pub(in crate::dap) fn scopes(scene: &mut Scene<'_>, request: &Request) -> Answer {
-    let wanted: ScopesArguments = request.arguments()?;
-    let index = scene.frame_of(wanted.frame_id)?;
-    let locals = scene.hold(Held::Scope(index, Scope::Locals));
-    let globals = scene.hold(Held::Scope(index, Scope::Globals));
-    Ok(json!({"scopes": [
-        {
-            "name": "Locals",
-            "presentationHint": "locals",
-            "variablesReference": locals,
-            "expensive": false,
-        },
-        {
-            "name": "Globals",
-            "variablesReference": globals,
-            "expensive": false,
-        },
-    ]}))
 }
