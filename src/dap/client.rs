@@ -56,6 +56,11 @@ impl Client {
         line + u32::from(!self.lines_start_at_1)
     }
 
+    /// A column as the client counts.
+    pub(crate) fn column(&self, column: u32) -> u32 {
+        column - u32::from(!self.columns_start_at_1 && column > 0)
+    }
+
     /// A column of the client's, from 1.
     pub(crate) fn column_from(&self, column: u32) -> u32 {
         column + u32::from(!self.columns_start_at_1)

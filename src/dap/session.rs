@@ -199,6 +199,12 @@ impl Session {
         self.wire.send(event(name, body));
     }
 
+    /// Sends events of one name; false when that failed.
+    pub(crate) fn events(&self, name: &str, bodies: Vec<Value>) -> bool {
+        let events = bodies.into_iter().map(|body| event(name, body));
+        self.wire.send_all(events.collect())
+    }
+
     /// Answers a request.
     pub(crate) fn respond(&self, request: &Request, answer: Answer) {
         self.wire.send(response(request, answer));

@@ -153,6 +153,21 @@ impl Sink {
         self.lock().writer.is_some()
     }
 
+    /// Whether this many bytes wait.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        self.lock().bytes >= bytes
+    }
+
+    /// Waits until fewer bytes wait, or nobody writes them any more.
+    pub(super) fn await_room(&self, bytes: usize) {
+        let mut state = self.lock();
+        while state.bytes >= bytes && !state.ended && state.writer.is_some() {
+            state.urgent = true;
+            self.work.notify_one();
+            state = wait(&self.progress, state, PROMPTNESS);
+        }
+    }
+
     /// Accepts one record, which `render` appends to the bytes given, or drops it.
     pub(super) fn send(self: &Arc<Self>, render: impl FnOnce(&mut Vec<u8>)) {
         let mut guard = self.lock();

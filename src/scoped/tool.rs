@@ -144,6 +144,11 @@ pub(crate) fn is_available(py: Python<'_>) -> bool {
     *AVAILABLE.get_or_init(|| monitoring(py).is_some())
 }
 
+/// Whether the tool holds an id now.
+pub(crate) fn is_in_use(py: Python<'_>) -> bool {
+    lock(py).is_some()
+}
+
 /// What a callback returns to have no more events from a location.
 pub(super) fn disable(py: Python<'_>) -> PyResult<Py<PyAny>> {
     if let Some(disable) = DISABLE.get() {

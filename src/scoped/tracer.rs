@@ -240,6 +240,11 @@ fn stop_in_vain(py: Python<'_>) -> Result<(), String> {
     }
 }
 
+/// Whether anything is traced now.
+pub(crate) fn is_wanted() -> bool {
+    WANTED.load(Ordering::Relaxed)
+}
+
 /// Whether this is the trace function that we show.
 pub(crate) fn is_own(shown: &Bound<'_, PyAny>) -> bool {
     shown.is_instance_of::<LineTrace>()

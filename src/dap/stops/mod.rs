@@ -2,6 +2,9 @@
 
 mod breakpoints;
 mod exceptions;
+mod log_output;
+mod places;
+mod status;
 mod stepping;
 
 use pyo3::prelude::*;
@@ -16,6 +19,9 @@ pub(super) use stepping::{begin, paused};
 pub(super) fn route(command: &str) -> Option<Route> {
     Some(match command {
         "setBreakpoints" => Route::Attached(breakpoints::set),
+        "breakpointLocations" => Route::Attached(places::locations),
+        "dapper/breakpointStats" => Route::Attached(status::breakpoints),
+        "dapper/engineStatus" => Route::Attached(status::engine),
         "setFunctionBreakpoints" => Route::Attached(breakpoints::set_functions),
         "setExceptionBreakpoints" => Route::Attached(exceptions::set),
         _ => return None,
@@ -29,6 +35,7 @@ pub(super) fn capabilities() -> Value {
         "supportsHitConditionalBreakpoints": true,
         "supportsFunctionBreakpoints": true,
         "supportsLogPoints": true,
+        "supportsBreakpointLocationsRequest": true,
         "exceptionBreakpointFilters": [
             {"filter": "raised", "label": "Raised Exceptions", "default": false},
             {"filter": "uncaught", "label": "Uncaught Exceptions", "default": true},
