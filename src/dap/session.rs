@@ -19,7 +19,7 @@ use super::dispatch;
 use super::framing::Decoder;
 use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, response};
-use super::stops::Points;
+use super::stops::{self, Points};
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
 use crate::pause;
@@ -110,6 +110,7 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
+        Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
         session.read_on()?;
         Ok(session)
     }
@@ -227,6 +228,7 @@ impl Session {
 
     pub(super) fn set_settings(&self, settings: Settings) {
         *lock(&self.settings) = Arc::new(settings);
+        lock(&self.points).verdicts.clear();
     }
 
     /// Whether a thread that stops has the others stop, too.

@@ -143,12 +143,15 @@ fn defer(code: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Interest> {
 
 #[pyfunction]
 fn instruction(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
-    answer(code.py(), || match DEFERRED.take() {
-        Some(error) => {
+    answer(code.py(), || {
+        if let Some(error) = DEFERRED.take() {
             tool::demand(Owner::Jump, code, Events::NONE)?.ok();
-            Err(error)
+            return Err(error);
         }
-        None => Ok(Interest::Wanted),
+        if let Some(frame) = stepping(code.py()) {
+            step::instruction(&frame, code)?;
+        }
+        Ok(Interest::Wanted)
     })
 }
 

@@ -318,6 +318,11 @@ fn pass_on(
             }
             watches::line(&code, tracing::line_of(frame), Means::Tracing, stopped)?;
         }
+        Event::Opcode => {
+            if alone {
+                step::instruction(frame, &code)?;
+            }
+        }
         Event::Call if alone => step::entered(frame, &code)?,
         Event::Call => {}
         Event::Return => {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::log_output;
+use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::dap::parked::{Why, park, without_nulls};
@@ -34,6 +35,8 @@ pub(crate) struct Points {
     /// By the file that the client named, and what it asked for there.
     by_file: HashMap<Arc<str>, Vec<Point>>,
     functions: Vec<Point>,
+    /// Which code is the user's, by file.
+    pub(in crate::dap) verdicts: HashMap<String, Verdict>,
 }
 
 impl Points {

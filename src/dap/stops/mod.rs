@@ -1,10 +1,13 @@
 //! Where threads of the program stop, in terms of the engine: breakpoints, exceptions, steps.
 
 mod breakpoints;
+mod exception_rules;
 mod exceptions;
 mod log_output;
+mod mine;
 mod places;
 mod status;
+mod step_targets;
 mod stepping;
 
 use pyo3::prelude::*;
@@ -13,14 +16,18 @@ use serde_json::{Value, json};
 use super::dispatch::Route;
 
 pub(super) use breakpoints::{Points, changed};
-pub(super) use stepping::{begin, paused};
+pub(crate) use mine::CodeRule;
+pub(super) use mine::{hides, note_own, verdict};
+pub(super) use stepping::{begin, paused, stride};
 
 /// The requests of this part.
 pub(super) fn route(command: &str) -> Option<Route> {
     Some(match command {
         "setBreakpoints" => Route::Attached(breakpoints::set),
         "breakpointLocations" => Route::Attached(places::locations),
+        "stepInTargets" => Route::InThread(step_targets::list),
         "dapper/breakpointStats" => Route::Attached(status::breakpoints),
+        "dapper/explainFrame" => Route::InThread(mine::explain),
         "dapper/engineStatus" => Route::Attached(status::engine),
         "setFunctionBreakpoints" => Route::Attached(breakpoints::set_functions),
         "setExceptionBreakpoints" => Route::Attached(exceptions::set),
@@ -30,23 +37,26 @@ pub(super) fn route(command: &str) -> Option<Route> {
 
 /// What this part can do, for the answer to `initialize`.
 pub(super) fn capabilities() -> Value {
-    json!({
+    let mut all = exceptions::capabilities();
+    let more = json!({
         "supportsConditionalBreakpoints": true,
         "supportsHitConditionalBreakpoints": true,
         "supportsFunctionBreakpoints": true,
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
-        "exceptionBreakpointFilters": [
-            {"filter": "raised", "label": "Raised Exceptions", "default": false},
-            {"filter": "uncaught", "label": "Uncaught Exceptions", "default": true},
-            {"filter": "userUnhandled", "label": "User Uncaught Exceptions", "default": false},
-        ],
-    })
+        "supportsSteppingGranularity": true,
+        "supportsStepInTargetsRequest": true,
+    });
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all
 }
 
 /// Makes the types of this part: while a type is made for the first time other threads run.
 pub(super) fn prepare(py: Python<'_>) {
     breakpoints::prepare(py);
     exceptions::prepare(py);
+    py.get_type::<mine::Mine>();
     stepping::prepare(py);
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::{Held, Scene, Scope};
 use crate::dap::session::Session;
+use crate::dap::stops;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
 use crate::registry;
-use crate::user_code;
 
 /// What Python raised while something was looked at.
 pub(in crate::dap) fn failed(error: &PyErr) -> Refusal {
@@ -108,7 +108,7 @@ fn frame(scene: &mut Scene<'_>, index: usize) -> PyResult<Value> {
     let column = u32::from(session.client().columns_start_at_1);
     let mut source = source_of(session, &file);
     let mut frame = json!({"id": id, "name": name, "line": line, "column": column});
-    if !user_code::is_user(&code)? {
+    if !stops::verdict(session, &code)?.mine {
         frame["presentationHint"] = "subtle".into();
         source["presentationHint"] = "deemphasize".into();
     }
