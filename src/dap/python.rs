@@ -10,7 +10,7 @@ use super::parked::{Why, park};
 use super::session::{self, Session};
 use super::stops;
 use super::wire::{Stream, Wire};
-use crate::breakpoint;
+use crate::{breakpoint, changes};
 use crate::ffi::threads::Thread;
 use crate::ffi::tracing;
 use crate::hit;
@@ -19,6 +19,7 @@ use crate::pause;
 fn prepare(py: Python<'_>) {
     stops::prepare(py);
     pause::set_sink(stops::paused);
+    changes::set_sink(stops::data_changed);
     breakpoint::observe(stops::changed);
 }
 

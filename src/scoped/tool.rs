@@ -76,6 +76,8 @@ pub(crate) enum Owner {
     Jump,
     /// Threads that are to stop wherever they are.
     Pause,
+    /// Variables and attributes that are looked at.
+    Changes,
 }
 
 /// What the owners want, of one code object or everywhere.

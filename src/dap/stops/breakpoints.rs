@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::data::{self, DataPoints};
 use super::log_output;
 use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
@@ -37,6 +38,8 @@ pub(crate) struct Points {
     functions: Vec<Point>,
     /// Which code is the user's, by file.
     pub(in crate::dap) verdicts: HashMap<String, Verdict>,
+    /// Variables and attributes that may be looked at.
+    pub(super) data: DataPoints,
 }
 
 impl Points {
@@ -374,6 +377,7 @@ impl Session {
             loaded::bind(py, &file)?;
         }
         log_output::give_back(py);
+        data::clear(py)?;
         super::exceptions::clear(py)
     }
 }

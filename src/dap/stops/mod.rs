@@ -1,6 +1,7 @@
 //! Where threads of the program stop, in terms of the engine: breakpoints, exceptions, steps.
 
 mod breakpoints;
+mod data;
 mod exception_rules;
 mod exceptions;
 mod log_output;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use super::dispatch::Route;
 
 pub(super) use breakpoints::{Points, changed};
+pub(super) use data::changed as data_changed;
 pub(crate) use mine::CodeRule;
 pub(super) use mine::{hides, note_own, verdict};
 pub(super) use stepping::{begin, paused, stride};
@@ -26,6 +28,8 @@ pub(super) fn route(command: &str) -> Option<Route> {
         "setBreakpoints" => Route::Attached(breakpoints::set),
         "breakpointLocations" => Route::Attached(places::locations),
         "stepInTargets" => Route::InThread(step_targets::list),
+        "dataBreakpointInfo" => Route::InThread(data::info),
+        "setDataBreakpoints" => Route::Attached(data::set),
         "dapper/breakpointStats" => Route::Attached(status::breakpoints),
         "dapper/explainFrame" => Route::InThread(mine::explain),
         "dapper/engineStatus" => Route::Attached(status::engine),
@@ -44,6 +48,7 @@ pub(super) fn capabilities() -> Value {
         "supportsFunctionBreakpoints": true,
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
+        "supportsDataBreakpoints": true,
         "supportsSteppingGranularity": true,
         "supportsStepInTargetsRequest": true,
     });
