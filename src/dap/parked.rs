@@ -27,6 +27,8 @@ pub(crate) enum Go {
     Continue,
     /// Until the end of a step.
     Step(Stride),
+    /// To another line, by what was prepared in the thread.
+    Jump,
 }
 
 /// A step, as the client asks for it.
@@ -143,7 +145,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
         go
     };
     match go {
-        Go::Continue => Ok(()),
+        Go::Continue | Go::Jump => Ok(()),
         Go::Step(stride) => stops::begin(frame, stride),
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod layout;
 pub(crate) mod locals;
 pub mod map;
 pub(crate) mod prove;
+pub(crate) mod rewind;
 pub(crate) mod swap;
 pub(crate) mod symbols;
 pub(crate) mod threads;

@@ -1,13 +1,40 @@
-//! Steps by instructions, and into one call of several.
+//! Steps by instructions, into one call of several, and to another line.
 //!
 //! The interpreter tells of instructions by events of monitoring (3.12 and later), and by `opcode`
 //! events of the frames that ask for them (3.11). A call is known by its offset in the frame that
 //! makes it: whatever that frame calls meanwhile is run through.
 
+use std::cell::Cell;
+
 use pyo3::prelude::*;
 
 use super::{ENTRIES, Lines, address, everywhere, go_on, may_stop, stop, walk, with};
 use crate::scoped::tool;
+
+thread_local! {
+    /// The frame and the instruction that it was sent to, until a line is told of.
+    static LANDED: Cell<Option<(usize, i64)>> = const { Cell::new(None) };
+}
+
+fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
+    let at = frame.getattr(pyo3::intern!(frame.py(), "f_lasti"))?;
+    Ok((address(frame), at.extract()?))
+}
+
+/// Sends a frame whose line is told of to another one; the error is the interpreter's.
+pub(crate) fn jump(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<()> {
+    frame.setattr(pyo3::intern!(frame.py(), "f_lineno"), line)?;
+    LANDED.set(Some(place(frame)?));
+    Ok(())
+}
+
+/// Whether the line that is told of is the one that the frame was sent to, and stopped at.
+pub(super) fn has_landed(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match LANDED.take() {
+        Some(landed) => Ok(landed == place(frame)?),
+        None => Ok(false),
+    }
+}
 
 /// An instruction is about to run in `frame`; whether the step stopped there.
 pub(crate) fn instruction(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool> {

@@ -130,7 +130,7 @@ thread_local! {
     static LEAVING: Cell<usize> = const { Cell::new(0) };
 }
 
-pub(crate) use fine::instruction;
+pub(crate) use fine::{instruction, jump};
 use walk::skips;
 
 /// Whether any thread is stepping.
@@ -356,7 +356,10 @@ pub(crate) fn line(
     code: &Bound<'_, PyAny>,
     target: Option<usize>,
 ) -> PyResult<bool> {
-    if with(|step| step.instructions) == Some(true) || !may_stop(frame, code)? {
+    if fine::has_landed(frame)?
+        || with(|step| step.instructions) == Some(true)
+        || !may_stop(frame, code)?
+    {
         return Ok(false);
     }
     let py = frame.py();

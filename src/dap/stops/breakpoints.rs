@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::data::{self, DataPoints};
+use super::jumps;
 use super::log_output;
 use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
@@ -38,6 +39,8 @@ pub(crate) struct Points {
     functions: Vec<Point>,
     /// Which code is the user's, by file.
     pub(in crate::dap) verdicts: HashMap<String, Verdict>,
+    /// Lines that frames may be sent to, by the number that the client has of them.
+    pub(super) goto_targets: Vec<(Arc<str>, u32)>,
     /// Variables and attributes that may be looked at.
     pub(super) data: DataPoints,
 }
@@ -89,6 +92,7 @@ impl Stopper {
     fn __call__(&self, hit: &Bound<'_, Hit>) -> PyResult<()> {
         let py = hit.py();
         let hit = hit.get();
+        jumps::refuse_missed(py)?;
         let failed = hit
             .error(py)
             .map(|error| format!("its condition failed: {error}"));

@@ -4,6 +4,7 @@ mod breakpoints;
 mod data;
 mod exception_rules;
 mod exceptions;
+mod jumps;
 mod log_output;
 mod mine;
 mod places;
@@ -30,6 +31,8 @@ pub(super) fn route(command: &str) -> Option<Route> {
         "stepInTargets" => Route::InThread(step_targets::list),
         "dataBreakpointInfo" => Route::InThread(data::info),
         "setDataBreakpoints" => Route::Attached(data::set),
+        "gotoTargets" => Route::Attached(jumps::targets),
+        "goto" => Route::Reader(jumps::goto),
         "dapper/breakpointStats" => Route::Attached(status::breakpoints),
         "dapper/explainFrame" => Route::InThread(mine::explain),
         "dapper/engineStatus" => Route::Attached(status::engine),
@@ -48,6 +51,7 @@ pub(super) fn capabilities() -> Value {
         "supportsFunctionBreakpoints": true,
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
+        "supportsGotoTargetsRequest": true,
         "supportsDataBreakpoints": true,
         "supportsSteppingGranularity": true,
         "supportsStepInTargetsRequest": true,
@@ -63,5 +67,6 @@ pub(super) fn prepare(py: Python<'_>) {
     breakpoints::prepare(py);
     exceptions::prepare(py);
     py.get_type::<mine::Mine>();
+    py.get_type::<jumps::Landing>();
     stepping::prepare(py);
 }

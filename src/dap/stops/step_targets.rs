@@ -1,7 +1,7 @@
 //! `stepInTargets`: the calls of a line that can be stepped into one by one.
 //!
 //! A target is a call instruction of the code that the frame runs, named by its offset, and shown
-//! by its source text where the file still has it. Calls of probes are no calls of the program.
+//! by its source text where the file still has it.
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -74,7 +74,6 @@ fn calls(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<Vec<Call>> {
         .import("linecache")?
         .call_method1("getlines", (file, frame.getattr("f_globals")?))?;
     let lines: Vec<String> = source.extract()?;
-    let probes = probe_calls(&code)?;
     let mut found = Vec::new();
     for instruction in instructions(&code)? {
         let is_call = instruction.name.starts_with("CALL")
@@ -85,7 +84,6 @@ fn calls(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<Vec<Call>> {
         if !is_call
             || first != line
             || instruction.offset < now
-            || probes.contains(&instruction.offset)
             || (start, first) == (end, last.unwrap_or(first))
         {
             continue;
@@ -151,18 +149,4 @@ pub(super) fn instructions(code: &Bound<'_, PyAny>) -> PyResult<Vec<Instruction>
         });
     }
     Ok(all)
-}
-
-/// The offsets of the calls of probes.
-fn probe_calls(code: &Bound<'_, PyAny>) -> PyResult<Vec<usize>> {
-    let mut calls = Vec::new();
-    let mut loaded = false;
-    for instruction in instructions(code)? {
-        loaded |= instruction.is_probe;
-        if loaded && instruction.name.starts_with("CALL") {
-            calls.push(instruction.offset);
-            loaded = false;
-        }
-    }
-    Ok(calls)
 }
