@@ -26,6 +26,13 @@ fn all() -> [(&'static str, &'static AtomicU64); 11] {
     ]
 }
 
+/// All figures as they are now.
+pub(crate) fn now() -> impl Iterator<Item = (&'static str, u64)> {
+    let read =
+        |(name, counter): (&'static str, &AtomicU64)| (name, counter.load(Ordering::Relaxed));
+    all().into_iter().map(read)
+}
+
 /// All figures by name.
 #[pyfunction]
 pub(crate) fn counters(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -22,8 +22,18 @@ use crate::scoped::tool::{self, Events, Owner};
 use crate::scoped::{figures, tracer};
 use crate::{excepthook, hit, step, user_code};
 
+/// Whether a `SystemExit` that nobody catches is reported as "uncaught".
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Exits {
+    /// Where that costs nothing.
+    pub(crate) where_free: bool,
+    /// Also where every thread has to be traced for it.
+    pub(crate) everywhere: bool,
+}
+
 /// What is asked for.
 struct Filters {
+    exits: bool,
     raised: bool,
     uncaught: bool,
     user_unhandled: bool,
@@ -87,6 +97,17 @@ pub(crate) fn set_exception_breakpoints(
     on_exception: Option<Py<PyAny>>,
     is_user: Option<Py<PyAny>>,
 ) -> PyResult<()> {
+    choose_filters(py, &filters, on_exception, is_user, Exits::default())
+}
+
+/// As [`set_exception_breakpoints`], and what is to be known of exits.
+pub(crate) fn choose_filters(
+    py: Python<'_>,
+    filters: &[String],
+    on_exception: Option<Py<PyAny>>,
+    is_user: Option<Py<PyAny>>,
+    exits: Exits,
+) -> PyResult<()> {
     const NAMES: [&str; 3] = ["raised", "uncaught", "user_unhandled"];
     if let Some(name) = filters.iter().find(|name| !NAMES.contains(&name.as_str())) {
         return Err(PyValueError::new_err(format!(
@@ -99,6 +120,8 @@ pub(crate) fn set_exception_breakpoints(
         .filter(|_| !filters.is_empty())
         .map(|on_exception| {
             Arc::new(Filters {
+                exits: uncaught
+                    && (exits.everywhere || (exits.where_free && tool::is_available(py))),
                 raised,
                 uncaught,
                 user_unhandled,
@@ -117,7 +140,7 @@ fn choose(py: Python<'_>, wanted: Option<Arc<Filters>>) -> PyResult<Result<(), S
     let active = wanted.is_some();
     let has = |which: fn(&Filters) -> bool| wanted.as_deref().is_some_and(which);
     let raised = has(|filters| filters.raised);
-    let traced = raised || has(|filters| filters.user_unhandled);
+    let traced = raised || has(|filters| filters.user_unhandled || filters.exits);
     let uncaught = has(|filters| filters.uncaught);
     let mut guard = FILTERS.lock().unwrap_or_else(PoisonError::into_inner);
     let before = std::mem::replace(&mut *guard, wanted);
@@ -211,7 +234,8 @@ pub(crate) fn left(
         return Ok(());
     };
     UNWINDING.set(exception.as_ptr() as usize);
-    if exception.is_instance_of::<PySystemExit>() {
+    let exits = exception.is_instance_of::<PySystemExit>();
+    if exits && !filters.exits {
         return Ok(());
     }
     let py = frame.py();
@@ -221,8 +245,11 @@ pub(crate) fn left(
         Some(caller) => user_code::ends_a_thread(caller)?,
         None => true,
     };
-    if filters.uncaught && last && tool::is_available(py) {
+    if filters.uncaught && last && (exits || tool::is_available(py)) {
         return report_uncaught(&filters, exception);
+    }
+    if exits {
+        return Ok(());
     }
     if !filters.user_unhandled || is_ordinary(exception) || !filters.is_user(code)? {
         return Ok(());

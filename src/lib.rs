@@ -10,7 +10,7 @@
 //! `request` is what is asked of a breakpoint (`terms` reads it from Python), `condition` evaluates it where it is hit (`compile`,
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
-//! `exceptions` stops at exceptions.
+//! `exceptions` stops at exceptions, `changes` where a variable has got another value.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `dap` is the debug server, `adapter` the process between it and an editor. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
@@ -22,6 +22,7 @@ mod allowance;
 pub mod breakpoint;
 pub mod breakpoint_file;
 mod callback;
+mod changes;
 pub mod cli;
 mod compile;
 mod condition;

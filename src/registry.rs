@@ -144,6 +144,13 @@ pub(crate) fn known_place(place: &Place) -> Place {
     }
 }
 
+/// A number that no breakpoint has or will have.
+pub(crate) fn new_id() -> u64 {
+    let mut registry = lock();
+    registry.last_id += 1;
+    registry.last_id
+}
+
 /// Adds a breakpoint; `place` is how the user named it.
 pub(crate) fn add(place: &Place, request: Request) -> Arc<Breakpoint> {
     let mut registry = lock();

@@ -125,6 +125,13 @@ fn record_reason(code: &str, detail: String) -> PyResult<()> {
     Ok(())
 }
 
+/// How often each reason occurred since the last reset.
+pub(crate) fn counts() -> impl Iterator<Item = (&'static str, u64)> {
+    let counts = lock().counts;
+    let count = move |code: &ReasonCode| (code.name(), counts[*code as usize]);
+    ReasonCode::ALL.iter().map(count)
+}
+
 /// How often each reason occurred since the last reset, by its name.
 #[pyfunction]
 fn reason_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -138,7 +145,7 @@ fn reason_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 /// The last occurrences, oldest first: time since the epoch, name of the reason, what was said.
 #[pyfunction]
-fn reason_log() -> Vec<(f64, &'static str, String)> {
+pub(crate) fn reason_log() -> Vec<(f64, &'static str, String)> {
     lock()
         .log
         .iter()

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::stops::CodeRule;
+
 /// The arguments of `initialize`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -54,6 +56,11 @@ impl Client {
     /// A line of the client's, from 1.
     pub(crate) fn line_from(&self, line: u32) -> u32 {
         line + u32::from(!self.lines_start_at_1)
+    }
+
+    /// A column as the client counts.
+    pub(crate) fn column(&self, column: u32) -> u32 {
+        column - u32::from(!self.columns_start_at_1 && column > 0)
     }
 
     /// A column of the client's, from 1.
@@ -126,6 +133,8 @@ pub(crate) struct Settings {
     /// Whether a thread that stops has the others stop, too.
     #[serde(rename = "stopAllThreads")]
     pub(crate) stop_all_threads: bool,
+    /// Which code is the user's, before anything else decides it.
+    pub(crate) rules: Vec<CodeRule>,
     /// Whether the program stops at its first line.
     pub(crate) stop_on_entry: bool,
     /// Whether the end of a step shows what calls returned.
@@ -144,8 +153,56 @@ pub(crate) struct Settings {
     pub(crate) variable_presentation: Presentation,
     /// How many seconds an expression of a watch or of a hover may take; none is the default.
     pub(crate) evaluation_timeout: Option<f64>,
-    /// Statuses with which the program may exit without a stop.
+    /// Whether an exit with status 0 stops where uncaught exceptions do.
     pub(crate) break_on_system_exit_zero: bool,
+    /// The statuses of exits that stop where uncaught exceptions do; all but 0 if none are named.
+    pub(crate) break_on_system_exit: Option<Vec<ExitStatus>>,
+}
+
+/// One status of a process, or several.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub(crate) enum ExitStatus {
+    /// This one.
+    One(i64),
+    /// These, both ends included.
+    Range {
+        /// The first.
+        from: i64,
+        /// The last.
+        to: i64,
+    },
+}
+
+/// The statuses of exits that stop where uncaught exceptions do.
+#[derive(Clone, Debug)]
+pub(crate) struct ExitStatuses {
+    named: Option<Vec<ExitStatus>>,
+    zero: bool,
+}
+
+impl ExitStatuses {
+    /// Whether an exit with this status stops.
+    pub(crate) fn include(&self, status: i64) -> bool {
+        let named = match &self.named {
+            Some(named) => named.iter().any(|one| match one {
+                ExitStatus::One(one) => *one == status,
+                ExitStatus::Range { from, to } => (*from..=*to).contains(&status),
+            }),
+            None => status != 0,
+        };
+        named || (self.zero && status == 0)
+    }
+
+    /// Whether there is none that stops.
+    pub(crate) fn is_none(&self) -> bool {
+        !self.zero && self.named.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether the user has said anything about them.
+    pub(crate) fn was_asked_for(&self) -> bool {
+        !self.is_none() && (self.zero || self.named.is_some())
+    }
 }
 
 impl Default for Settings {
@@ -153,6 +210,7 @@ impl Default for Settings {
         Self {
             just_my_code: true,
             stop_all_threads: true,
+            rules: Vec::new(),
             stop_on_entry: false,
             show_return_value: true,
             path_mappings: Vec::new(),
@@ -163,6 +221,7 @@ impl Default for Settings {
             variable_presentation: Presentation::default(),
             evaluation_timeout: None,
             break_on_system_exit_zero: false,
+            break_on_system_exit: None,
         }
     }
 }
@@ -179,6 +238,14 @@ impl Settings {
             if relative && let Some(root) = here.join(root).components().as_path().to_str() {
                 mapping.remote_root = root.trim_end_matches("/.").to_owned();
             }
+        }
+    }
+
+    /// The statuses of exits that stop where uncaught exceptions do.
+    pub(crate) fn exit_statuses(&self) -> ExitStatuses {
+        ExitStatuses {
+            named: self.break_on_system_exit.clone(),
+            zero: self.break_on_system_exit_zero,
         }
     }
 

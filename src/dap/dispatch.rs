@@ -164,7 +164,10 @@ fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer 
 }
 
 fn step(session: &Arc<Session>, request: &Request, mode: Mode) {
-    resume(session, request, Go::Step(mode, 0));
+    match stops::stride(request, mode) {
+        Ok(stride) => resume(session, request, Go::Step(stride)),
+        Err(refusal) => session.respond(request, Err(refusal)),
+    }
 }
 
 /// Has a stopped thread go on, and the others with it unless it is to go alone.

@@ -26,8 +26,35 @@ use crate::step::Mode;
 pub(crate) enum Go {
     /// Until something stops it.
     Continue,
-    /// Until the end of a step from the frame of that number, the innermost being 0.
-    Step(Mode, usize),
+    /// Until the end of a step.
+    Step(Stride),
+    /// To another line, by what was prepared in the thread.
+    Jump,
+}
+
+/// A step, as the client asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stride {
+    /// How far it goes.
+    pub(crate) mode: Mode,
+    /// The number of the frame that it begins in, the innermost being 0.
+    pub(crate) depth: usize,
+    /// Whether an instruction is a step, and not a line.
+    pub(crate) instructions: bool,
+    /// The byte offset of the only call that is stepped into.
+    pub(crate) call: Option<usize>,
+}
+
+impl Stride {
+    /// Line by line, from the innermost frame.
+    pub(crate) fn lines(mode: Mode) -> Self {
+        Self {
+            mode,
+            depth: 0,
+            instructions: false,
+            call: None,
+        }
+    }
 }
 
 /// Something to do in a stopped thread; the result says how it goes on, if it does.
@@ -132,8 +159,8 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
         go
     };
     match go {
-        Go::Continue => Ok(()),
-        Go::Step(mode, depth) => stops::begin(&session, frame, mode, depth),
+        Go::Continue | Go::Jump => Ok(()),
+        Go::Step(stride) => stops::begin(frame, stride),
     }
 }
 

@@ -7,16 +7,17 @@ use pyo3::types::PyDict;
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
 use super::{ending, listener, redirect, session, stops, wire};
-use crate::breakpoint;
 use crate::ffi::tracing;
 use crate::hit;
 use crate::pause;
+use crate::{breakpoint, changes};
 
 fn prepare(py: Python<'_>) {
     stops::prepare(py);
     redirect::prepare(py);
     ending::expect();
     pause::set_sink(stops::paused);
+    changes::set_sink(stops::data_changed);
     breakpoint::observe(stops::changed);
 }
 

@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 use super::parked::Why;
 use super::protocol::Refusal;
 use super::session::Session;
+use super::stops::hides;
 use super::view::Programs;
 use crate::ffi::tracing;
 
@@ -145,9 +146,13 @@ impl<'py> Scene<'py> {
         if !uncaught.is_empty() {
             let frames = uncaught
                 .into_iter()
+                .filter(|(frame, _)| !hides(&tracing::code_of(frame)))
                 .map(|(frame, line)| shown(frame, Some(line)));
-            scene.frames = frames.collect();
-            scene.whole = true;
+            let frames: Vec<_> = frames.collect();
+            if !frames.is_empty() {
+                scene.frames = frames;
+                scene.whole = true;
+            }
         }
         scene
     }
@@ -172,7 +177,11 @@ impl<'py> Scene<'py> {
     pub(crate) fn frames(&mut self, wanted: usize) -> PyResult<&[Shown<'py>]> {
         while !self.whole && self.frames.len() < wanted {
             let last = &self.frames[self.frames.len() - 1].frame;
-            let back = last.getattr(pyo3::intern!(last.py(), "f_back"))?;
+            let name = pyo3::intern!(last.py(), "f_back");
+            let mut back = last.getattr(name)?;
+            while !back.is_none() && hides(&tracing::code_of(&back)) {
+                back = back.getattr(name)?;
+            }
             if back.is_none() {
                 self.whole = true;
             } else {

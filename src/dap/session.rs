@@ -23,7 +23,7 @@ use super::listener;
 use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
-use super::stops::Points;
+use super::stops::{self, Points};
 use super::view::Sources;
 use super::wire::{Arrival, Wire};
 use crate::ffi::threads::Thread;
@@ -161,6 +161,7 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
+        Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
         let reading = session.read_on(first);
         if reading.is_err() {
             lock(&CURRENT).take();
@@ -268,6 +269,12 @@ impl Session {
         self.wire.send(event(name, body));
     }
 
+    /// Sends events of one name; false when that failed.
+    pub(crate) fn events(&self, name: &str, bodies: Vec<Value>) -> bool {
+        let events = bodies.into_iter().map(|body| event(name, body));
+        self.wire.send_all(events.collect())
+    }
+
     /// Answers a request.
     pub(crate) fn respond(&self, request: &Request, answer: Answer) {
         self.wire.send(response(request, answer));
@@ -315,6 +322,7 @@ impl Session {
 
     pub(super) fn set_settings(&self, settings: Settings) {
         *lock(&self.settings) = Arc::new(settings);
+        lock(&self.points).verdicts.clear();
     }
 
     /// Whether a thread that stops has the others stop, too.

@@ -177,6 +177,22 @@ impl Wire {
         *sent
     }
 
+    /// Sends messages, one behind the other; false when that failed.
+    pub(crate) fn send_all(&self, messages: Vec<Value>) -> bool {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = Vec::new();
+        for mut message in messages {
+            *sent += 1;
+            message["seq"] = (*sent).into();
+            bytes.extend(encode(message.to_string().as_bytes()));
+        }
+        let written = self.stream.write_all(&bytes).is_ok();
+        if !written {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
     /// Sends bytes that are framed already.
     pub(crate) fn send_framed(&self, bytes: &[u8]) -> io::Result<()> {
         let _sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);

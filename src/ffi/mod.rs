@@ -26,6 +26,7 @@ pub(crate) mod layout;
 pub(crate) mod locals;
 pub mod map;
 pub(crate) mod prove;
+pub(crate) mod rewind;
 pub(crate) mod spawn;
 pub(crate) mod swap;
 pub(crate) mod symbols;

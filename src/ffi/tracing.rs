@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Line,
     /// The frame returns or yields (with a value), or is left by an exception (without).
     Return,
+    /// An instruction is about to run in a frame that asks for its instructions.
+    Opcode,
 }
 
 /// Called with the frame, the event and its argument.
@@ -312,6 +314,7 @@ unsafe extern "C" fn traced(
         1 => Event::Exception,
         2 => Event::Line,
         3 => Event::Return,
+        7 => Event::Opcode,
         _ => return 0,
     };
     let Some(sink) = SINK.get() else {

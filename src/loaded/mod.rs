@@ -57,6 +57,18 @@ pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
     follow(py, &HashSet::from([Arc::from(file)]))
 }
 
+/// Which lines of a file can hold probes, as its source says now, or why that is not known.
+pub(crate) fn line_map(
+    py: Python<'_>,
+    file: &Arc<str>,
+) -> PyResult<Result<Arc<instrument::LineMap>, String>> {
+    let module = source::module(py, file)?;
+    if registry::wanted(file).is_none() {
+        source::forget(file);
+    }
+    Ok(module.map(|module| module.map))
+}
+
 /// Gives all code its original back that no breakpoint wants any more.
 #[pyfunction]
 pub(crate) fn restore(py: Python<'_>) -> PyResult<()> {

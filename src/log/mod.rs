@@ -24,10 +24,11 @@ use crate::ffi;
 use crate::hit;
 use figures::{DROPPED, Dropped};
 use sink::Sink;
-use target::{Output, Target};
+use target::Target;
 
 pub(crate) use python::{loaded_module, register, running_thread};
 pub(crate) use record::{Record, time_stamp};
+pub(crate) use target::Output;
 
 /// How many bytes may wait for their target.
 const LIMIT: usize = 32 << 20;
@@ -51,9 +52,18 @@ fn current_if_any() -> Option<Arc<Sink>> {
     current.clone()
 }
 
+/// The sink for a record, once there is room for it where senders wait.
+fn ready(py: Python<'_>) -> Arc<Sink> {
+    let sink = current();
+    if sink.target.is_waited_for() && sink.holds(LIMIT) {
+        py.detach(|| sink.await_room(LIMIT));
+    }
+    sink
+}
+
 /// Writes the message of a log breakpoint.
 pub(crate) fn send(py: Python<'_>, record: &Record<'_>) {
-    let sink = current();
+    let sink = ready(py);
     if sink.target.is_structured() {
         let thread = running_thread(py);
         sink.send(|bytes| record::json(bytes, record, &thread));
@@ -84,15 +94,36 @@ pub(crate) fn direct_to(py: Python<'_>, output: Arc<dyn Output>, limit: Option<u
     exchange(py, Target::Output(output), limit);
 }
 
-fn exchange(py: Python<'_>, target: Target, limit: Option<usize>) {
+/// What got the records before they were lent to somebody.
+pub(crate) struct Former(Arc<Sink>);
+
+/// Sends what comes to `output` for a while; nothing is dropped where senders wait for it.
+pub(crate) fn lend(py: Python<'_>, output: Arc<dyn Output>) -> Former {
+    let limit = output.is_waited_for().then_some(usize::MAX);
+    Former(exchange(py, Target::Output(output), limit))
+}
+
+/// Ends what [`lend`] began, when what came is delivered.
+pub(crate) fn give_back(py: Python<'_>, former: Former) {
+    part_from_current(py);
+    *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(former.0);
+}
+
+fn part_from_current(py: Python<'_>) -> Arc<Sink> {
     let before = current();
     // A batch may be on its way into a Python function, which needs the interpreter to return.
     py.detach(|| {
         before.flush(PATIENCE);
         before.part();
     });
+    before
+}
+
+fn exchange(py: Python<'_>, target: Target, limit: Option<usize>) -> Arc<Sink> {
+    let before = part_from_current(py);
     let sink = Sink::new(target, limit.unwrap_or(LIMIT));
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    before
 }
 
 /// Writes what waits, and tells what its reader has not taken.
@@ -116,7 +147,12 @@ pub(crate) fn finish() {
 fn begin_in_child() {
     let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(parents) = current.take() {
-        *current = Some(Sink::new(parents.target.in_child(), parents.limit));
+        let limit = if parents.target.is_waited_for() {
+            LIMIT
+        } else {
+            parents.limit
+        };
+        *current = Some(Sink::new(parents.target.in_child(), limit));
         // Its locks may be held by a thread that this process does not have.
         std::mem::forget(parents);
         figures::reset();

@@ -153,6 +153,21 @@ impl Sink {
         self.lock().writer.is_some()
     }
 
+    /// Whether so many bytes wait.
+    pub(super) fn holds(&self, bytes: usize) -> bool {
+        self.lock().bytes >= bytes
+    }
+
+    /// Waits until fewer bytes wait, or nobody writes them any more.
+    pub(super) fn await_room(&self, bytes: usize) {
+        let mut state = self.lock();
+        while state.bytes >= bytes && !state.ended && state.writer.is_some() {
+            state.urgent = true;
+            self.work.notify_one();
+            state = wait(&self.progress, state, PROMPTNESS);
+        }
+    }
+
     /// Accepts one record, which `render` appends to the bytes given, or drops it.
     pub(super) fn send(self: &Arc<Self>, render: impl FnOnce(&mut Vec<u8>)) {
         let mut guard = self.lock();
@@ -163,23 +178,20 @@ impl Sink {
         let before = state.bytes;
         self.tell_dropped(state);
         let batch = state.last_batch();
-        let (start, notices) = (batch.bytes.len(), before != state.bytes);
-        let batch = state.last_batch();
+        let start = batch.bytes.len();
         render(&mut batch.bytes);
         let added = batch.bytes.len() - start;
+        batch.end_record();
+        let notices = before != state.bytes;
         if state.bytes + added > self.limit {
-            state.last_batch().bytes.truncate(start);
-            let alone = added > self.limit;
-            return self.drop_one(
-                state,
-                if alone {
-                    Dropped::TooLong
-                } else {
-                    Dropped::Slow
-                },
-            );
+            state.take_back(start);
+            let why = if added > self.limit {
+                Dropped::TooLong
+            } else {
+                Dropped::Slow
+            };
+            return self.drop_one(state, why);
         }
-        state.last_batch().end_record();
         state.bytes += added;
         state.accepted += 1;
         let full = start < BATCH && start + added >= BATCH;
@@ -457,6 +469,14 @@ impl State {
 
     fn has_untold(&self) -> bool {
         self.untold.iter().any(|count| *count > 0)
+    }
+
+    /// Takes the last record back, which began at `start`.
+    fn take_back(&mut self, start: usize) {
+        if let Some(batch) = self.waiting.back_mut() {
+            batch.bytes.truncate(start);
+            batch.ends.pop();
+        }
     }
 
     /// The batch that is being filled.

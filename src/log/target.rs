@@ -34,6 +34,16 @@ const FIRST_DESCRIPTOR: i32 = 64;
 pub(crate) trait Output: Send + Sync {
     /// Takes some records, each a line of JSON.
     fn deliver(&self, records: &[&str]) -> Result<(), String>;
+
+    /// Whether a forked child goes on delivering; else its records go to its standard error.
+    fn is_inherited(&self) -> bool {
+        true
+    }
+
+    /// Whether senders wait while too much waits already, so that nothing is dropped.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
 }
 
 /// Where records go.
@@ -104,6 +114,11 @@ impl Target {
         matches!(self, Self::Json(_) | Self::Output(_))
     }
 
+    /// Whether senders wait while too much waits already.
+    pub(super) fn is_waited_for(&self) -> bool {
+        matches!(self, Self::Output(output) if output.is_waited_for())
+    }
+
     /// Whether the program writes there too, so that it shows which came first.
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Stderr | Self::Stdout)
@@ -136,6 +151,7 @@ impl Target {
         match self {
             Self::Text(file) => Self::Text(Appended::unopened(&file.path)),
             Self::Json(file) => Self::Json(Appended::unopened(&file.path)),
+            Self::Output(output) if !output.is_inherited() => Self::Stderr,
             other => other.clone(),
         }
     }

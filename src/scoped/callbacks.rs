@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches::{self, Means};
 use crate::ffi::tracing;
-use crate::{exceptions, hit, pause, step};
+use crate::{changes, exceptions, hit, pause, step};
 
 thread_local! {
     /// What a stop at a jump wants raised at the jump's target.
@@ -59,9 +59,21 @@ fn answer(
         Ok(Interest::Wanted)
     });
     match hit::spare(py, interest, Interest::Wanted)? {
-        // A step may want any line of code that another thread has just given up.
-        Interest::Unwanted if !step::is_active() && !pause::is_active() => disable(py).map(Some),
+        Interest::Unwanted if !is_busy() => disable(py).map(Some),
         Interest::Unwanted | Interest::Wanted => Ok(None),
+    }
+}
+
+/// Whether somebody may want any line of code that another thread has just given up.
+fn is_busy() -> bool {
+    step::is_active() || pause::is_active() || changes::is_active()
+}
+
+/// `frame` is about to be left, which ends the life of its variables.
+fn leave(py: Python<'_>) -> PyResult<()> {
+    match tracing::current_frame(py) {
+        Some(frame) if changes::is_active() => changes::left(&frame),
+        _ => Ok(()),
     }
 }
 
@@ -95,6 +107,14 @@ fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult
             stopped
         }
         None => false,
+    };
+    let stopped = if changes::is_active()
+        && !stopped
+        && let Some(frame) = tracing::current_frame(code.py())
+    {
+        changes::reached(&frame)?
+    } else {
+        stopped
     };
     if pause::is_active()
         && !stopped
@@ -143,12 +163,15 @@ fn defer(code: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Interest> {
 
 #[pyfunction]
 fn instruction(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
-    answer(code.py(), || match DEFERRED.take() {
-        Some(error) => {
+    answer(code.py(), || {
+        if let Some(error) = DEFERRED.take() {
             tool::demand(Owner::Jump, code, Events::NONE)?.ok();
-            Err(error)
+            return Err(error);
         }
-        None => Ok(Interest::Wanted),
+        if let Some(frame) = stepping(code.py()) {
+            step::instruction(&frame, code)?;
+        }
+        Ok(Interest::Wanted)
     })
 }
 
@@ -191,6 +214,7 @@ fn leave_by_return(
 ) -> PyResult<Option<Py<PyAny>>> {
     answer(code.py(), || {
         let interest = watches::left(code)?;
+        leave(code.py())?;
         if let Some(frame) = stepping(code.py()) {
             step::left(&frame, Some(value))?;
         }
@@ -222,6 +246,7 @@ fn leave_by_exception(
     answer(py, || {
         // An event that may be had of all code only cannot be disabled.
         watches::left(code)?;
+        leave(py)?;
         if exceptions::is_active()
             && let Some(frame) = tracing::current_frame(py)
         {

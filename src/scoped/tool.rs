@@ -76,6 +76,8 @@ pub(crate) enum Owner {
     Jump,
     /// Threads that are to stop wherever they are.
     Pause,
+    /// Variables and attributes that are looked at.
+    Changes,
 }
 
 /// What the owners want, of one code object or everywhere.
@@ -142,6 +144,11 @@ fn monitoring(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
 pub(crate) fn is_available(py: Python<'_>) -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| monitoring(py).is_some())
+}
+
+/// Whether the tool holds an id now.
+pub(crate) fn is_in_use(py: Python<'_>) -> bool {
+    lock(py).is_some()
 }
 
 /// What a callback returns to have no more events from a location.

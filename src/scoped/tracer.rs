@@ -18,7 +18,7 @@ use super::watches::{self, Means, Traced};
 use super::{callbacks, tool};
 use crate::callback;
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
-use crate::{exceptions, hit, interpreter, pause, step};
+use crate::{changes, exceptions, hit, interpreter, pause, step};
 
 /// What `sys.gettrace` shows while we trace; as good as the native function when it is called.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -81,7 +81,8 @@ enum Need {
 impl Need {
     /// What watched lines, exception breakpoints and steps need.
     fn now(py: Python<'_>) -> PyResult<Self> {
-        if exceptions::are_traced() || (pause::is_active() && !tool::is_available(py)) {
+        let alone = !tool::is_available(py);
+        if exceptions::are_traced() || (alone && (pause::is_active() || changes::is_active())) {
             return Ok(Self::All);
         }
         let stepping = STEPPING
@@ -240,6 +241,11 @@ fn stop_in_vain(py: Python<'_>) -> Result<(), String> {
     }
 }
 
+/// Whether anything is traced now.
+pub(crate) fn is_wanted() -> bool {
+    WANTED.load(Ordering::Relaxed)
+}
+
 /// Whether this is the trace function that we show.
 pub(crate) fn is_own(shown: &Bound<'_, PyAny>) -> bool {
     shown.is_instance_of::<LineTrace>()
@@ -308,16 +314,23 @@ fn pass_on(
             } else {
                 callbacks::stopped_here(frame)?
             };
+            let stopped = stopped || (alone && changes::reached(frame)?);
             if alone && !stopped && pause::is_active() {
                 pause::reached(frame)?;
             }
             watches::line(&code, tracing::line_of(frame), Means::Tracing, stopped)?;
         }
+        Event::Opcode => {
+            if alone {
+                step::instruction(frame, &code)?;
+            }
+        }
         Event::Call if alone => step::entered(frame, &code)?,
         Event::Call => {}
         Event::Return => {
             let target = alone && step::is_target(frame);
-            let concerned = watches::is_watched_in_frames(&code) || target;
+            let concerned =
+                watches::is_watched_in_frames(&code) || target || (alone && changes::is_active());
             match argument {
                 Some(value) if concerned && is_yield(frame, &code)? => {
                     if alone {
@@ -325,6 +338,9 @@ fn pass_on(
                     }
                 }
                 Some(_) if concerned => {
+                    if alone {
+                        changes::left(frame)?;
+                    }
                     watches::left(&code)?;
                     if alone {
                         step::left(frame, argument)?;
@@ -333,6 +349,7 @@ fn pass_on(
                 Some(_) => {}
                 None => {
                     if alone {
+                        changes::left(frame)?;
                         exceptions::left_by_current(frame, &code)?;
                     }
                     watches::left(&code)?;

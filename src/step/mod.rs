@@ -7,9 +7,11 @@
 //! other threads pass by. When it stops, everything it had installed is gone before the callback
 //! runs, which may begin the next step.
 //! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine,
-//! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one.
+//! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one,
+//! `fine` steps by instructions and into one call of several.
 
 mod awaiters;
+mod fine;
 mod probes;
 mod vanishing;
 mod walk;
@@ -76,6 +78,10 @@ struct Step {
     skipped: HashMap<usize, bool>,
     returns: bool,
     exceptions: bool,
+    /// Whether instructions stop, and not lines.
+    instructions: bool,
+    /// The frame and the byte offset of the only call that is stepped into.
+    call: Option<(usize, usize)>,
     /// Tells when the generator is gone whose next line is waited for.
     vanishing: Option<Py<PyWeakrefReference>>,
     /// Code objects that have local events for this step.
@@ -124,6 +130,9 @@ thread_local! {
     static LEAVING: Cell<usize> = const { Cell::new(0) };
 }
 
+pub(crate) use fine::{instruction, jump};
+use walk::skips;
+
 /// Whether any thread is stepping.
 pub(crate) fn is_active() -> bool {
     ACTIVE.load(Ordering::Relaxed) > 0
@@ -161,6 +170,8 @@ fn step(
         skip,
         returns,
         exceptions,
+        instructions: false,
+        call: None,
     };
     run_on(frame, wish)
 }
@@ -177,6 +188,10 @@ pub(crate) struct Wish {
     pub(crate) returns: bool,
     /// Whether an exception in a target is an end.
     pub(crate) exceptions: bool,
+    /// Whether instructions are ends, and not lines.
+    pub(crate) instructions: bool,
+    /// The byte offset of the only call of the frame that is stepped into.
+    pub(crate) call: Option<usize>,
 }
 
 /// As [`step`].
@@ -188,6 +203,8 @@ pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
         skip,
         returns,
         exceptions,
+        instructions,
+        call,
     } = wish;
     cancel(py)?;
     let step = Step {
@@ -201,6 +218,8 @@ pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
         skipped: HashMap::new(),
         returns,
         exceptions,
+        instructions,
+        call: call.map(|offset| (address(frame), offset)),
         vanishing: None,
         armed: Vec::new(),
         finished: false,
@@ -226,6 +245,7 @@ fn begin(frame: &Bound<'_, PyAny>, mode: Mode, exceptions: bool) -> PyResult<()>
         everywhere(py, Events::NONE)?;
     }
     match mode {
+        Mode::Into if with(|step| step.call.is_some()) == Some(true) => fine::await_call(frame),
         Mode::Into => go_on(std::slice::from_ref(frame), Lines::Anywhere),
         Mode::Over => go_on(std::slice::from_ref(frame), Lines::InTargets),
         Mode::Out => go_on(std::slice::from_ref(frame), Lines::Nowhere),
@@ -277,6 +297,7 @@ fn go_on(frames: &[Bound<'_, PyAny>], lines: Lines) -> PyResult<()> {
     });
     for frame in frames {
         arm(&tracing::code_of(frame), TARGET)?;
+        fine::trace_instructions(frame)?;
     }
     if lines == Lines::Anywhere {
         return everywhere(py, ENTRIES);
@@ -298,10 +319,15 @@ fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
         if !known {
             step.armed.push(code.clone().unbind());
         }
-        Some(step.id)
+        Some((step.id, step.instructions))
     });
-    let Some(Some(id)) = id else {
+    let Some(Some((id, instructions))) = id else {
         return Ok(());
+    };
+    let events = if instructions {
+        events.with(Events::INSTRUCTION)
+    } else {
+        events
     };
     tool::demand(Owner::Step(id), code, events)?.map_err(PyRuntimeError::new_err)
 }
@@ -330,6 +356,20 @@ pub(crate) fn line(
     code: &Bound<'_, PyAny>,
     target: Option<usize>,
 ) -> PyResult<bool> {
+    if fine::has_landed(frame)?
+        || with(|step| step.instructions) == Some(true)
+        || !may_stop(frame, code)?
+    {
+        return Ok(false);
+    }
+    let py = frame.py();
+    stop(frame, "line", py.None().bind(py))?;
+    hit::pass_next(probes::follow(frame, code, target)?);
+    Ok(true)
+}
+
+/// Whether what runs next in `frame` is an end of the step of this thread.
+fn may_stop(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool> {
     let wanted = with(|step| match step.lines {
         Lines::Nowhere => false,
         Lines::InTargets => step.targets.contains(&address(frame)),
@@ -339,19 +379,17 @@ pub(crate) fn line(
         return Ok(false);
     }
     let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    if anywhere && (skips(code) || walk::is_dormant(frame)?) {
-        return Ok(false);
-    }
-    let py = frame.py();
-    stop(frame, "line", py.None().bind(py))?;
-    hit::pass_next(probes::follow(frame, code, target)?);
-    Ok(true)
+    Ok(!(anywhere && (skips(code) || walk::is_dormant(frame)?)))
 }
 
 /// A frame starts, or a generator goes on.
 pub(crate) fn entered(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<()> {
+    if fine::is_the_call(frame)? {
+        return go_on(std::slice::from_ref(frame), Lines::InTargets);
+    }
     let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
     if anywhere && !skips(code) && !walk::is_dormant(frame)? {
+        fine::trace_instructions(frame)?;
         return arm(code, ENTERED);
     }
     Ok(())
@@ -441,30 +479,6 @@ fn stop(frame: &Bound<'_, PyAny>, event: &str, argument: &Bound<'_, PyAny>) -> P
     });
     symbols::store_locals(frame);
     called
-}
-
-/// Whether the step of this thread passes through frames of this code.
-fn skips(code: &Bound<'_, PyAny>) -> bool {
-    let py = code.py();
-    let key = code.as_ptr() as usize;
-    let known = with(|step| {
-        let skip = step.skip.as_ref().map(|skip| skip.clone_ref(py));
-        (skip, step.skipped.get(&key).copied())
-    });
-    let skip = match known {
-        Some((Some(skip), None)) => skip,
-        Some((_, known)) => return known == Some(true),
-        None => return false,
-    };
-    let mut skips = false;
-    let asked = hit::call_quietly(py, "skip predicate of a step", || {
-        skips = skip.call1(py, (code,))?.is_truthy(py)?;
-        Ok(())
-    });
-    if asked.is_ok() {
-        with(|step| step.skipped.insert(key, skips));
-    }
-    skips
 }
 
 /// Adds the functions of this part to the module.

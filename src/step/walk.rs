@@ -6,7 +6,7 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::{Lines, Mode, awaiters, cancel, go_on, skips, with};
+use super::{Lines, Mode, awaiters, cancel, go_on, with};
 use crate::ffi::tracing;
 use crate::hit;
 
@@ -145,4 +145,28 @@ pub(super) fn is_dormant(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     // Its end may run code of the program: not while the step is borrowed.
     drop(with(|step| step.above.take()));
     Ok(false)
+}
+
+/// Whether the step of this thread passes through frames of this code.
+pub(super) fn skips(code: &Bound<'_, PyAny>) -> bool {
+    let py = code.py();
+    let key = code.as_ptr() as usize;
+    let known = with(|step| {
+        let skip = step.skip.as_ref().map(|skip| skip.clone_ref(py));
+        (skip, step.skipped.get(&key).copied())
+    });
+    let skip = match known {
+        Some((Some(skip), None)) => skip,
+        Some((_, known)) => return known == Some(true),
+        None => return false,
+    };
+    let mut skips = false;
+    let asked = hit::call_quietly(py, "skip predicate of a step", || {
+        skips = skip.call1(py, (code,))?.is_truthy(py)?;
+        Ok(())
+    });
+    if asked.is_ok() {
+        with(|step| step.skipped.insert(key, skips));
+    }
+    skips
 }

@@ -2,8 +2,9 @@
 //!
 //! Owns which breakpoints are the client's. One that is asked for again as it was stays as it is,
 //! hits included. What a breakpoint says of itself (verified, its line, why not) is what the engine
-//! knows, and when that changes later the client is told.
+//! knows, and when that changes later the client is told; `places` adds what the file says.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +12,11 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::data::{self, DataPoints};
+use super::jumps;
+use super::log_output;
+use super::mine::Verdict;
+use super::places::{FileFacts, Source, named_function};
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::dap::parked::{Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
@@ -20,12 +26,30 @@ use crate::hit::Hit;
 use crate::request::{Place, Purity, Request as Wish, Terms};
 use crate::{callback, condition, loaded, modules, registry, session};
 
+thread_local! {
+    /// Whether this thread sets breakpoints, and tells what becomes of them in its answer.
+    static ANSWERS: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The breakpoints of the client.
 #[derive(Default)]
 pub(crate) struct Points {
     /// By the file that the client named, and what it asked for there.
     by_file: HashMap<Arc<str>, Vec<Point>>,
     functions: Vec<Point>,
+    /// Which code is the user's, by file.
+    pub(in crate::dap) verdicts: HashMap<String, Verdict>,
+    /// Lines that frames may be sent to, by the number that the client has of them.
+    pub(super) goto_targets: Vec<(Arc<str>, u32)>,
+    /// Variables and attributes that may be looked at.
+    pub(super) data: DataPoints,
+}
+
+impl Points {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Breakpoint>> {
+        let points = self.by_file.values().flatten().chain(&self.functions);
+        points.map(|point| &point.breakpoint)
+    }
 }
 
 struct Point {
@@ -53,11 +77,6 @@ struct SetArguments {
 }
 
 #[derive(Deserialize)]
-struct Source {
-    path: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct SetFunctionArguments {
     breakpoints: Vec<Asked>,
 }
@@ -73,6 +92,7 @@ impl Stopper {
     fn __call__(&self, hit: &Bound<'_, Hit>) -> PyResult<()> {
         let py = hit.py();
         let hit = hit.get();
+        jumps::refuse_missed(py)?;
         let failed = hit
             .error(py)
             .map(|error| format!("its condition failed: {error}"));
@@ -169,13 +189,32 @@ fn exchange(
     (kept, results)
 }
 
+/// Has what becomes of breakpoints meanwhile told in the answer alone.
+fn answering<T>(set: impl FnOnce() -> T) -> T {
+    ANSWERS.set(true);
+    let result = set();
+    ANSWERS.set(false);
+    result
+}
+
+/// Has messages go to the client while it has breakpoints that log.
+fn follow_messages(py: Python<'_>, session: &Session) {
+    let logs = lock(&session.points)
+        .all()
+        .any(|breakpoint| breakpoint.request.kind == Kind::Log);
+    if let Some(session) = crate::dap::session::current() {
+        log_output::follow(py, &session, logs);
+    }
+}
+
 /// `setBreakpoints`
 pub(in crate::dap) fn set(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    answering(|| set_in_file(py, session, request))
+}
+
+fn set_in_file(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     let wanted: SetArguments = request.arguments()?;
-    let path = wanted.source.path.ok_or_else(|| {
-        Refusal::new("a breakpoint needs the path of its file, and the source names none")
-    })?;
-    let path = session.settings().remote(&path);
+    let path = wanted.source.path(session)?;
     let file = registry::file_name(&path);
     let mut asked = wanted.breakpoints;
     for one in &mut asked {
@@ -187,31 +226,51 @@ pub(in crate::dap) fn set(py: Python<'_>, session: &Session, request: &Request) 
         .by_file
         .remove(&file)
         .unwrap_or_default();
+    let none_yet = before.is_empty() && asked.is_empty();
     let place = |one: &Asked| Place::Line {
         file: path.clone(),
         line: one.line,
         column: one.column,
     };
     let (kept, results) = exchange(py, before, asked.clone(), place);
-    lock(&session.points)
-        .by_file
-        .insert(Arc::clone(&file), kept);
-    session.follow(py).map_err(|error| failed(&error))?;
-    loaded::bind(py, &file).map_err(|error| failed(&error))?;
-    let told: Vec<Value> = results
-        .iter()
-        .zip(&asked)
-        .map(|(result, one)| match result {
-            Ok(breakpoint) => told(session, breakpoint),
-            Err(refusal) => json!({
-                "verified": false,
-                "message": refusal.message,
-                "line": session.client().line(one.line),
-                "reason": "failed",
-            }),
-        })
-        .collect();
-    Ok(json!({"breakpoints": told}))
+    if !kept.is_empty() {
+        lock(&session.points)
+            .by_file
+            .insert(Arc::clone(&file), kept);
+    }
+    if !none_yet {
+        session.follow(py).map_err(|error| failed(&error))?;
+        loaded::bind(py, &file).map_err(|error| failed(&error))?;
+        follow_messages(py, session);
+    }
+    let mut facts = None;
+    let mut told_all: Vec<Value> = Vec::new();
+    for (result, one) in results.iter().zip(&asked) {
+        told_all.push(match result {
+            Ok(breakpoint) => {
+                let mut told = told(session, breakpoint);
+                if breakpoint.whereabouts().tier.is_none() {
+                    let facts = facts.get_or_insert_with(|| FileFacts::of(py, &file));
+                    facts.complete(session, breakpoint, &mut told);
+                } else if let Some(column) = one.column
+                    && breakpoint.whereabouts().line() == Some(one.line)
+                {
+                    told["column"] = session.client().column(column).into();
+                }
+                told
+            }
+            Err(refusal) => {
+                let mut told = refused(refusal);
+                told["line"] = session.client().line(one.line).into();
+                told
+            }
+        });
+    }
+    Ok(json!({"breakpoints": told_all}))
+}
+
+fn refused(refusal: &Refusal) -> Value {
+    json!({"verified": false, "message": refusal.message, "reason": "failed"})
 }
 
 /// `setFunctionBreakpoints`
@@ -220,13 +279,18 @@ pub(in crate::dap) fn set_functions(
     session: &Session,
     request: &Request,
 ) -> Answer {
+    answering(|| set_on_functions(py, session, request))
+}
+
+fn set_on_functions(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     let wanted: SetFunctionArguments = request.arguments()?;
     let before = std::mem::take(&mut lock(&session.points).functions);
     let mut concerned: Vec<Arc<str>> = before
         .iter()
         .flat_map(|point| point.breakpoint.files())
         .collect();
-    let place = |one: &Asked| Place::Function(one.name.clone().unwrap_or_default());
+    let place =
+        |one: &Asked| Place::Function(named_function(py, one.name.as_deref().unwrap_or_default()));
     let (kept, results) = exchange(py, before, wanted.breakpoints, place);
     for point in &kept {
         let met = modules::meet_loaded(py, &point.breakpoint).map_err(|error| failed(&error))?;
@@ -234,6 +298,8 @@ pub(in crate::dap) fn set_functions(
     }
     lock(&session.points).functions = kept;
     session.follow(py).map_err(|error| failed(&error))?;
+    concerned.sort_unstable();
+    concerned.dedup();
     for file in concerned {
         loaded::bind(py, &file).map_err(|error| failed(&error))?;
     }
@@ -241,11 +307,7 @@ pub(in crate::dap) fn set_functions(
         .iter()
         .map(|result| match result {
             Ok(breakpoint) => told(session, breakpoint),
-            Err(refusal) => json!({
-                "verified": false,
-                "message": refusal.message,
-                "reason": "failed",
-            }),
+            Err(refusal) => refused(refusal),
         })
         .collect();
     Ok(json!({"breakpoints": told}))
@@ -262,11 +324,16 @@ fn told(session: &Session, breakpoint: &Breakpoint) -> Value {
     let file = breakpoint.file();
     let source = (!file.is_empty()).then(|| source_of(session, &file));
     let message = match (whereabouts.tier, whereabouts.reason) {
+        _ if !breakpoint.is_armed() => breakpoint.exhausted().map(str::to_owned),
         (Some(tier), Some(reason)) => Some(format!("{} ({reason})", tier.as_str())),
         (Some(_), None) => None,
         (None, reason) => reason,
     };
-    let reason = (!verified).then_some("pending");
+    let reason = match whereabouts.tier {
+        _ if verified => None,
+        Some(_) => Some("failed"),
+        None => Some("pending"),
+    };
     without_nulls(json!({
         "id": breakpoint.id,
         "verified": verified,
@@ -279,13 +346,16 @@ fn told(session: &Session, breakpoint: &Breakpoint) -> Value {
 
 /// Tells the client what has become of one of its breakpoints.
 pub(in crate::dap) fn changed(breakpoint: &Breakpoint) {
+    if ANSWERS.get() {
+        return;
+    }
     let Some(session) = crate::dap::session::current() else {
         return;
     };
     let known = {
         let points = lock(&session.points);
-        let mut all = points.by_file.values().flatten().chain(&points.functions);
-        all.any(|point| point.breakpoint.id == breakpoint.id)
+        let mut all = points.all();
+        all.any(|known| known.id == breakpoint.id)
     };
     if known {
         let told = told(&session, breakpoint);
@@ -310,6 +380,8 @@ impl Session {
         for file in files {
             loaded::bind(py, &file)?;
         }
+        log_output::give_back(py);
+        data::clear(py)?;
         super::exceptions::clear(py)
     }
 }

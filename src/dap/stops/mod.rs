@@ -1,7 +1,15 @@
 //! Where threads of the program stop, in terms of the engine: breakpoints, exceptions, steps.
 
 mod breakpoints;
+mod data;
+mod exception_rules;
 mod exceptions;
+mod jumps;
+mod log_output;
+mod mine;
+mod places;
+mod status;
+mod step_targets;
 mod stepping;
 
 use pyo3::prelude::*;
@@ -10,12 +18,24 @@ use serde_json::{Value, json};
 use super::dispatch::Route;
 
 pub(super) use breakpoints::{Points, changed};
-pub(super) use stepping::{begin, paused};
+pub(super) use data::changed as data_changed;
+pub(crate) use mine::CodeRule;
+pub(super) use mine::{hides, note_own, verdict};
+pub(super) use stepping::{begin, paused, stride};
 
 /// The requests of this part.
 pub(super) fn route(command: &str) -> Option<Route> {
     Some(match command {
         "setBreakpoints" => Route::Attached(breakpoints::set),
+        "breakpointLocations" => Route::Attached(places::locations),
+        "stepInTargets" => Route::InThread(step_targets::list),
+        "dataBreakpointInfo" => Route::InThread(data::info),
+        "setDataBreakpoints" => Route::Attached(data::set),
+        "gotoTargets" => Route::Attached(jumps::targets),
+        "goto" => Route::Reader(jumps::goto),
+        "dapper/breakpointStats" => Route::Attached(status::breakpoints),
+        "dapper/explainFrame" => Route::InThread(mine::explain),
+        "dapper/engineStatus" => Route::Attached(status::engine),
         "setFunctionBreakpoints" => Route::Attached(breakpoints::set_functions),
         "setExceptionBreakpoints" => Route::Attached(exceptions::set),
         _ => return None,
@@ -24,22 +44,29 @@ pub(super) fn route(command: &str) -> Option<Route> {
 
 /// What this part can do, for the answer to `initialize`.
 pub(super) fn capabilities() -> Value {
-    json!({
+    let mut all = exceptions::capabilities();
+    let more = json!({
         "supportsConditionalBreakpoints": true,
         "supportsHitConditionalBreakpoints": true,
         "supportsFunctionBreakpoints": true,
         "supportsLogPoints": true,
-        "exceptionBreakpointFilters": [
-            {"filter": "raised", "label": "Raised Exceptions", "default": false},
-            {"filter": "uncaught", "label": "Uncaught Exceptions", "default": true},
-            {"filter": "userUnhandled", "label": "User Uncaught Exceptions", "default": false},
-        ],
-    })
+        "supportsBreakpointLocationsRequest": true,
+        "supportsGotoTargetsRequest": true,
+        "supportsDataBreakpoints": true,
+        "supportsSteppingGranularity": true,
+        "supportsStepInTargetsRequest": true,
+    });
+    if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+        all.extend(more);
+    }
+    all
 }
 
 /// Makes the types of this part: while a type is made for the first time other threads run.
 pub(super) fn prepare(py: Python<'_>) {
     breakpoints::prepare(py);
     exceptions::prepare(py);
+    py.get_type::<mine::Mine>();
+    py.get_type::<jumps::Landing>();
     stepping::prepare(py);
 }

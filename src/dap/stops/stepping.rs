@@ -1,14 +1,14 @@
 //! Going on from a stop: steps, and what stops at their end.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
+use serde::Deserialize;
 
-use crate::dap::parked::{Why, park};
-use crate::dap::session::Session;
+use super::{mine, step_targets};
+use crate::dap::parked::{Stride, Why, park};
+use crate::dap::protocol::{Refusal, Request};
+use crate::ffi::tracing;
 use crate::pause::Asked;
 use crate::step::{self, Mode, Wish};
-use crate::user_code;
 
 /// Called at the end of a step.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -43,7 +43,7 @@ struct Library;
 impl Library {
     #[expect(clippy::unused_self, reason = "the protocol's signature")]
     fn __call__(&self, code: &Bound<'_, PyAny>) -> PyResult<bool> {
-        user_code::is_user(code).map(|user| !user)
+        mine::is_mine(code).map(|mine| !mine)
     }
 }
 
@@ -53,29 +53,52 @@ pub(in crate::dap) fn prepare(py: Python<'_>) {
     py.get_type::<Library>();
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StepArguments {
+    granularity: Option<Granularity>,
+    target_id: Option<u64>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Granularity {
+    /// The interpreter tells of lines; a line is what it tells of several statements.
+    Statement,
+    Line,
+    Instruction,
+}
+
+/// The step that a request asks for.
+pub(in crate::dap) fn stride(request: &Request, mode: Mode) -> Result<Stride, Refusal> {
+    let wanted: StepArguments = request.arguments()?;
+    let mut stride = Stride::lines(mode);
+    stride.instructions = wanted.granularity == Some(Granularity::Instruction);
+    if let Some(target) = wanted.target_id.filter(|_| mode == Mode::Into) {
+        (stride.depth, stride.call) = step_targets::meant(target);
+    }
+    Ok(stride)
+}
+
 /// Begins a step of this thread from the frame `depth` above `frame`.
-pub(in crate::dap) fn begin(
-    session: &Arc<Session>,
-    frame: &Bound<'_, PyAny>,
-    mode: Mode,
-    depth: usize,
-) -> PyResult<()> {
+pub(in crate::dap) fn begin(frame: &Bound<'_, PyAny>, stride: Stride) -> PyResult<()> {
     let py = frame.py();
     let mut from = frame.clone();
-    for _ in 0..depth {
+    let mut depth = 0;
+    while depth < stride.depth {
         let back = from.getattr(pyo3::intern!(py, "f_back"))?;
         if back.is_none() {
             break;
         }
+        // Frames that are not shown have no number.
+        depth += usize::from(!mine::hides(&tracing::code_of(&back)));
         from = back;
     }
-    let skip = if session.settings().just_my_code {
-        Some(Py::new(py, Library)?.into_any())
-    } else {
-        None
-    };
+    let skip = Some(Py::new(py, Library)?.into_any());
     let wish = Wish {
-        mode,
+        mode: stride.mode,
+        instructions: stride.instructions,
+        call: stride.call,
         on_stop: Py::new(py, StepEnd)?.into_any(),
         skip,
         returns: false,

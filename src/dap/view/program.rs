@@ -55,7 +55,14 @@ pub(super) enum Form {
     /// The same in a copy of the local variables.
     Snapshot(Parts),
     /// As a function.
-    Function { code: Py<PyAny>, free: Vec<Free> },
+    Function {
+        /// Its code.
+        code: Py<PyAny>,
+        /// The variables that it shares with the frame, in the order of its closure.
+        free: Vec<Free>,
+        /// Whether it ends with an expression.
+        has_value: bool,
+    },
 }
 
 /// Code to run, and code whose value is the text's.

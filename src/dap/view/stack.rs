@@ -11,10 +11,10 @@ use super::{names, sources};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::Session;
+use crate::dap::stops;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
 use crate::registry;
-use crate::user_code;
 
 /// What Python raised while something was looked at.
 pub(in crate::dap) fn failed(error: &PyErr) -> Refusal {
@@ -121,7 +121,7 @@ fn frame(
     let globals = names::globals(&shown.frame).ok();
     let mut source = sources::of_code(session, &file, globals.as_ref(), py);
     let mut frame = json!({"id": id, "name": name, "line": line, "column": column});
-    if !user_code::is_user(&code)? {
+    if !stops::verdict(session, &code)?.mine {
         frame["presentationHint"] = "subtle".into();
         source["presentationHint"] = "deemphasize".into();
     }

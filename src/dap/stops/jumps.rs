@@ -1,0 +1,255 @@
+//! `gotoTargets` and `goto`: a frame goes on at another line.
+//!
+//! It is the interpreter that says whether it may: `frame.f_lineno` is assigned where it tells of a
+//! line, and its refusal is the answer. A thread that stands in a probe is first sent back to where
+//! the line of the probe begins; while it does that it is not stopped.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::places::Source;
+use super::step_targets::instructions;
+use crate::dap::parked::{Go, Why, park};
+use crate::dap::protocol::{Answer, Refusal, Request};
+use crate::dap::scene::Scene;
+use crate::dap::session::{Session, lock};
+use crate::dap::view::failed;
+use crate::ffi::rewind::{self, Rewound};
+use crate::ffi::{prove, tracing};
+use crate::step::{self, Mode, Wish};
+use crate::{loaded, registry};
+
+/// A goto that is under way in this thread.
+struct Jump {
+    session: Arc<Session>,
+    request: Request,
+    line: u32,
+    rewound: Rewound,
+}
+
+thread_local! {
+    static JUMP: RefCell<Option<Jump>> = const { RefCell::new(None) };
+}
+
+#[derive(Deserialize)]
+struct TargetsArguments {
+    source: Source,
+    line: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arguments {
+    thread_id: i64,
+    target_id: usize,
+}
+
+/// `gotoTargets`
+pub(in crate::dap) fn targets(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    let wanted: TargetsArguments = request.arguments()?;
+    let file = registry::file_name(&wanted.source.path(session)?);
+    let line = session.client().line_from(wanted.line);
+    let map = loaded::line_map(py, &file).map_err(|error| failed(&error))?;
+    let line = map
+        .map_err(Refusal::new)?
+        .snap(line)
+        .map_err(|reason| Refusal::new(reason.to_string()))?;
+    let id = {
+        let mut points = lock(&session.points);
+        let mut known = points.goto_targets.iter();
+        let known = known.position(|(other, at)| *other == file && *at == line);
+        known.unwrap_or_else(|| {
+            points.goto_targets.push((Arc::clone(&file), line));
+            points.goto_targets.len() - 1
+        })
+    };
+    let name = file.rsplit('/').next().unwrap_or(&file);
+    let shown = session.client().line(line);
+    Ok(json!({"targets": [{"id": id, "label": format!("{name}:{shown}"), "line": shown}]}))
+}
+
+/// `goto`
+pub(in crate::dap) fn goto(session: &Arc<Session>, request: &Request) {
+    let refuse = |refusal| session.respond(request, Err(refusal));
+    let wanted: Arguments = match request.arguments() {
+        Ok(wanted) => wanted,
+        Err(refusal) => return refuse(refusal),
+    };
+    let thread = session.thread_of(wanted.thread_id);
+    let Some(parked) = thread.and_then(|ident| session.parked(ident)) else {
+        return refuse(Refusal::new("the thread is not stopped"));
+    };
+    let target = lock(&session.points)
+        .goto_targets
+        .get(wanted.target_id)
+        .cloned();
+    let Some((file, line)) = target else {
+        return refuse(Refusal::new("there is no such target"));
+    };
+    let session = Arc::clone(session);
+    let request = request.clone();
+    parked.give(Box::new(move |scene| {
+        match go(scene, &request, &file, line) {
+            Ok(true) => return Some(Go::Jump),
+            Ok(false) => {
+                let stopped = json!({
+                    "reason": "goto",
+                    "threadId": wanted.thread_id,
+                    "allThreadsStopped": session.stops_all(),
+                });
+                let py = scene.py();
+                py.detach(|| {
+                    session.respond(&request, Ok(Value::Null));
+                    session.event("stopped", stopped);
+                });
+            }
+            Err(refusal) => {
+                let py = scene.py();
+                py.detach(|| session.respond(&request, Err(refusal)));
+            }
+        }
+        None
+    }));
+}
+
+/// Sends the innermost frame to a line; true where the thread has to run for it.
+fn go(scene: &mut Scene<'_>, request: &Request, file: &str, line: u32) -> Result<bool, Refusal> {
+    let frame = scene.frame(0).frame.clone();
+    let code = tracing::code_of(&frame);
+    let own: String = code
+        .getattr("co_filename")
+        .and_then(|own| own.extract())
+        .map_err(|error| failed(&error))?;
+    if *registry::file_name(&own) != *file {
+        return Err(Refusal::new(
+            "a frame goes on in its own function only, which is in another file",
+        ));
+    }
+    match step::jump(&frame, line) {
+        Ok(()) => Ok(false),
+        Err(error) => match rewound(&frame, &code) {
+            Ok(Some(rewound)) => {
+                JUMP.set(Some(Jump {
+                    session: Arc::clone(scene.session()),
+                    request: request.clone(),
+                    line,
+                    rewound,
+                }));
+                Ok(true)
+            }
+            _ => Err(failed(&error)),
+        },
+    }
+}
+
+/// Has a frame that stands in a probe go back to the beginning of its line when it goes on.
+fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option<Rewound>> {
+    let py = frame.py();
+    let (Some(layout), None) = (prove::proved(), loaded::eval_frame_refusal(py)) else {
+        return Ok(None);
+    };
+    let at: usize = frame.getattr("f_lasti")?.extract()?;
+    let all = instructions(code)?;
+    let Some(test) = all.iter().position(|instruction| instruction.offset == at) else {
+        return Ok(None);
+    };
+    let (Some(load), Some(pop), Some(next)) = (
+        test.checked_sub(1).map(|load| &all[load]),
+        all.get(test + 1),
+        all.get(test + 2),
+    ) else {
+        return Ok(None);
+    };
+    if !load.is_probe || pop.name != "POP_TOP" {
+        return Ok(None);
+    }
+    // What was compiled in for the probe has its place in the source, and comes right before it.
+    let mut start = load.offset;
+    for instruction in all[..test - 1].iter().rev() {
+        if instruction.positions != load.positions {
+            break;
+        }
+        start = instruction.offset;
+    }
+    let numbers = py.import("opcode")?.getattr("opmap")?;
+    let jump: u8 = numbers.get_item("JUMP_BACKWARD_NO_INTERRUPT")?.extract()?;
+    begin(frame)?;
+    let rewound = rewind::replace(code, layout, (start, next.offset), jump);
+    if rewound.is_none() {
+        step::cancel(py)?;
+    }
+    Ok(rewound)
+}
+
+/// Has the next line of `frame` land the jump.
+fn begin(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let wish = Wish {
+        mode: Mode::Over,
+        on_stop: Py::new(frame.py(), Landing)?.into_any(),
+        skip: None,
+        returns: false,
+        exceptions: false,
+        instructions: false,
+        call: None,
+    };
+    step::run_on(frame, wish)
+}
+
+/// Called where the line of a probe begins once more.
+#[pyclass(frozen, module = "dapper._engine")]
+pub(super) struct Landing;
+
+#[pymethods]
+impl Landing {
+    #[expect(clippy::unused_self, reason = "the protocol's signature")]
+    fn __call__(
+        &self,
+        frame: &Bound<'_, PyAny>,
+        _event: &str,
+        _argument: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let py = frame.py();
+        let Some(jump) = give_up(py) else {
+            return Ok(());
+        };
+        let (session, request, line) = jump;
+        let moved = step::jump(frame, line);
+        let text = moved
+            .as_ref()
+            .err()
+            .map(|error| error.value(py).to_string());
+        let answer = moved.map(|()| Value::Null).map_err(|error| failed(&error));
+        py.detach(|| session.respond(&request, answer));
+        let why = Why {
+            reason: "goto",
+            text,
+            ..Why::default()
+        };
+        park(frame, why)
+    }
+}
+
+/// Puts the code back that a goto has changed, if one is under way in this thread.
+pub(super) fn give_up(py: Python<'_>) -> Option<(Arc<Session>, Request, u32)> {
+    let jump = JUMP.take()?;
+    if let Some(layout) = prove::proved() {
+        jump.rewound.restore(py, layout);
+    }
+    Some((jump.session, jump.request, jump.line))
+}
+
+/// A thread has reached a probe: a goto that should have landed by now is refused.
+pub(super) fn refuse_missed(py: Python<'_>) -> PyResult<()> {
+    if let Some((session, request, _)) = give_up(py) {
+        step::cancel(py)?;
+        let refusal =
+            PyValueError::new_err("the interpreter tells of no line here: step once first");
+        py.detach(|| session.respond(&request, Err(failed(&refusal))));
+    }
+    Ok(())
+}
