@@ -376,6 +376,7 @@ fn stop(py: Python<'_>, probe: &Probe, due: Due<'_>) -> PyResult<()> {
 #[pyfunction]
 fn end_callbacks(py: Python<'_>) {
     ENDS_INTERPRETER.set(true);
+    ffi::exit::watch_the_beginning();
     ENDING.store(true, Ordering::Relaxed);
     for _ in 0..MOMENTS {
         if CALLBACKS_RUNNING.load(Ordering::Relaxed) == 0 {

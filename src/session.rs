@@ -409,6 +409,7 @@ fn cancel_main(py: Python<'_>) {
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     hit::expect_the_end(module.py())?;
+    ffi::exit::watch_the_beginning();
     // While a type is made for the first time other threads run, and loaded code is not changed
     // with others running.
     module.py().get_type::<Probe>();

@@ -16,6 +16,7 @@ use super::protocol::{Answer, Message, Refusal, Request};
 use super::scene::Scene;
 use super::session::Session;
 use super::{client, ending, start, stops, view, wire};
+use crate::ffi::attach::try_attach;
 use crate::hit;
 use crate::pause;
 use crate::step::Mode;
@@ -101,7 +102,7 @@ fn attached(
     request: &Request,
     answer: fn(Python<'_>, &Session, &Request) -> Answer,
 ) {
-    let answer = Python::try_attach(|py| {
+    let answer = try_attach(|py| {
         let _quiet = hit::Quiet::enter();
         answer(py, session, request)
     });

@@ -26,6 +26,7 @@ use super::guests::{Guest, Turn};
 use super::relay::Relay;
 use super::session::{self, Session, lock};
 use super::wire::{Stream, Wire};
+use crate::ffi::attach::try_attach;
 use crate::ffi::descriptor;
 use crate::ffi::threads::Thread;
 
@@ -348,7 +349,7 @@ impl Listener {
     }
 
     fn begin_session(&self, guest: Guest, message: Vec<u8>) {
-        let Some(follow) = Python::try_attach(|py| self.follow.clone_ref(py)) else {
+        let Some(follow) = try_attach(|py| self.follow.clone_ref(py)) else {
             return;
         };
         let (stream, sent, greeted) = guest.into_session(message);

@@ -16,6 +16,7 @@ use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
 use super::stops;
+use crate::ffi::attach::try_attach;
 use crate::ffi::{threads, tracing};
 use crate::hit;
 use crate::pause;
@@ -203,7 +204,7 @@ fn visit(
     request: &Request,
     answer: impl FnOnce(&mut Scene<'_>, &Request) -> super::protocol::Answer,
 ) -> super::protocol::Answer {
-    let visited = Python::try_attach(|py| {
+    let visited = try_attach(|py| {
         let _quiet = hit::Quiet::enter();
         let frames = py.import("sys")?.call_method0("_current_frames")?;
         let frame = frames.get_item(ident)?;

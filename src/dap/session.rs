@@ -26,6 +26,7 @@ use super::redirect;
 use super::stops::{self, Points};
 use super::view::Sources;
 use super::wire::{Arrival, Wire};
+use crate::ffi::attach::try_attach;
 use crate::ffi::threads::Thread;
 use crate::pause;
 
@@ -228,7 +229,7 @@ impl Session {
         self.configure();
         self.resume_all(Go::Continue);
         pause::nobody();
-        let taken_out = Python::try_attach(|py| {
+        let taken_out = try_attach(|py| {
             self.take_out(py);
             pause::refresh(py)
         });

@@ -14,6 +14,7 @@ use super::listener;
 use super::protocol::{Refusal, Request};
 use super::redirect;
 use super::session::{Session, lock};
+use crate::ffi::attach::try_attach;
 use crate::hit;
 
 #[derive(Default, Deserialize)]
@@ -33,7 +34,7 @@ pub(super) fn begin(session: &Arc<Session>, request: &Request) {
                 arguments => arguments.clone(),
             };
             *lock(&session.started) = arguments;
-            if let Some(Err(error)) = Python::try_attach(|py| take_hold(py, session, redirects)) {
+            if let Some(Err(error)) = try_attach(|py| take_hold(py, session, redirects)) {
                 hit::tell(&format!("the session lacks something: {error}"));
             }
             session.respond(request, Ok(Value::Null));

@@ -5,6 +5,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3::ffi::{Py_AtExit, Py_IsInitialized};
@@ -27,10 +28,31 @@ pub(crate) fn after_the_interpreter(action: fn()) -> bool {
     true
 }
 
+/// Whether the interpreter was seen initialized, or has been taken down.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+fn is_initialized() -> bool {
+    // SAFETY: may be called at any time.
+    let initialized = unsafe { Py_IsInitialized() != 0 };
+    if initialized {
+        BEGUN.store(true, Ordering::Relaxed);
+    }
+    initialized
+}
+
 /// Whether the interpreter is being taken down: modules lose their names, and nothing imports.
 pub(crate) fn is_finalizing() -> bool {
-    // SAFETY: may be called at any time.
-    unsafe { Py_IsInitialized() == 0 }
+    !is_initialized() && BEGUN.load(Ordering::Relaxed)
+}
+
+/// Whether the interpreter runs code, but has not begun with the program.
+pub(crate) fn is_starting() -> bool {
+    !is_initialized() && !BEGUN.load(Ordering::Relaxed)
+}
+
+/// Has it known that an interpreter which began will not begin again.
+pub(crate) fn watch_the_beginning() {
+    is_initialized();
 }
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
@@ -66,6 +88,7 @@ extern "C" fn leave(status: c_int, _argument: *mut c_void) {
 }
 
 extern "C" fn run() {
+    BEGUN.store(true, Ordering::Relaxed);
     let actions = std::mem::take(&mut *LAST.lock().unwrap_or_else(PoisonError::into_inner));
     for action in actions {
         // A panic must not cross into C; at this point there is nobody left to tell.
