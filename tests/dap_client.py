@@ -12,6 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.dap_schema import Exchange
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -25,13 +27,17 @@ class RefusedError(Exception):
 
 
 class Client:
-    """One end of a connection; what was read and not asked for yet is kept in order."""
+    """One end of a connection; what was read and not asked for yet is kept in order.
+
+    Every message is held to the protocol's published schema, both ways.
+    """
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._stream.settimeout(PATIENCE)
         self._buffer = b""
         self._seq = 0
+        self._exchange = Exchange()
         self.events: list[Body] = []
         self.responses: dict[int, Body] = {}
         self.requests: list[Body] = []
@@ -81,6 +87,7 @@ class Client:
         )
 
     def _write(self, message: Body) -> None:
+        self._exchange.sent(message)
         data = json.dumps(message).encode()
         self.send_raw(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
 
@@ -131,6 +138,7 @@ class Client:
             self._fill()
         data, self._buffer = self._buffer[:length], self._buffer[length:]
         message: Body = json.loads(data)
+        self._exchange.received(message)
         if message["type"] == "event":
             self.events.append(message)
         elif message["type"] == "response":
