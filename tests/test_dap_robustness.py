@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import threading
 import time
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
 from tests.dap_client import Body, Client, RefusedError, listening
 
 PROGRAM = """\
@@ -281,14 +279,59 @@ def test_requests_out_of_order_are_answered(tmp_path):
         it.goes_on()
 
 
-COMMANDS = (
-    "attach breakpointLocations cancel completions configurationDone continue dataBreakpointInfo"
-    " disassemble evaluate exceptionInfo goto gotoTargets loadedSources locations modules next"
-    " pause readMemory restartFrame reverseContinue scopes setBreakpoints setDataBreakpoints"
-    " setExceptionBreakpoints setExpression setFunctionBreakpoints setInstructionBreakpoints"
-    " setVariable source stackTrace stepBack stepIn stepInTargets stepOut threads variables"
-    " writeMemory dapper/breakpointStats dapper/engineStatus dapper/explainFrame nothing __proto__"
-).split()
+def refusal(client: Client, seq: int) -> str:
+    """Why a request is refused; nothing when it is done."""
+    try:
+        client.response(seq)
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
+COMMANDS = [
+    "attach",
+    "breakpointLocations",
+    "cancel",
+    "completions",
+    "configurationDone",
+    "continue",
+    "dataBreakpointInfo",
+    "disassemble",
+    "evaluate",
+    "exceptionInfo",
+    "goto",
+    "gotoTargets",
+    "loadedSources",
+    "locations",
+    "modules",
+    "next",
+    "pause",
+    "readMemory",
+    "restartFrame",
+    "reverseContinue",
+    "scopes",
+    "setBreakpoints",
+    "setDataBreakpoints",
+    "setExceptionBreakpoints",
+    "setExpression",
+    "setFunctionBreakpoints",
+    "setInstructionBreakpoints",
+    "setVariable",
+    "source",
+    "stackTrace",
+    "stepBack",
+    "stepIn",
+    "stepInTargets",
+    "stepOut",
+    "threads",
+    "variables",
+    "writeMemory",
+    "dapper/breakpointStats",
+    "dapper/engineStatus",
+    "dapper/explainFrame",
+    "nothing",
+    "__proto__",
+]
 HUGE = 1 << 62
 ODD: tuple[object, ...] = (
     None,
@@ -319,10 +362,7 @@ def test_odd_arguments_are_answered(tmp_path, state):
             for arguments in ODD:
                 message = {"arguments": arguments} if arguments is not None else {}
                 seq = client.send_message({"type": "request", "command": command, **message})
-                try:
-                    client.response(seq)
-                except RefusedError as error:
-                    assert "error of dapper's own" not in str(error), (command, arguments)
+                assert "error of dapper's own" not in refusal(client, seq), (command, arguments)
         client.send("disconnect", {"terminateDebuggee": False})
         client.read_to_the_end()
         it.takes_the_next_client()
@@ -343,8 +383,7 @@ def test_a_flood_of_requests_is_answered_in_order(tmp_path):
         sent: list[int] = []
 
         def flood() -> None:
-            for number in range(wanted):
-                sent.append(client.send(*commands[number % len(commands)]))
+            sent.extend(client.send(*commands[number % 4]) for number in range(wanted))
 
         flooding = threading.Thread(target=flood)
         flooding.start()
@@ -361,9 +400,13 @@ def test_a_client_that_reads_nothing_and_vanishes(tmp_path):
     with debuggee(tmp_path) as it:
         stopped(it)
         it.client.set_patience(2)
-        with pytest.raises((TimeoutError, socket.timeout, ConnectionError)):
-            for _ in range(1_000_000):
+
+        def ask_for_ever() -> None:
+            while True:
                 it.client.send("threads")
+
+        with pytest.raises((TimeoutError, ConnectionError)):
+            ask_for_ever()
         it.client.reset()
         it.client.close()
         it.takes_the_next_client()
@@ -381,6 +424,7 @@ def test_a_second_client_is_refused_and_the_first_is_not_disturbed(tmp_path):
         other = Client.connect(it.address)
         with pytest.raises((RefusedError, EOFError, ConnectionError)):
             other.request("initialize", {"adapterID": "dapper"})
+        other.close()
         assert it.client.at({"threadId": thread}) == ("work", INSIDE)
         it.client.request("disconnect", {"terminateDebuggee": False})
         it.goes_on()
