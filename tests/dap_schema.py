@@ -100,7 +100,7 @@ def problem_of(message: Body) -> str | None:
     try:
         check(message)
     except fastjsonschema.JsonSchemaException as error:
-        return f"{error.message}, in {json.dumps(message)[:2000]}"
+        return f"{error}, in {json.dumps(message)[:2000]}"
     return None
 
 
