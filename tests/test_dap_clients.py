@@ -89,7 +89,14 @@ def alive(mark: str) -> list[str]:
 
 
 def drive(modules: Path, path: Path, scenario: str) -> None:
-    command = ["node", CLIENTS / "drive.js", sys.executable, ADAPTER, path, scenario]
+    command: list[str | Path] = [
+        "node",
+        CLIENTS / "drive.js",
+        sys.executable,
+        ADAPTER,
+        path,
+        scenario,
+    ]
     done = subprocess.run(
         command,
         env=dict(os.environ, NODE_PATH=str(modules)),
@@ -129,7 +136,15 @@ def emacs() -> str:
 
 def test_emacs(tmp_path, emacs):
     path = program(tmp_path, ADDS)
-    command = [emacs, "--batch", "-l", CLIENTS / "drive.el", sys.executable, ADAPTER, path]
+    command: list[str | Path] = [
+        emacs,
+        "--batch",
+        "-l",
+        CLIENTS / "drive.el",
+        sys.executable,
+        ADAPTER,
+        path,
+    ]
     done = subprocess.run(
         command,
         env=dict(os.environ, HOME=str(tmp_path)),

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,15 +46,14 @@ class Debuggee:
 
     def takes_the_next_client(self) -> None:
         """Debug it once more."""
-        client = self.next_client()
-        client.begin()
-        client.set_breakpoints(self.program, INSIDE)
-        client.request("configurationDone")
-        stop = client.stopped("breakpoint")
-        assert client.at(stop) == ("work", INSIDE)
-        client.request("disconnect", {"terminateDebuggee": False})
-        client.read_to_the_end()
-        client.close()
+        with closing(self.next_client()) as client:
+            client.begin()
+            client.set_breakpoints(self.program, INSIDE)
+            client.request("configurationDone")
+            stop = client.stopped("breakpoint")
+            assert client.at(stop) == ("work", INSIDE)
+            client.request("disconnect", {"terminateDebuggee": False})
+            client.read_to_the_end()
 
     def next_client(self) -> Client:
         """Connect until the end of the session before is known."""
