@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.dap_client import Body, Client, RefusedError, listening
+from tests.stress import dap_requests
 
 PROGRAM = """\
 import os, time
@@ -448,3 +449,8 @@ def test_messages_in_pieces_and_in_one(tmp_path):
             assert client.response(number)["threads"]
         client.request("disconnect", {"terminateDebuggee": False})
         it.goes_on()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_requests_at_random_are_answered(tmp_path, seed):
+    dap_requests.run(tmp_path, seed, 500)
