@@ -43,7 +43,7 @@ LEFT_OUT = {
     "StepBack", "StepIn", "StepOut", "Terminate", "TerminateThreads",
 }  # fmt: skip
 TEXTS = ("", "count", "thing.inner['a']", "thing", "len(text)", "1/0", "def", "\x00", "é" * 40, "{")
-ODD = (None, -1, 1 << 62, 0.5, "?", [], {}, True)
+ODD: tuple[Any, ...] = (None, -1, 1 << 62, 0.5, "?", [], {}, True)
 MOST_DEPTH = 6
 
 
