@@ -55,6 +55,14 @@ TOPICS = {
         "the `print` written by hand. Breakpoints are set after load, in debugpy over the debug "
         "protocol. In debugpy messages go to its client, elsewhere into a file.",
     ),
+    "adapter": Topic(
+        "Debug adapters",
+        "What an editor waits for, measured in its place: an adapter is started over pipes, "
+        "launches `benches/programs/adapter.py` and is asked for one thing after the other, as "
+        "soon as the answer to the last has come (wall time). A page is the hundred items in the "
+        "middle of the list; debugpy answers with those at its beginning, whatever is asked for.",
+        unit="",
+    ),
     "threads": Topic(
         "Threads",
         "The call-heavy program, its work divided over so many threads: processor time of all of "

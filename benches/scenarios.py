@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from adapter import adapter
 from arms import (
     PROGRAMS,
     ROOT,
@@ -299,6 +300,7 @@ ALONE: dict[str, Scenario] = {
     "throughput": throughput,
     "precompile": precompile,
     "arming": arming,
+    "adapter": adapter,
 }
 TOGETHER: dict[str, Scenario] = {
     "rivals": beside,

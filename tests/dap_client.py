@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tests.dap_schema import Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +28,17 @@ class RefusedError(Exception):
 
 
 class Client:
-    """One end of a connection; what was read and not asked for yet is kept in order."""
+    """One end of a connection; what was read and not asked for yet is kept in order.
+
+    Every message is held to the protocol's published schema, both ways.
+    """
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._stream.settimeout(PATIENCE)
         self._buffer = b""
         self._seq = 0
+        self.exchange = Exchange()
         self.events: list[Body] = []
         self.responses: dict[int, Body] = {}
         self.requests: list[Body] = []
@@ -51,19 +58,36 @@ class Client:
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return cls(stream)
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Where the other side is."""
+        host, port = self._stream.getpeername()[:2]
+        return host, port
+
     def close(self) -> None:
         self._stream.close()
+
+    def reset(self) -> None:
+        """Have closing break the connection off, as a killed client's machine would."""
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def set_patience(self, seconds: float) -> None:
+        self._stream.settimeout(seconds)
 
     def send_raw(self, data: bytes) -> None:
         self._stream.sendall(data)
 
     def send(self, command: str, arguments: Body | None = None) -> int:
         """Ask for something; returns the number of the request."""
-        self._seq += 1
-        message: Body = {"seq": self._seq, "type": "request", "command": command}
+        message: Body = {"type": "request", "command": command}
         if arguments is not None:
             message["arguments"] = arguments
-        self._write(message)
+        return self.send_message(message)
+
+    def send_message(self, message: Body) -> int:
+        """Send a message as it is but for its number, which is returned."""
+        self._seq += 1
+        self._write({"seq": self._seq, **message})
         return self._seq
 
     def answer(self, request: Body, body: Body | None = None, *, success: bool = True) -> None:
@@ -81,6 +105,7 @@ class Client:
         )
 
     def _write(self, message: Body) -> None:
+        self.exchange.sent(message)
         data = json.dumps(message).encode()
         self.send_raw(b"Content-Length: %d\r\n\r\n%s" % (len(data), data))
 
@@ -91,7 +116,7 @@ class Client:
     def response(self, seq: int) -> Body:
         """Return the body of the answer to a request."""
         while seq not in self.responses:
-            self._read_one()
+            self.read_one()
         answer = self.responses.pop(seq)
         if not answer["success"]:
             raise RefusedError(answer["message"])
@@ -106,7 +131,7 @@ class Client:
                     del self.events[at]
                     body: Body = event.get("body") or {}
                     return body
-            self._read_one()
+            self.read_one()
 
     def reverse_request(self, command: str) -> Body:
         """Wait for a request of the adapter's."""
@@ -114,23 +139,24 @@ class Client:
             for at, request in enumerate(self.requests):
                 if request["command"] == command:
                     return self.requests.pop(at)
-            self._read_one()
+            self.read_one()
 
     def read_to_the_end(self) -> None:
         """Read until the other side closes."""
         try:
             while True:
-                self._read_one()
+                self.read_one()
         except (EOFError, ConnectionError):
             return
 
-    def _read_one(self) -> None:
+    def read_one(self) -> None:
         head = self._read_until(b"\r\n\r\n")
         length = int(head.split(b":")[1])
         while len(self._buffer) < length:
             self._fill()
         data, self._buffer = self._buffer[:length], self._buffer[length:]
         message: Body = json.loads(data)
+        self.exchange.received(message)
         if message["type"] == "event":
             self.events.append(message)
         elif message["type"] == "response":

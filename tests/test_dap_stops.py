@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.dap_client import Client, RefusedError, listening
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 LOOP = """\
 import threading
