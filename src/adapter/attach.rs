@@ -41,25 +41,24 @@ impl Session {
                 };
                 relay::serve(self, &Arc::new(server), &start, None);
             }
-            Err(refusal) => self.fail(Some(request.seq), "attach", refusal),
+            Err(refusal) => self.fail(Some(request.seq), "attach", &refusal),
         }
     }
 
     /// The program cannot be started or found; what waits for it is answered.
-    pub(super) fn fail(&self, seq: Option<i64>, command: &str, refusal: Refusal) {
+    pub(super) fn fail(&self, seq: Option<i64>, command: &str, refusal: &Refusal) {
         let waiting = self.change(|state| {
             state.phase = Phase::Initialized;
             state.process = None;
             std::mem::take(&mut state.waiting)
         });
-        match seq {
-            Some(seq) => self.answer(seq, command, Err(refusal.clone())),
-            None => {
-                self.tell(&refusal.message);
-                self.event("terminated", Value::Null);
-            }
+        if let Some(seq) = seq {
+            self.answer(seq, command, Err(refusal.clone()));
+        } else {
+            self.tell(&refusal.message);
+            self.event("terminated", Value::Null);
         }
-        self.refuse_waiting(&waiting, &refusal);
+        self.refuse_waiting(&waiting, refusal);
     }
 }
 

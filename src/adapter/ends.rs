@@ -16,6 +16,10 @@ const DISCONNECT: i64 = -3;
 
 impl Session {
     /// Ends the program that was launched, unless it is to run on.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "what the adapter answers itself has one form"
+    )]
     pub(super) fn disconnect(self: &Arc<Self>, request: &Request) -> Outcome {
         let (process, server, phase) = {
             let mut state = self.state();

@@ -72,21 +72,20 @@ fn within(message: &[u8], raw: &RawValue) -> Range<usize> {
 }
 
 fn replaced(message: &[u8], place: Option<Range<usize>>, name: &str, number: i64) -> Vec<u8> {
-    let (before, new, after) = match place {
-        Some(place) => (
+    let (before, new, after) = if let Some(place) = place {
+        (
             &message[..place.start],
             number.to_string(),
             &message[place.end..],
-        ),
-        None => {
-            // An object begins with a brace, maybe after spaces, and this one is not empty.
-            let brace = message.iter().position(|byte| *byte == b'{').unwrap_or(0) + 1;
-            (
-                &message[..brace],
-                format!("\"{name}\":{number},"),
-                &message[brace..],
-            )
-        }
+        )
+    } else {
+        // An object begins with a brace, maybe after spaces, and this one is not empty.
+        let brace = message.iter().position(|byte| *byte == b'{').unwrap_or(0) + 1;
+        (
+            &message[..brace],
+            format!("\"{name}\":{number},"),
+            &message[brace..],
+        )
     };
     let mut out = Vec::with_capacity(before.len() + new.len() + after.len());
     out.extend_from_slice(before);

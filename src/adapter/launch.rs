@@ -5,6 +5,7 @@
 //! request, in words for the dialog that shows it; what is merely odd is told in the console.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,6 +30,10 @@ pub(super) enum Console {
 
 /// What was asked for, checked.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an answer of its own"
+)]
 pub(super) struct Plan {
     /// The interpreter and its options.
     pub(super) python: Vec<String>,
@@ -245,7 +250,7 @@ fn env(
             }
             // Editors name one in the folder of the project, whether there is one or not.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if !path.ends_with(".env") {
+                if Path::new(&path).file_name() != Some(OsStr::new(".env")) {
                     remarks.push(format!("\"envFile\" does not exist: {path}"));
                 }
             }
@@ -360,15 +365,14 @@ fn target(
     let code = given.texts("code")?;
     match (program, module, code) {
         (Some(program), None, None) => {
-            let (named, folder) = match &cwd {
-                Some(cwd) => (cwd.join(&program), None),
-                None => {
-                    let named =
-                        std::path::absolute(&program).unwrap_or_else(|_| PathBuf::from(&program));
-                    let folder = named.parent().map(Path::to_owned);
-                    let folder = folder.filter(|_| program.contains('/'));
-                    (named, folder)
-                }
+            let (named, folder) = if let Some(cwd) = &cwd {
+                (cwd.join(&program), None)
+            } else {
+                let named =
+                    std::path::absolute(&program).unwrap_or_else(|_| PathBuf::from(&program));
+                let folder = named.parent().map(Path::to_owned);
+                let folder = folder.filter(|_| program.contains('/'));
+                (named, folder)
             };
             let source = check::program(&named)?;
             // A name that is relative to another folder would not be found.

@@ -75,10 +75,6 @@ struct Adapter {
 
 /// Runs the command line `argv` (without the program's name); returns the exit status.
 #[pyfunction]
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "Python arguments are extracted into values"
-)]
 pub(crate) fn adapter_main(
     py: Python<'_>,
     argv: Vec<String>,

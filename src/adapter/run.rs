@@ -51,7 +51,7 @@ pub(super) fn launch(session: &Arc<Session>, seq: Option<i64>) {
     match begin(session, seq) {
         Ok(launched) => finish(session, seq, launched),
         Err(refusal) => {
-            session.fail(seq, "launch", refusal);
+            session.fail(seq, "launch", &refusal);
             if seq.is_none() {
                 linger(session);
             }
@@ -88,17 +88,14 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
     if let Some(meeting) = meeting.as_deref().filter(|_| plan.debugs) {
         connect(&mut command, &plan, meeting, &session.environment.bootstrap)?;
     }
-    let (process, running) = match (&meeting, in_terminal) {
-        (Some(meeting), true) => {
-            let (process, starter) = terminal::start(session, &plan, &command, meeting)?;
-            (process, Running::InTerminal(starter))
-        }
-        _ => {
-            let (process, mut started) = Process::start(command, true).map_err(cannot)?;
-            let pipes = std::mem::take(&mut started.pipes);
-            let capture = Capture::start(&session.client, pipes).map_err(cannot)?;
-            (process, Running::Captured(started, capture))
-        }
+    let (process, running) = if let Some(meeting) = meeting.as_deref().filter(|_| in_terminal) {
+        let (process, starter) = terminal::start(session, &plan, &command, meeting)?;
+        (process, Running::InTerminal(starter))
+    } else {
+        let (process, mut started) = Process::start(command, true).map_err(cannot)?;
+        let pipes = std::mem::take(&mut started.pipes);
+        let capture = Capture::start(&session.client, pipes).map_err(cannot)?;
+        (process, Running::Captured(started, capture))
     };
     let process = Arc::new(process);
     session.change(|state| {
@@ -214,7 +211,7 @@ fn meet(
                      \"python\" has to be an interpreter that reads its environment, and \
                      \"timeout\" gives it more time"
                 ));
-                session.fail(start.seq, "launch", refusal);
+                session.fail(start.seq, "launch", &refusal);
                 process.end();
             }
         }
@@ -267,7 +264,7 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
         session.answer(restart, "restart", Ok(Value::Null));
         session.change(|state| state.phase = Phase::Starting);
         if let Err(refusal) = session.start(None) {
-            session.fail(None, "restart", refusal);
+            session.fail(None, "restart", &refusal);
         }
         return;
     }

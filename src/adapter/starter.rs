@@ -22,7 +22,7 @@ use crate::ffi::threads::Thread;
 const CANNOT_RUN: i32 = 126;
 
 #[derive(Deserialize)]
-struct Program {
+struct Asked {
     program: String,
     args: Vec<String>,
     cwd: Option<PathBuf>,
@@ -36,20 +36,20 @@ pub(super) fn run(address: &str, token: &str, more: &[String]) -> io::Result<i32
     let adapter = Arc::new(Connection::new(Over::Stream(stream)));
     let hello = json!({"token": token, "pid": std::process::id(), "starts": true});
     adapter.send(event("dapper/hello", hello));
-    let mut asked = Value::Null;
+    let mut said = Value::Null;
     adapter.messages(None, |message| {
-        asked = serde_json::from_slice(&message).unwrap_or_default();
+        said = serde_json::from_slice(&message).unwrap_or_default();
         false
     });
-    let program: Program = serde_json::from_value(asked["arguments"].take())
+    let asked: Asked = serde_json::from_value(said["arguments"].take())
         .map_err(|_| io::Error::other("the debug adapter has left"))?;
-    let mut command = Command::new(&program.program);
-    command.args(&program.args).args(more);
+    let mut command = Command::new(&asked.program);
+    command.args(&asked.args).args(more);
     command.env_remove(super::arguments::TOKEN);
-    if let Some(cwd) = &program.cwd {
+    if let Some(cwd) = &asked.cwd {
         command.current_dir(cwd);
     }
-    for (name, value) in &program.env {
+    for (name, value) in &asked.env {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
@@ -58,7 +58,7 @@ pub(super) fn run(address: &str, token: &str, more: &[String]) -> io::Result<i32
     let (process, mut started) = match Process::start(command, false) {
         Ok(started) => started,
         Err(error) => {
-            let message = format!("{} cannot be run: {error}", program.program);
+            let message = format!("{} cannot be run: {error}", asked.program);
             adapter.send(event("dapper/failed", json!({"message": message})));
             return Ok(CANNOT_RUN);
         }
