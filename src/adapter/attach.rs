@@ -32,7 +32,7 @@ impl Session {
     }
 
     fn attach_to(self: &Arc<Self>, request: &Request) {
-        match address(&request.arguments).and_then(|address| connected(&address)) {
+        match self.server_for(&request.arguments) {
             Ok(server) => {
                 let start = Start {
                     command: "attach",
@@ -43,6 +43,22 @@ impl Session {
             }
             Err(refusal) => self.fail(Some(request.seq), "attach", &refusal),
         }
+    }
+
+    /// The server that the arguments mean.
+    fn server_for(&self, arguments: &Value) -> Result<Connection, Refusal> {
+        let child = arguments.get("subProcessId").and_then(Value::as_u64);
+        let child = child.and_then(|pid| u32::try_from(pid).ok());
+        if let Some(server) = child.and_then(|pid| self.adapter.children.take(pid)) {
+            return Ok(server);
+        }
+        if self.of_children {
+            return Err(Refusal::new(match child {
+                Some(pid) => format!("process {pid} does not wait any more"),
+                None => "\"subProcessId\" has to name a process that waits".to_owned(),
+            }));
+        }
+        connected(&address(arguments)?)
     }
 
     /// The program cannot be started or found; what waits for it is answered.

@@ -4,11 +4,12 @@
 //! `session` is one client, `requests` what it asks of the adapter itself; `launch` checks what is to
 //! run (`given`, `env_file`, `check`, `frame_eval`), `run` starts it (`process`, `output`, `terminal`,
 //! `starter`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
-//! passes messages on both ways, with `envelope`, `connection` and `signal` below.
+//! passes messages on both ways, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
 
 mod arguments;
 mod attach;
 mod check;
+mod children;
 mod connection;
 mod ends;
 mod env_file;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::prelude::*;
 
 use self::arguments::{Arguments, From};
+use self::children::Children;
 use self::connection::{Connection, Over};
 use self::session::Session;
 use self::signal::{First, Signal};
@@ -69,6 +71,7 @@ pub(crate) struct Environment {
 struct Adapter {
     environment: Environment,
     sessions: Mutex<Vec<Arc<Session>>>,
+    children: Children,
     /// Raised when nothing is left to do.
     over: Signal,
 }
@@ -125,20 +128,23 @@ fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Res
     let adapter = Arc::new(Adapter {
         environment,
         sessions: Mutex::default(),
+        children: Children::default(),
         over: Signal::new()?,
     });
     // Removed when the adapter ends.
     let _socket = match from {
         From::Stdio => {
-            adapter.begin(Connection::stdio()?)?;
+            adapter.begin(Connection::stdio()?, false)?;
             None
         }
         From::Port { host, port } => {
             let listener = TcpListener::bind((host.as_str(), *port)).map_err(|error| {
                 io::Error::other(format!("cannot listen at {host}:{port}: {error}"))
             })?;
-            announce(&format!("{}", listener.local_addr()?));
-            adapter.accept(move || Stream::accept(&listener))?;
+            let address = listener.local_addr()?;
+            adapter.children.use_door(address);
+            announce(&address.to_string());
+            adapter.accept(false, move || Stream::accept(&listener))?;
             None
         }
         From::Socket(path) => {
@@ -148,7 +154,7 @@ fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Res
             std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
             announce(&path.display().to_string());
             let accept = move || Ok(Stream::Unix(listener.accept()?.0));
-            adapter.accept(accept)?;
+            adapter.accept(false, accept)?;
             Some(Socket(path.clone()))
         }
         From::Starter { .. } => None,
@@ -198,16 +204,18 @@ impl Adapter {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes each connection for a client, in a thread of its own.
+    /// Takes each connection for a client, in a thread of its own; of children alone, or any.
     fn accept(
         self: &Arc<Self>,
+        of_children: bool,
         next: impl Fn() -> io::Result<Stream> + Send + 'static,
     ) -> io::Result<()> {
         let adapter = Arc::clone(self);
         Thread::start("dapper-accept", move || {
             loop {
-                let begun =
-                    next().and_then(|stream| adapter.begin(Connection::new(Over::Stream(stream))));
+                let begun = next().and_then(|stream| {
+                    adapter.begin(Connection::new(Over::Stream(stream)), of_children)
+                });
                 if begun.is_err() {
                     // Too many files are open, say: it passes, and must not take a processor.
                     std::thread::sleep(std::time::Duration::from_millis(50));
@@ -218,9 +226,9 @@ impl Adapter {
     }
 
     /// Begins a session with a client.
-    fn begin(self: &Arc<Self>, client: Connection) -> io::Result<()> {
+    fn begin(self: &Arc<Self>, client: Connection, of_children: bool) -> io::Result<()> {
         let is_only = client.is_stdio();
-        let session = Session::new(client, self.environment.clone())?;
+        let session = Session::new(client, Arc::clone(self), of_children)?;
         self.lock().push(Arc::clone(&session));
         let adapter = Arc::clone(self);
         Thread::start("dapper-client", move || {

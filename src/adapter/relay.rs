@@ -38,9 +38,10 @@ pub(super) fn serve(
     let mut said_end = false;
     let is_launched = start.command == "launch";
     server.messages(ended, |message| {
-        said_end |= pass_on(session, server, &message, is_launched);
-        true
+        said_end = pass_on(session, server, &message, is_launched);
+        !said_end
     });
+    // The process waits for this with its own end.
     server.close();
     session.change(|state| {
         let is_current = |own: &Arc<Connection>| Arc::ptr_eq(own, server);
@@ -109,10 +110,9 @@ fn pass_on(session: &Session, server: &Arc<Connection>, message: &[u8], is_launc
         }
         _ => {
             let event = envelope.event.as_deref().unwrap_or_default();
-            if is_launched && matches!(event, "exited" | "terminated" | "process") {
-                return false;
+            if !(is_launched && matches!(event, "exited" | "terminated" | "process")) {
+                session.client.relay(message, &envelope, |_| {});
             }
-            session.client.relay(message, &envelope, |_| {});
             return event == "terminated";
         }
     }

@@ -72,6 +72,11 @@ impl Session {
     }
 
     fn launch(self: &Arc<Self>, request: &Request) -> Outcome {
+        if self.of_children {
+            return Err(Refusal::new(
+                "only a process that waits can be attached to here",
+            ));
+        }
         self.enter_start(request)?;
         self.state().launch = request.arguments.clone();
         self.start(Some(request.seq)).map(|()| None)

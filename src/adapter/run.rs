@@ -43,6 +43,8 @@ struct Launched {
     /// Raised when the process has ended.
     ended: Arc<Signal>,
     meeting: Option<Arc<Meeting>>,
+    /// Whether the processes that it starts are debugged, too.
+    with_children: bool,
     server: Option<Thread>,
 }
 
@@ -65,7 +67,7 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
         let can = state.initialize["supportsRunInTerminalRequest"] == true;
         (state.launch.clone(), can)
     };
-    let mut plan = Plan::of(&arguments, &session.environment)?;
+    let mut plan = Plan::of(&arguments, &session.adapter.environment)?;
     let patience = patience(&arguments)?;
     if plan.console != Console::Internal && !takes_terminals {
         plan.remarks.push(
@@ -86,7 +88,12 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
     let meeting = meeting.transpose().map_err(cannot)?.map(Arc::new);
     let mut command = plan.command();
     if let Some(meeting) = meeting.as_deref().filter(|_| plan.debugs) {
-        connect(&mut command, &plan, meeting, &session.environment.bootstrap)?;
+        connect(
+            &mut command,
+            &plan,
+            meeting,
+            &session.adapter.environment.bootstrap,
+        )?;
     }
     let (process, running) = if let Some(meeting) = meeting.as_deref().filter(|_| in_terminal) {
         let (process, starter) = terminal::start(session, &plan, &command, meeting)?;
@@ -119,6 +126,7 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
         running,
         ended,
         meeting,
+        with_children: plan.sub_process,
         server: None,
     };
     if plan.debugs {
@@ -195,12 +203,16 @@ fn meet(
     let process = Arc::clone(&launched.process);
     let ended = Arc::clone(&launched.ended);
     let meeting = launched.meeting.clone();
+    let with_children = launched.with_children;
     Thread::start("dapper-server", move || {
         let Some(meeting) = meeting else { return };
         let until = Instant::now() + patience;
         match meeting.next(Some(until)) {
             Some((_, server)) => {
-                meeting.close();
+                let children = with_children.then(|| meet_children(&session, &meeting));
+                if !matches!(children, Some(Ok(_))) {
+                    meeting.close();
+                }
                 relay::serve(&session, &Arc::new(server), &start, Some(&ended));
             }
             None if ended.is_raised() => {}
@@ -218,6 +230,16 @@ fn meet(
     })
 }
 
+/// Waits for the processes that the program starts, until it has ended.
+fn meet_children(session: &Arc<Session>, meeting: &Arc<Meeting>) -> std::io::Result<Thread> {
+    let (session, meeting) = (Arc::clone(session), Arc::clone(meeting));
+    Thread::start("dapper-children", move || {
+        while let Some((hello, connection)) = meeting.next(None) {
+            session.introduce(&hello, connection);
+        }
+    })
+}
+
 /// Waits for the end of the program, and tells of it.
 fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
     let Launched {
@@ -226,6 +248,7 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
         ended,
         meeting,
         server,
+        ..
     } = launched;
     let status = match running {
         Running::Captured(mut started, capture) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Environment;
+use super::Adapter;
 use super::connection::{Connection, End};
 use super::envelope::Envelope;
 use super::process::Process;
@@ -42,6 +42,8 @@ pub(super) enum Asker {
     Server(Arc<Connection>, i64),
     /// The adapter, which wants a terminal.
     Terminal(Sender<Result<(), String>>),
+    /// The adapter, for the child of that number.
+    Child(u32),
 }
 
 /// What the threads of a session share.
@@ -75,7 +77,9 @@ pub(super) struct State {
 /// One client.
 pub(super) struct Session {
     pub(super) client: Arc<Connection>,
-    pub(super) environment: Environment,
+    pub(super) adapter: Arc<Adapter>,
+    /// Whether it may attach to a child that waits, and do nothing else.
+    pub(super) of_children: bool,
     state: Mutex<State>,
     changed: Condvar,
     /// Raised when nothing is expected of the client any more.
@@ -84,10 +88,15 @@ pub(super) struct Session {
 
 impl Session {
     /// With a client that has just come.
-    pub(super) fn new(client: Connection, environment: Environment) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        client: Connection,
+        adapter: Arc<Adapter>,
+        of_children: bool,
+    ) -> io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
             client: Arc::new(client),
-            environment,
+            adapter,
+            of_children,
             state: Mutex::new(State {
                 phase: Phase::New,
                 initialize: Value::Null,
@@ -246,8 +255,12 @@ impl Session {
                 // Who asked may have given up.
                 let _ = told.send(outcome.ok_or_else(|| reason.to_owned()));
             }
-            // Nobody asked.
-            None => {}
+            Some(Asker::Child(pid)) if !envelope.success => {
+                let answer = serde_json::from_slice(message).unwrap_or_default();
+                self.is_left_alone(pid, &answer);
+            }
+            // It attends to the child, or nobody asked.
+            Some(Asker::Child(_)) | None => {}
         }
     }
 

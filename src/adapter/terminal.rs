@@ -95,7 +95,7 @@ pub(super) fn start(
 
 /// The arguments of `runInTerminal`.
 fn terminal(session: &Session, plan: &Plan, meeting: &Meeting) -> Value {
-    let environment = &session.environment;
+    let environment = &session.adapter.environment;
     let mut args = vec![
         environment.executable.clone(),
         environment.adapter.clone(),

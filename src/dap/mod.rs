@@ -8,7 +8,7 @@
 //! Nothing here runs code of the program but in a stopped thread.
 
 mod activation;
-mod children;
+pub(crate) mod children;
 mod client;
 mod dispatch;
 mod ending;
