@@ -11,6 +11,7 @@ __all__ = [
     "Hit",
     "ThreadInfo",
     "__version__",
+    "adapter_main",
     "add",
     "add_function",
     "await_main",
@@ -113,6 +114,12 @@ class _Launch(TypedDict):
     flags: list[str]
     bootstrap: str
     starts_itself: bool
+
+class _AdapterLaunch(TypedDict):
+    executable: str
+    bootstrap: str
+    starts_itself: bool
+    adapter: str
 
 class _CaptureOptions(TypedDict, total=False):
     stack_depth: int
@@ -219,6 +226,7 @@ class GetCode:
     ) -> Callable[..., CodeType | None]: ...
     def __call__(self, loader: SourceFileLoader, fullname: str) -> CodeType | None: ...
 
+def adapter_main(argv: Sequence[str], launch: _AdapterLaunch) -> int: ...
 def add(
     path: str,
     line: int,
