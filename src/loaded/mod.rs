@@ -145,6 +145,9 @@ pub(crate) fn watch_module(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyRe
     Ok(true)
 }
 
+/// What is imported while code is changed.
+const USED: &[&str] = &["builtins", "gc", "marshal", "types", "warnings"];
+
 fn touched() -> HashSet<Arc<str>> {
     let mut touched: HashSet<Arc<str>> = files(|files| files.keys().cloned().collect());
     touched.extend(source::instrumented_files());
@@ -174,6 +177,18 @@ fn follow_now(py: Python<'_>, wanted: &HashSet<Arc<str>>) -> PyResult<()> {
             return Ok(());
         }
     };
+    // An import runs code, and a compilation may import: other threads run meanwhile, which must
+    // not be between the search and what is done with its result.
+    for module in USED {
+        py.import(module)?;
+    }
+    for file in wanted
+        .iter()
+        .filter(|file| registry::wanted(file).is_some())
+    {
+        // What is wrong with it is told where it is used.
+        let _ = source::module(py, file)?;
+    }
     let _pause = heap::pause_collector(py);
     let mut holders = find::find(py, wanted, setting.layout)?;
     for file in wanted {
