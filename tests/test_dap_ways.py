@@ -147,6 +147,17 @@ def test_a_program_that_does_not_wait_is_joined(tmp_path):
         client.close()
 
 
+def read_hello(stream: socket.socket) -> dict[str, object]:
+    """Return the first word of a process, which is none of the protocol's messages."""
+    with stream.makefile("rb", buffering=0) as lines:
+        length = int(lines.readline().split(b":")[1])
+        assert lines.readline() == b"\r\n"
+        event = json.loads(lines.read(length))
+    assert (event["seq"], event["event"]) == (0, "dapper/hello")
+    body: dict[str, object] = event["body"]
+    return body
+
+
 def adapter_socket() -> tuple[socket.socket, int]:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(60)
@@ -171,8 +182,8 @@ def test_a_program_connects_and_says_who_it_is(tmp_path, way):
         environment = dict(os.environ, DAPPER_TOKEN="secret")
         with running(*command, cwd=tmp_path, env=environment) as process:
             stream, _ = listener.accept()
+            hello = read_hello(stream)
             client = Client(stream)
-            hello = client.event("dapper/hello")
             assert hello["token"] == "secret"
             assert hello["pid"] == process.pid
             assert hello["parentPid"] == os.getpid()

@@ -134,7 +134,8 @@ pub(super) fn connect(
         "version": env!("CARGO_PKG_VERSION"),
     });
     let begun = py.detach(|| {
-        let wire = Wire::new(Stream::connect(address)?, 0)?;
+        // The first number is the client's first: it does not hear this word.
+        let wire = Wire::new(Stream::connect(address)?, -1)?;
         wire.send(super::protocol::event("dapper/hello", hello));
         Session::begin(wire, follow, None)
     });
@@ -190,7 +191,7 @@ pub(super) fn join_forked(py: Python<'_>) {
     }
 }
 
-/// Whether `subprocess` forked, to run another program at once.
+/// Whether `subprocess` or `os.spawnv` forked, to run another program at once.
 fn is_about_to_exec(py: Python<'_>) -> bool {
     let Some(frame) = tracing::current_frame(py) else {
         return false;
@@ -198,5 +199,5 @@ fn is_about_to_exec(py: Python<'_>) -> bool {
     let name = tracing::code_of(&frame)
         .getattr(pyo3::intern!(py, "co_name"))
         .and_then(|name| name.extract::<String>());
-    name.is_ok_and(|name| name == "_execute_child")
+    name.is_ok_and(|name| matches!(name.as_str(), "_execute_child" | "_spawnvef"))
 }
