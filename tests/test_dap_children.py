@@ -268,7 +268,9 @@ def test_children_that_are_not_wanted_run_on(tmp_path, way):
 
 def test_a_child_that_nobody_attends_to_goes_on(tmp_path):
     (tmp_path / "child.py").write_text(CHILD)
-    source = "import subprocess, sys\nprint(subprocess.run([sys.executable, 'child.py']).returncode)"
+    source = (
+        "import subprocess, sys\nprint(subprocess.run([sys.executable, 'child.py']).returncode)"
+    )
     with listening(tmp_path, source) as (client, _, process):
         client.begin()
         client.request("configurationDone")

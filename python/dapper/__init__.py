@@ -28,7 +28,9 @@ from dapper.api import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dapper.debug import (
-        breakpoint,  # noqa: A004 - the name is debugpy's
+        breakpoint as breakpoint,  # noqa: A004 - the name is debugpy's
+    )
+    from dapper.debug import (
         configure,
         connect,
         debug_this_thread,

@@ -23,9 +23,7 @@ def _take_up(session: str, breakpoints: str) -> None:
         _unattended().read(breakpoints)
     reason = _engine.unsupported()
     if reason is None and _engine.is_debug_asked():
-        from dapper import debug  # noqa: PLC0415 - as above
-
-        debug.take_up()
+        _debug().take_up()
     if reason is not None:
         _engine.refuse_all(reason)
     elif not _engine.is_idle():
@@ -36,6 +34,12 @@ def _take_up(session: str, breakpoints: str) -> None:
         _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
     if breakpoints and reason is None:
         _unattended().watch(breakpoints)
+    _prepare_for_the_end()
+
+
+def _prepare_for_the_end() -> None:
+    from dapper import _engine  # noqa: PLC0415 - as above
+
     leave = os._exit
 
     def _exit(status: int) -> None:
@@ -50,6 +54,12 @@ def _take_up(session: str, breakpoints: str) -> None:
             setattr(os, name, _engine.before_exec(getattr(os, name)))
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_engine.flush, after_in_child=_engine.forked)
+
+
+def _debug() -> "ModuleType":
+    from dapper import debug  # noqa: PLC0415
+
+    return debug
 
 
 def _unattended() -> "ModuleType":

@@ -17,13 +17,8 @@ from dapper import _engine, hooks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Protocol
 
     Address = tuple[str, int] | int
-
-    class _Wait(Protocol):
-        def __call__(self) -> None: ...
-        def cancel(self) -> None: ...
 
 
 __all__ = [
@@ -129,7 +124,7 @@ def debug_this_thread() -> None:
     _engine.set_thread_debugged(True)
 
 
-def trace_this_thread(should_trace: bool, /) -> None:
+def trace_this_thread(should_trace: bool, /) -> None:  # noqa: FBT001 - as in debugpy
     """Say whether this thread stops where it is asked to."""
     _engine.set_thread_debugged(should_trace)
 

@@ -46,7 +46,7 @@ impl Session {
     }
 
     /// The server that the arguments mean.
-    fn server_for(&self, arguments: &Value) -> Result<Connection, Refusal> {
+    fn server_for(self: &Arc<Self>, arguments: &Value) -> Result<Connection, Refusal> {
         let child = arguments.get("subProcessId").and_then(Value::as_u64);
         let child = child.and_then(|pid| u32::try_from(pid).ok());
         if let Some(server) = child.and_then(|pid| self.adapter.children.take(pid)) {
@@ -58,7 +58,28 @@ impl Session {
                 None => "\"subProcessId\" has to name a process that waits".to_owned(),
             }));
         }
-        connected(&address(arguments)?)
+        let given = Given::of(arguments)?;
+        self.change(|state| state.launch = arguments.clone());
+        let ways = ["connect", "listen", "processId"];
+        let named: Vec<&str> = ways
+            .into_iter()
+            .filter(|way| given.get(way).is_some())
+            .collect();
+        match *named {
+            [] | ["connect"] => {
+                let connect = given.get("connect").map(Given::of).transpose()?;
+                connected(&address(connect.as_ref().unwrap_or(&given), "127.0.0.1")?)
+            }
+            ["listen"] => {
+                let listen = given.get("listen").map(Given::of).transpose()?;
+                self.wait_at(&listen.unwrap_or_default())
+            }
+            ["processId"] => self.fetch(&arguments["processId"]),
+            _ => Err(Refusal::shown(format!(
+                "only one of \"connect\", \"listen\" and \"processId\" can be meant, and {} are given",
+                named.join(" and ")
+            ))),
+        }
     }
 
     /// The program cannot be started or found; what waits for it is answered.
@@ -88,17 +109,10 @@ fn connected(address: &str) -> Result<Connection, Refusal> {
     Ok(Connection::new(Over::Stream(stream)))
 }
 
-/// Where the server is.
-fn address(arguments: &Value) -> Result<String, Refusal> {
-    let given = Given::of(arguments)?;
-    let connect = match given.get("connect") {
-        Some(connect) => Given::of(connect)?,
-        None => given,
-    };
-    let host = connect
-        .text("host")?
-        .unwrap_or_else(|| "127.0.0.1".to_owned());
-    let port = match connect.get("port") {
+/// `HOST:PORT`, from the fields of those names.
+pub(super) fn address(given: &Given, otherwise: &str) -> Result<String, Refusal> {
+    let host = given.text("host")?.unwrap_or_else(|| otherwise.to_owned());
+    let port = match given.get("port") {
         Some(Value::Number(port)) => port.as_u64(),
         Some(Value::String(port)) => port.parse().ok(),
         _ => None,
@@ -106,7 +120,8 @@ fn address(arguments: &Value) -> Result<String, Refusal> {
     match port.and_then(|port| u16::try_from(port).ok()) {
         Some(port) => Ok(format!("{host}:{port}")),
         None => Err(Refusal::shown(
-            "nothing to attach to: give \"connect\": {\"host\": ..., \"port\": ...}",
+            "nothing to attach to: give \"connect\": {\"host\": ..., \"port\": ...} for a program that \
+             listens, \"listen\" for one that connects, or \"processId\"",
         )),
     }
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -65,6 +66,14 @@ impl Connection {
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         rustix::stdio::dup2_stdout(io::stderr().as_fd())?;
         Ok(Self::new(Over::Stdio(input, output)))
+    }
+
+    /// Gives up on a sender that sends nothing for so long; `None` waits for ever.
+    pub(super) fn limit_reading(&self, patience: Option<Duration>) -> io::Result<()> {
+        match &self.over {
+            Over::Stream(stream) => stream.limit_reading(patience),
+            Over::Stdio(..) => Ok(()),
+        }
     }
 
     /// Whether it is over the standard streams.

@@ -29,7 +29,7 @@ const LONGEST: usize = 100;
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Hello {
     /// The secret of the meeting.
-    pub(super) token: String,
+    pub(super) token: Option<String>,
     /// Its number.
     pub(super) pid: u32,
     /// The number of the process that started it.
@@ -100,7 +100,7 @@ impl Meeting {
             }
             let timed = stream.try_clone();
             let connection = Connection::new(Over::Stream(Stream::Unix(stream)));
-            if let Some(hello) = self.greeted(&connection)
+            if let Some(hello) = greeted(&connection, Some(&self.token))
                 && timed.is_ok_and(|stream| stream.set_read_timeout(None).is_ok())
             {
                 return Some((hello, connection));
@@ -108,16 +108,18 @@ impl Meeting {
             connection.close();
         }
     }
+}
 
-    fn greeted(&self, connection: &Connection) -> Option<Hello> {
-        let mut first = None;
-        let end = connection.messages(None, |message| {
-            first = serde_json::from_slice::<Greeting>(&message).ok();
-            false
-        });
-        let Greeting { event, body } = first.filter(|_| matches!(end, End::Enough))?;
-        (event == "dapper/hello" && same(&body.token, &self.token)).then_some(body)
-    }
+/// What a connection says of itself, if it knows the token where there is one.
+pub(super) fn greeted(connection: &Connection, token: Option<&str>) -> Option<Hello> {
+    let mut first = None;
+    let end = connection.messages(None, |message| {
+        first = serde_json::from_slice::<Greeting>(&message).ok();
+        false
+    });
+    let Greeting { event, body } = first.filter(|_| matches!(end, End::Enough))?;
+    let known = token.is_none_or(|token| same(body.token.as_deref().unwrap_or_default(), token));
+    (event == "dapper/hello" && known).then_some(body)
 }
 
 /// Compares in a time that does not tell where they differ.

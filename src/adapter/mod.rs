@@ -20,6 +20,7 @@ mod launch;
 mod meeting;
 mod output;
 mod process;
+mod reach;
 mod relay;
 mod requests;
 mod run;

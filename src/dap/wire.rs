@@ -119,6 +119,14 @@ impl Stream {
         }
     }
 
+    /// Gives up on a sender that sends nothing for so long; `None` waits for ever.
+    pub(crate) fn limit_reading(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(patience),
+            Self::Unix(stream) => stream.set_read_timeout(patience),
+        }
+    }
+
     pub(crate) fn shut_down(&self) {
         // What is shut down already stays so.
         let _ = match self {
