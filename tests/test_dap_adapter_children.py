@@ -15,6 +15,7 @@ done = subprocess.run([sys.executable, "child.py", "x"])
 print("child:", done.returncode)
 """
 CHILD = """\
+import sys
 n = len(sys.argv)
 sys.exit(n + 4)
 """
