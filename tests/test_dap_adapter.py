@@ -110,7 +110,7 @@ class TestConnections:
                 assert browser.recv(100) == b""
             clients = [Adapter.connect(address) for _ in range(2)]
             for client in clients:
-                client.request("initialize")
+                client.initialize()
             for client in clients:
                 assert process.poll() is None
                 client.request("disconnect")
@@ -130,7 +130,7 @@ class TestConnections:
             stream = socket.socket(socket.AF_UNIX)
             stream.connect(str(path))
             client = Adapter(stream)
-            client.request("initialize")
+            client.initialize()
             client.request("disconnect")
             client.close()
             assert process.wait(PATIENCE) == 0

