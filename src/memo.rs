@@ -18,7 +18,7 @@ use pyo3::types::PyDict;
 use crate::variant::{self, Variant};
 use crate::variant_key::Probes;
 
-const DEFAULT_LIMIT: usize = 1000;
+pub(crate) const DEFAULT_LIMIT: usize = 1000;
 
 type Key = ([u8; 32], Asked);
 
@@ -137,7 +137,7 @@ pub(crate) fn make(
 /// Sets how many variants are kept, and for how many seconds (`None`: as long as there is room).
 #[pyfunction]
 #[pyo3(signature = (limit=DEFAULT_LIMIT, time_to_live=None))]
-fn set_memo(limit: usize, time_to_live: Option<f64>) -> PyResult<()> {
+pub(crate) fn set_memo(limit: usize, time_to_live: Option<f64>) -> PyResult<()> {
     let time_to_live = time_to_live
         .map(Duration::try_from_secs_f64)
         .transpose()

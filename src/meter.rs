@@ -71,7 +71,7 @@ impl Drop for Span {
 
 /// Turns metering on, from nothing, or off.
 #[pyfunction]
-fn set_metering(on: bool) {
+pub(crate) fn set_metering(on: bool) {
     if on {
         for meter in &METERS {
             meter.times.store(0, Ordering::Relaxed);

@@ -12,6 +12,7 @@ pub(crate) mod children;
 mod client;
 mod dispatch;
 mod ending;
+mod frame_eval;
 pub(crate) mod framing;
 mod guests;
 mod listener;

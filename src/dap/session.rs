@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::activation;
 use super::client::{Client, Settings};
 use super::dispatch;
+use super::frame_eval;
 use super::framing::Decoder;
 use super::listener;
 use super::parked::{Go, Parked};
@@ -245,7 +246,7 @@ impl Session {
         redirect::end(py);
         let cleared = self.clear(py);
         let followed = self.follow(py);
-        if let Err(error) = cleared.and(followed) {
+        if let Err(error) = cleared.and(followed).and(frame_eval::end(py)) {
             crate::hit::tell(&format!("the end of the session left something: {error}"));
         }
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Settings;
+use super::frame_eval;
 use super::listener;
 use super::protocol::{Refusal, Request};
 use super::redirect;
@@ -27,12 +28,16 @@ struct Meant {
 pub(super) fn begin(session: &Arc<Session>, request: &Request) {
     match settings(session, request) {
         Ok(settings) => {
-            let redirects = settings.redirect_output;
-            session.set_settings(settings);
             let arguments = match &request.arguments {
                 Value::Null => json!({}),
                 arguments => arguments.clone(),
             };
+            let begun = try_attach(|py| frame_eval::begin(py, session, &arguments));
+            if let Some(Err(refusal)) = begun {
+                return session.respond(request, Err(refusal));
+            }
+            let redirects = settings.redirect_output;
+            session.set_settings(settings);
             *lock(&session.started) = arguments;
             if let Some(Err(error)) = try_attach(|py| take_hold(py, session, redirects)) {
                 hit::tell(&format!("the session lacks something: {error}"));

@@ -60,6 +60,11 @@ impl Backend {
         })
     }
 
+    /// Whether this interpreter has what it takes.
+    pub(crate) fn is_available(self, py: Python<'_>) -> bool {
+        self.means(py).is_ok()
+    }
+
     fn means(self, py: Python<'_>) -> Result<Means, String> {
         match (self, tool::is_available(py)) {
             (Self::SysMonitoring, false) => {

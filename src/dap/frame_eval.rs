@@ -1,0 +1,133 @@
+//! `frameEval` and `frameEvalConfig` of a session: how breakpoints reach the code of this process.
+//!
+//! The options are the documented ones. What they change is changed back when the client goes. An
+//! option that cannot be had is replaced and told, or refuses the session, as
+//! `fallback_to_tracing` says.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::protocol::Refusal;
+use super::session::Session;
+use crate::scoped::Backend;
+use crate::{hit, loaded, memo, meter, store, time_limit};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    enabled: Option<bool>,
+    backend: Option<String>,
+    tracing_backend: Option<String>,
+    fallback_to_tracing: Option<bool>,
+    fallback_on_error: Option<bool>,
+    cache_size: Option<usize>,
+    max_cache_size: Option<usize>,
+    cache_ttl: Option<f64>,
+    cache_enabled: Option<bool>,
+    optimize: Option<bool>,
+    condition_budget_s: Option<f64>,
+    selective_tracing: Option<bool>,
+    bytecode_optimization: Option<bool>,
+    performance_monitoring: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Asked {
+    frame_eval: Option<bool>,
+    use_frame_eval: Option<bool>,
+    frame_eval_config: Option<Options>,
+}
+
+/// The budget of evaluations as it was, while it may be another one.
+static BEFORE: Mutex<Option<f64>> = Mutex::new(None);
+
+/// Does what the arguments of `launch` or `attach` say.
+pub(super) fn begin(py: Python<'_>, session: &Session, arguments: &Value) -> Result<(), Refusal> {
+    let asked: Asked = serde_json::from_value(arguments.clone())
+        .map_err(|error| Refusal::shown(format!("\"frameEvalConfig\" is wrong: {error}")))?;
+    let is_asked = asked.frame_eval_config.is_some();
+    let mut options = asked.frame_eval_config.unwrap_or_default();
+    options.enabled = options
+        .enabled
+        .or(asked.frame_eval)
+        .or(asked.use_frame_eval);
+    if !is_asked && options.enabled != Some(false) {
+        return Ok(());
+    }
+    let _quiet = hit::Quiet::enter();
+    let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    before.get_or_insert_with(time_limit::condition_budget);
+    drop(before);
+    let backend = options.backend(py, session)?;
+    options.apply(py, backend).map_err(|error| {
+        Refusal::shown(format!(
+            "\"frameEvalConfig\" cannot be had: {}",
+            error.value(py)
+        ))
+    })
+}
+
+impl Options {
+    fn backend(&self, py: Python<'_>, session: &Session) -> Result<Backend, Refusal> {
+        let falls_back = self.fallback_to_tracing.or(self.fallback_on_error) != Some(false);
+        let fall_back = |reason: String| {
+            if !falls_back {
+                return Err(Refusal::shown(format!("\"frameEvalConfig\": {reason}")));
+            }
+            let output = format!("dapper: \"frameEvalConfig\": {reason}\n");
+            session.event("output", json!({"category": "important", "output": output}));
+            Ok(())
+        };
+        let traces = self.enabled == Some(false)
+            || self.bytecode_optimization == Some(false)
+            || self.backend.as_deref() == Some("tracing");
+        if !traces {
+            let refusal = loaded::eval_frame_refusal(py);
+            let is_wanted = self.backend.as_deref() == Some("eval_frame");
+            let Some(reason) = refusal.filter(|_| is_wanted || !falls_back) else {
+                return Ok(Backend::EvalFrame);
+            };
+            fall_back(format!("the eval-frame backend cannot be used: {reason}"))?;
+        }
+        let can_monitor = Backend::SysMonitoring.is_available(py);
+        match self.tracing_backend.as_deref() {
+            Some("settrace") => Ok(Backend::Settrace),
+            Some("sys_monitoring") if !can_monitor => {
+                fall_back("this interpreter has no sys.monitoring".to_owned())?;
+                Ok(Backend::Settrace)
+            }
+            _ if can_monitor => Ok(Backend::SysMonitoring),
+            _ => Ok(Backend::Settrace),
+        }
+    }
+
+    fn apply(&self, py: Python<'_>, backend: Backend) -> PyResult<()> {
+        if let Some(seconds) = self.condition_budget_s {
+            time_limit::set_condition_budget(seconds)?;
+        }
+        let is_cached = self.cache_enabled != Some(false);
+        let size = self.cache_size.or(self.max_cache_size);
+        let size = size.unwrap_or(memo::DEFAULT_LIMIT);
+        memo::set_memo(if is_cached { size } else { 0 }, self.cache_ttl)?;
+        store::use_it(is_cached);
+        meter::set_metering(self.performance_monitoring == Some(true));
+        loaded::set_promotion(py, self.optimize != Some(false))?;
+        loaded::set_scoped_tracing(py, self.selective_tracing != Some(false))?;
+        loaded::set_backend(py, backend.as_str())
+    }
+}
+
+/// Has everything as it was before.
+pub(super) fn end(py: Python<'_>) -> PyResult<()> {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(budget) = before else { return Ok(()) };
+    let usual = Options {
+        condition_budget_s: Some(budget),
+        ..Options::default()
+    };
+    usual.apply(py, Backend::EvalFrame)
+}
