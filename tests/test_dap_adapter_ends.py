@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 from contextlib import contextmanager
@@ -153,6 +154,25 @@ class TestTerminate:
         assert adapter.ended() == 5
         assert adapter.output() == "ready\ninterrupted\n"
 
+    def test_is_heard_by_a_thread_that_is_stopped(self, adapter, tmp_path):
+        source = """\
+            try:
+                x = 1
+                print(x)
+                while True:
+                    pass
+            except KeyboardInterrupt:
+                print("interrupted")
+        """
+        program = written(tmp_path, source)
+        adapter.launch(program, onTerminate="KeyboardInterrupt")
+        adapter.set_breakpoints(program, 3)
+        adapter.request("configurationDone")
+        adapter.stopped("breakpoint")
+        adapter.request("terminate")
+        assert adapter.ended() == 0
+        assert adapter.output().endswith("interrupted\n")
+
     def test_is_refused_when_there_is_nothing(self, adapter):
         adapter.initialize()
         with pytest.raises(RefusedError, match='before "launch"'):
@@ -186,6 +206,25 @@ class TestRestart:
         adapter.request("restart")
         adapter.event("terminated")
         assert "does not compile" in adapter.output("important")
+
+
+    def test_of_what_is_only_being_started(self, adapter, tmp_path):
+        slow = tmp_path / "python"
+        slow.write_text(
+            f'#!/bin/sh\ncase "$*" in *-I*) exec {sys.executable} "$@";; esac\n'
+            f'test -e again && exec {sys.executable} "$@"\nexec sleep 60\n'
+        )
+        slow.chmod(0o755)
+        adapter.initialize()
+        seq = adapter.send("launch", {"code": "1", "python": str(slow), "cwd": str(tmp_path)})
+        adapter.event("process")
+        (tmp_path / "again").touch()
+        adapter.request("restart")
+        with pytest.raises(RefusedError, match="before it could be debugged"):
+            adapter.response(seq)
+        adapter.event("initialized")
+        adapter.request("configurationDone")
+        assert adapter.ended() == 0
 
 
 class TestAccidents:

@@ -59,6 +59,9 @@ impl Session {
             }));
         }
         let given = Given::of(arguments)?;
+        if let Some(remark) = given.remark() {
+            self.tell(&remark);
+        }
         self.change(|state| state.launch = arguments.clone());
         let ways = ["connect", "listen", "processId"];
         let named: Vec<&str> = ways

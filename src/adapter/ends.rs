@@ -57,15 +57,22 @@ impl Session {
         Ok(None)
     }
 
-    /// Asks the program to end; the second time it is not asked.
+    /// Asks the program to end; the second time it is not asked. A server has its stopped threads
+    /// hear it, too.
     pub(super) fn terminate(self: &Arc<Self>, request: &Request) -> Outcome {
-        let (process, interrupts, times) = {
+        let (process, interrupts, times, is_served) = {
             let mut state = self.state();
             state.restart = None;
             state.terminating += 1;
-            (state.process.clone(), state.interrupts, state.terminating)
+            let is_served = state.server.is_some();
+            (
+                state.process.clone(),
+                state.interrupts,
+                state.terminating,
+                is_served,
+            )
         };
-        let Some(process) = process else {
+        let Some(process) = process.filter(|_| !is_served || times > 1) else {
             let text = json!({
                 "seq": request.seq,
                 "type": "request",

@@ -167,7 +167,7 @@ impl Given {
     }
 
     /// The keys that nobody knows, each with the one that may have been meant.
-    pub(super) fn unknown(&self) -> Vec<String> {
+    fn unknown(&self) -> Vec<String> {
         let is_known =
             |key: &str| KNOWN.contains(&key) || CLIENTS.contains(&key) || key.starts_with("__");
         self.0
@@ -175,6 +175,15 @@ impl Given {
             .filter(|key| !is_known(key))
             .map(|key| named(key, &KNOWN))
             .collect()
+    }
+
+    /// What the user is told about keys that nobody knows.
+    pub(super) fn remark(&self) -> Option<String> {
+        let unknown = self.unknown();
+        (!unknown.is_empty()).then(|| {
+            let keys = unknown.join(", ");
+            format!("the configuration has unknown keys, which are passed over: {keys}")
+        })
     }
 
     /// The arguments with some of them replaced.

@@ -171,14 +171,7 @@ fn words(text: &str) -> Result<Vec<String>, Refusal> {
 
 /// Keys that nobody knows, and those that ask for what there is not.
 fn oddities(given: &Given) -> Result<Vec<String>, Refusal> {
-    let mut remarks = Vec::new();
-    let unknown = given.unknown();
-    if !unknown.is_empty() {
-        let keys = unknown.join(", ");
-        remarks.push(format!(
-            "the launch configuration has unknown keys, which are passed over: {keys}"
-        ));
-    }
+    let mut remarks = Vec::from_iter(given.remark());
     for key in ["django", "jinja", "pyramid", "flask"] {
         let flag = match key {
             "django" => "Django",

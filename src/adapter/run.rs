@@ -284,6 +284,11 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
     ));
     session.refuse_waiting(&waiting, &early);
     if let Some(restart) = restart {
+        if phase == Phase::Starting
+            && let Some(seq) = seq
+        {
+            session.answer(seq, "launch", Err(early));
+        }
         session.answer(restart, "restart", Ok(Value::Null));
         session.change(|state| state.phase = Phase::Starting);
         if let Err(refusal) = session.start(None) {
