@@ -190,12 +190,11 @@ pub(super) fn page<'py>(
                 .collect()
         }),
         Items::Iterated(_) => {
-            let all: Vec<Bound<'py, PyAny>> = match value.cast::<PySet>() {
-                Ok(set) => set.iter().skip(start).take(end - start).collect(),
-                Err(_) => {
-                    let set = value.cast::<PyFrozenSet>()?;
-                    set.iter().skip(start).take(end - start).collect()
-                }
+            let all: Vec<Bound<'py, PyAny>> = if let Ok(set) = value.cast::<PySet>() {
+                set.iter().skip(start).take(end - start).collect()
+            } else {
+                let set = value.cast::<PyFrozenSet>()?;
+                set.iter().skip(start).take(end - start).collect()
             };
             let named = all.into_iter().enumerate().map(|(at, item)| Entry {
                 name: (start + at).to_string(),
@@ -214,7 +213,6 @@ fn keyed<'py>(
     end: usize,
     patience: &mut Patience,
 ) -> PyResult<Vec<Entry<'py>>> {
-    let py = value.py();
     let pairs = pairs(value, start, end, patience)?;
     let mut found: Vec<Entry<'py>> = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
@@ -238,7 +236,6 @@ fn keyed<'py>(
             entry.name = format!("{} ({seen})", entry.name);
         }
     }
-    let _ = py;
     Ok(found)
 }
 
@@ -344,21 +341,21 @@ fn of_class<'py>(object: &Bound<'py, PyAny>, member: &Bound<'py, PyAny>) -> Opti
         return Some(Content::Value(bound().unwrap_or_else(|_| member.clone())));
     }
     match class_name(member).as_str() {
+        // A slot that is empty has no value, nor has what the interpreter cannot compute.
         "method_descriptor"
         | "wrapper_descriptor"
         | "classmethod"
         | "staticmethod"
         | "classmethod_descriptor"
-        | "_tuplegetter" => bound().ok().map(Content::Value),
-        // A slot that is empty, or one that the interpreter computes.
-        "member_descriptor" | "getset_descriptor" => bound().ok().map(Content::Value),
+        | "_tuplegetter"
+        | "member_descriptor"
+        | "getset_descriptor" => bound().ok().map(Content::Value),
         "property" | "cached_property" | "DynamicClassAttribute" => {
             Some(Content::Lazy(object.clone()))
         }
         _ => {
-            // Asked of the class alone: the member's own attributes do not make it a descriptor.
-            let describes = member.get_type().hasattr("__get__").unwrap_or(false);
-            Some(if describes {
+            let declared = members(&member.get_type()).unwrap_or_default();
+            Some(if declared.iter().any(|(name, _)| name == "__get__") {
                 Content::Lazy(object.clone())
             } else {
                 Content::Value(member.clone())

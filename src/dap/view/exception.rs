@@ -113,7 +113,7 @@ fn behind<'py>(exception: &Bound<'py, PyAny>) -> Vec<Bound<'py, PyAny>> {
     {
         found.extend(grouped.iter().take(MOST_GROUPED));
     }
-    found.retain(|value| value.is_instance_of::<PyBaseException>());
+    found.retain(PyAnyMethods::is_instance_of::<PyBaseException>);
     found
 }
 

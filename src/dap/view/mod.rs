@@ -14,7 +14,7 @@ mod guard;
 mod modules;
 mod names;
 mod program;
-mod run;
+pub(super) mod run;
 mod scopes;
 mod sources;
 mod stack;
@@ -26,7 +26,6 @@ use serde_json::{Value, json};
 use super::dispatch::Route;
 
 pub(super) use program::Programs;
-pub(super) use run::interrupt;
 pub(super) use sources::Sources;
 pub(super) use stack::{failed, source_of};
 

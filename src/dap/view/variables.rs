@@ -66,8 +66,8 @@ pub(super) fn variables(scene: &mut Scene<'_>, request: &Request) -> Answer {
     Ok(json!({"variables": rows}))
 }
 
-fn rows<'py>(
-    scene: &mut Scene<'py>,
+fn rows(
+    scene: &mut Scene<'_>,
     wanted: &Arguments,
     patience: &mut Patience,
 ) -> Result<Vec<Value>, crate::dap::protocol::Refusal> {
