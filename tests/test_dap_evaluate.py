@@ -7,7 +7,6 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.dap_client import RefusedError, listening
 from tests.test_dap_variables import Stop, stopped
 
@@ -213,6 +212,25 @@ def test_a_watch_has_a_time_limit_and_hits_nothing(tmp_path):
             stop.evaluate("spin()")
         assert time.monotonic() - began < 20
         assert stop.evaluate("quick()")["result"] == "5"
+
+
+def test_the_end_of_the_session_ends_what_is_evaluated(tmp_path):
+    source = """\
+        import time
+        here = 1  # stop
+        print("on")
+        """
+    with listening(tmp_path, source) as (client, program, process):
+        client.begin()
+        client.set_breakpoints(program, 2)
+        client.request("configurationDone")
+        stop = Stop(client, client.stopped())
+        endless = "while True: time.sleep(0.01)"
+        arguments = {"expression": endless, "frameId": stop.frame, "context": "repl"}
+        client.send("evaluate", arguments)
+        time.sleep(0.1)
+        client.close()
+        assert process.communicate(timeout=30)[0] == "on\n"
 
 
 def test_the_clipboard_gets_all_of_it(tmp_path):

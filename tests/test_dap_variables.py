@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.dap_client import Body, Client, RefusedError, listening
 
 if TYPE_CHECKING:
@@ -429,7 +428,7 @@ def test_nothing_shown_lives_longer_than_its_stop(tmp_path):
         assert process.communicate(timeout=30)[0] == "[True, True]\n"
 
 
-def test_the_exception_and_returned_values_have_scopes(tmp_path):
+def test_the_exception_has_a_scope(tmp_path):
     source = """\
         def fail():
             raise ValueError("bad")

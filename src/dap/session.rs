@@ -24,7 +24,7 @@ use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
 use super::stops::{self, Points};
-use super::view::Sources;
+use super::view::{self, Sources};
 use super::wire::{Arrival, Wire};
 use crate::ffi::attach::try_attach;
 use crate::ffi::threads::Thread;
@@ -230,6 +230,9 @@ impl Session {
         self.resume_all(Go::Continue);
         pause::nobody();
         let taken_out = try_attach(|py| {
+            for ident in self.stopped() {
+                view::interrupt(py, ident);
+            }
             self.take_out(py);
             pause::refresh(py)
         });

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::guard::{guarded, refused};
 use super::program::{Mode, program};
+use super::row::{Whence, shape};
 use super::run::run;
 use super::text::{Patience, Style, show};
-use super::variables::{Format, Whence, shape};
+use super::variables::Format;
 use crate::dap::parked::ask;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;

@@ -14,7 +14,8 @@ mod guard;
 mod modules;
 mod names;
 mod program;
-pub(super) mod run;
+mod row;
+mod run;
 mod scopes;
 mod sources;
 mod stack;
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 use super::dispatch::Route;
 
 pub(super) use program::Programs;
+pub(super) use run::interrupt;
 pub(super) use sources::Sources;
 pub(super) use stack::{failed, source_of};
 
