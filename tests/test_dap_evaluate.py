@@ -214,6 +214,28 @@ def test_a_watch_has_a_time_limit_and_hits_nothing(tmp_path):
         assert stop.evaluate("quick()")["result"] == "5"
 
 
+def test_native_code_that_does_not_return_is_told(tmp_path):
+    source = """\
+        import time
+        here = 1  # stop
+        """
+    with stopped(tmp_path, source, evaluationTimeout=0.2) as stop:
+        with pytest.raises(RefusedError, match="native code runs"):
+            stop.evaluate("time.sleep(4)")
+        with pytest.raises(RefusedError, match="has not come back from evaluate"):
+            stop.evaluate("here")
+        assert stop.client.request("threads")["threads"]
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                assert stop.evaluate("1 + 1")["result"] == "2"
+            except RefusedError:
+                time.sleep(0.1)
+            else:
+                return
+        pytest.fail("the thread answers nothing any more")
+
+
 def test_the_end_of_the_session_ends_what_is_evaluated(tmp_path):
     source = """\
         import time

@@ -451,3 +451,60 @@ def test_the_exception_has_a_scope(tmp_path):
         rows = stop.named(scope["variablesReference"])
         assert rows["ValueError"]["value"] == "ValueError('bad')"
         assert stop.evaluate("__exception__[1].args")["result"] == "('bad',)"
+
+
+def test_every_thread_shows_what_is_its_own(tmp_path):
+    source = """\
+        import threading, contextvars
+        own = threading.local()
+        var = contextvars.ContextVar("var")
+        both = threading.Barrier(2)
+        def work(name):
+            own.name = name
+            var.set(name)
+            both.wait()
+            return name  # stop
+        threads = [threading.Thread(target=work, args=(name,), name=name) for name in "ab"]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """
+    with listening(tmp_path, source) as (client, program, _):
+        client.begin(stopAllThreads=False)
+        client.set_breakpoints(program, 9)
+        client.request("configurationDone")
+        stops = [Stop(client, client.stopped()) for _ in range(2)]
+        seen = set()
+        for stop in stops:
+            name = stop.locals()["name"]["value"]
+            asked = "own.name, var.get(), threading.current_thread().name"
+            assert stop.evaluate(asked)["result"] == f"({name}, {name}, {name})"
+            assert stop.evaluate(f"name = {name}.upper()", "repl")["result"] == ""
+            seen.add(stop.evaluate("name")["result"])
+        assert seen == {"'A'", "'B'"}
+
+
+def test_generators_and_frames_that_were_left(tmp_path):
+    source = """\
+        def count(limit):
+            for n in range(limit):
+                yield n  # stop
+        def fail(reason):
+            near = [reason]
+            raise ValueError(reason)
+        print(next(count(3)))
+        fail("because")
+        """
+    with listening(tmp_path, source) as (client, program, process):
+        client.begin()
+        client.request("setExceptionBreakpoints", {"filters": ["uncaught"]})
+        client.set_breakpoints(program, 3)
+        client.request("configurationDone")
+        stop = Stop(client, client.stopped("breakpoint"))
+        assert stop.locals()["limit"]["value"] == "3"
+        stop.evaluate("n = 'changed'", "repl")
+        client.request("continue", {"threadId": stop.thread})
+        stop = Stop(client, client.stopped("exception"))
+        assert stop.locals()["near"]["value"] == "['because']"
+        assert stop.evaluate("[near for _ in range(2)]")["result"] == "[['because'], ['because']]"
+        client.request("continue", {"threadId": stop.thread})
+        assert process.communicate(timeout=30)[0] == "changed\n"

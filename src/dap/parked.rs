@@ -15,7 +15,7 @@ use serde_json::json;
 use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
-use super::stops;
+use super::{stops, stuck};
 use crate::ffi::attach::try_attach;
 use crate::ffi::{threads, tracing};
 use crate::hit;
@@ -233,8 +233,12 @@ pub(crate) fn ask(
         let refusal = Refusal::new("the thread is running: what belongs to a stop is gone");
         return session.respond(&request, Err(refusal));
     };
+    if let Some(refusal) = ident.and_then(stuck::refusal) {
+        return session.respond(&request, Err(refusal));
+    }
     let session = Arc::clone(session);
     parked.give(Box::new(move |scene| {
+        stuck::begin(&session, scene.ident(), &request);
         let asked = AssertUnwindSafe(|| answer(scene, &request));
         let answer = catch_unwind(asked).unwrap_or_else(|_| {
             Err(Refusal::new(
@@ -242,7 +246,9 @@ pub(crate) fn ask(
             ))
         });
         let py = scene.py();
-        py.detach(|| session.respond(&request, answer));
+        if stuck::finish(scene.ident()) {
+            py.detach(|| session.respond(&request, answer));
+        }
         None
     }));
 }

@@ -24,6 +24,7 @@ use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
 use super::stops::{self, Points};
+use super::stuck;
 use super::view::{self, Sources};
 use super::wire::{Arrival, Wire};
 use crate::ffi::attach::try_attach;
@@ -460,5 +461,6 @@ pub(super) fn forget() {
         session.wire.abandon();
         std::mem::forget(session);
     }
+    stuck::forget();
     pause::nobody();
 }

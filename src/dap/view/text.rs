@@ -214,9 +214,27 @@ impl Writer<'_> {
             || slot == slots.function
         {
             self.plain(value);
-        } else if self.special(value, slot).is_none() {
+        } else if self.method(value).is_none() && self.special(value, slot).is_none() {
             self.own(value);
         }
+    }
+
+    /// A method, without the text of the object that it is bound to.
+    fn method(&mut self, value: &Bound<'_, PyAny>) -> Option<()> {
+        if class_name(value) != "method" {
+            return None;
+        }
+        let function = value.getattr("__func__").ok()?;
+        let function = function.cast_into::<PyFunction>().ok()?;
+        let name: String = function.getattr("__qualname__").ok()?.extract().ok()?;
+        let object = value.getattr("__self__").ok()?;
+        let _ = write!(
+            self.text,
+            "<bound method {name} of <{} object at {:#x}>>",
+            class_name(&object),
+            object.as_ptr() as usize,
+        );
+        Some(())
     }
 
     /// Containers of the standard library that write as many items as there are.

@@ -195,16 +195,16 @@ pub(super) fn part_of(entry: &Entry<'_>) -> Part {
     if name.starts_with("__") && name.ends_with("__") && name.len() > 4 {
         return Part::Special;
     }
-    if name.starts_with('_') {
-        return Part::Protected;
+    if let Content::Value(value) = &entry.content {
+        if is_routine(value) {
+            return Part::Functions;
+        }
+        if value.is_instance_of::<PyType>() {
+            return Part::Class;
+        }
     }
-    let Content::Value(value) = &entry.content else {
-        return Part::Whole;
-    };
-    if value.is_instance_of::<PyType>() {
-        Part::Class
-    } else if is_routine(value) {
-        Part::Functions
+    if name.starts_with('_') {
+        Part::Protected
     } else {
         Part::Whole
     }
