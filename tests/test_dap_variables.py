@@ -234,7 +234,7 @@ def test_values_of_all_kinds(tmp_path):
 
 
 HOSTILE = """\
-    import sys, time
+    import collections, sys, time
     class Loops:
         def __repr__(self):
             while True:
@@ -258,6 +258,11 @@ HOSTILE = """\
     class Number:
         def __repr__(self):
             return 3
+    class Torn(collections.UserList):
+        def __len__(self):
+            return 5
+        def __getitem__(self, at):
+            return [7, 8][at]
     class Giant:
         def __repr__(self):
             return "g" * (1 << 28)
@@ -279,6 +284,7 @@ HOSTILE = """\
         raises = Raises(); exits = Exits(); recurses = Recurses()
         number = Number(); giant = Giant(); twisted = Twisted()
         lazy = Lazy()
+        torn = Torn()
         return 1  # stop
     show()
     """
@@ -292,6 +298,9 @@ def test_hostile_objects_are_shown_all_the_same(tmp_path):
         assert "RecursionError" in rows["recurses"]["value"]
         assert "TypeError" in rows["number"]["value"]
         assert len(rows["giant"]["value"]) < 70_000
+        torn = stop.children(rows["torn"]["variablesReference"], filter="indexed", count=5)
+        assert [row["value"] for row in torn[:2]] == ["7", "8"]
+        assert "IndexError" in torn[2]["value"]
         stop.children(rows["twisted"]["variablesReference"])
         lazy = stop.named(rows["lazy"]["variablesReference"])
         assert lazy["answer"]["presentationHint"]["lazy"]
