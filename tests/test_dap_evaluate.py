@@ -379,6 +379,10 @@ def test_sources_that_are_in_no_file(tmp_path):
         sources = client.request("loadedSources")["sources"]
         assert str(tmp_path / "program.py") in [shown.get("path") for shown in sources]
         assert made["sourceReference"] in [shown.get("sourceReference") for shown in sources]
+        asked = {"source": made, "breakpoints": [{"line": 2}]}
+        point = client.request("setBreakpoints", asked)["breakpoints"][0]
+        assert point["verified"]
+        assert point["source"]["sourceReference"] == made["sourceReference"]
         with pytest.raises(RefusedError, match="no source 99"):
             client.request("source", {"sourceReference": 99})
 

@@ -132,7 +132,10 @@ fn frame(
 /// A file of the program's as the client knows it.
 pub(in crate::dap) fn source_of(session: &Session, file: &str) -> Value {
     if registry::is_pseudo(file) {
-        return json!({"name": file});
+        return match sources::number_of(session, file) {
+            Some(number) => json!({"name": file, "sourceReference": number}),
+            None => json!({"name": file}),
+        };
     }
     let known = registry::file_name(file);
     let path = session.settings().local(&known);
