@@ -81,7 +81,7 @@ def test_writes_of_a_global_variable_stop_on_a_condition(tmp_path):
     with listening(tmp_path, WRITES) as (client, program, process):
         thread, info = _watch(client, program, 13, "total", condition="count == 2")
         assert info["told"]["breakpoints"][0]["verified"]
-        assert _seen(client, process, thread) == [("work", 19)]
+        assert _seen(client, process, thread) == [("work", 14)]
 
 
 def test_hit_conditions_count_writes(tmp_path):

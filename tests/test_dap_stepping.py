@@ -51,6 +51,7 @@ def test_the_calls_of_a_line_are_targets(tmp_path):
         assert [target["column"] for target in targets] == [17, 13, 27]
         assert _steps(client, thread, "stepIn", targetId=targets[1]["id"]) == ("two", 7)
         assert _steps(client, thread, "stepOut") == ("both", 11)
+        client.set_breakpoints(program)
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
 
@@ -61,6 +62,7 @@ def test_a_target_that_is_native_is_stepped_over(tmp_path):
         frame = client.frames(thread)[0]
         targets = client.request("stepInTargets", {"frameId": frame["id"]})["targets"]
         assert _steps(client, thread, "stepIn", targetId=targets[2]["id"]) == ("both", 11)
+        client.set_breakpoints(program)
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
 

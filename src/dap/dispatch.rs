@@ -152,6 +152,7 @@ pub(crate) fn capabilities() -> Value {
 fn configured(session: &Arc<Session>, request: &Request) {
     session.respond(request, Ok(Value::Null));
     session.configure();
+    stops::census::begin(session);
 }
 
 fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer {

@@ -162,6 +162,7 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
+        stops::forget();
         Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
         let reading = session.read_on(first);
         if reading.is_err() {
@@ -180,6 +181,10 @@ impl Session {
             session.read();
         })?;
         *lock(&self.reader) = Some(reader);
+        // Not while the client is still configuring.
+        if *lock(&self.configured.0) {
+            stops::census::begin(self);
+        }
         Ok(())
     }
 
@@ -210,6 +215,7 @@ impl Session {
 
     /// Has the thread that reads end, as before a fork.
     pub(super) fn part(&self) {
+        stops::census::end();
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             self.wire.interrupt();
@@ -227,6 +233,7 @@ impl Session {
             activation::withdraw();
         }
         self.configure();
+        stops::census::end();
         self.resume_all(Go::Continue);
         pause::nobody();
         let taken_out = try_attach(|py| {
@@ -457,5 +464,6 @@ pub(super) fn forget() {
         session.wire.abandon();
         std::mem::forget(session);
     }
+    stops::forget();
     pause::nobody();
 }

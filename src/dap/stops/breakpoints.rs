@@ -17,6 +17,7 @@ use super::jumps;
 use super::log_output;
 use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
+use super::tasks::KnownTask;
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::dap::parked::{Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
@@ -39,6 +40,9 @@ pub(crate) struct Points {
     functions: Vec<Point>,
     /// Which code is the user's, by file.
     pub(in crate::dap) verdicts: HashMap<String, Verdict>,
+    /// Tasks that the client was told of.
+    pub(super) tasks: Vec<KnownTask>,
+    pub(super) last_task: i64,
     /// Lines that frames may be sent to, by the number that the client has of them.
     pub(super) goto_targets: Vec<(Arc<str>, u32)>,
     /// Variables and attributes that may be looked at.

@@ -113,3 +113,10 @@ pub(super) fn give_back(py: Python<'_>) {
         log::give_back(py, former);
     }
 }
+
+/// Forgets what got the messages before: in a forked child, nobody does but standard error.
+pub(super) fn forget() {
+    let former = FORMER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Its locks may be held by a thread that this process does not have.
+    std::mem::forget(former);
+}

@@ -1,6 +1,7 @@
 //! Where threads of the program stop, in terms of the engine: breakpoints, exceptions, steps.
 
 mod breakpoints;
+pub(super) mod census;
 mod data;
 mod exception_rules;
 mod exceptions;
@@ -11,6 +12,7 @@ mod places;
 mod status;
 mod step_targets;
 mod stepping;
+pub(super) mod tasks;
 
 use pyo3::prelude::*;
 use serde_json::{Value, json};
@@ -69,4 +71,10 @@ pub(super) fn prepare(py: Python<'_>) {
     py.get_type::<mine::Mine>();
     py.get_type::<jumps::Landing>();
     stepping::prepare(py);
+}
+
+/// Begins from nothing: with a session, and in a forked child.
+pub(super) fn forget() {
+    census::forget();
+    log_output::forget();
 }
