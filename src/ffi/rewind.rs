@@ -2,9 +2,9 @@
 //!
 //! The interpreter lets a frame be sent to another line only while it tells of a line, and the
 //! evaluation loop keeps to itself where it goes on after a probe. So the code unit behind the
-//! probe becomes a jump for one pass. It leads to a unit of another line, which becomes a jump to the
-//! beginning of the probe's line: the interpreter tells of a line only where it comes from another
-//! one. Then both units are put back. Relies on a probe leaving the stack as it was, on
+//! probe becomes a jump to the beginning of the line for one pass. Where the interpreter tells of a
+//! line only when it comes from another one, that goes by way of a unit of another line, which
+//! becomes a jump as well. Then the units are put back. Relies on a probe leaving the stack as it was, on
 //! `co_code_adaptive` being what the loop executes (no JIT), and on the GIL, under which no other
 //! thread changes the code meanwhile.
 
@@ -40,7 +40,7 @@ impl Jumps {
 pub(crate) struct Rewound {
     code: Py<PyAny>,
     /// Byte offsets, and what stood there.
-    units: [(usize, [u8; 2]); 2],
+    units: Vec<(usize, [u8; 2])>,
 }
 
 fn unit_of(code: &Bound<'_, PyAny>, layout: &Layout, at: usize) -> Option<*mut [u8; 2]> {
@@ -51,26 +51,23 @@ fn unit_of(code: &Bound<'_, PyAny>, layout: &Layout, at: usize) -> Option<*mut [
     })
 }
 
-/// Has the unit at byte offset `at` lead to `start` by way of `between`, a unit of another line;
-/// `None` where that cannot be.
+/// Has control go from one byte offset of `way` to the next, and so on to the last; `None` where
+/// that cannot be.
 pub(crate) fn replace(
     code: &Bound<'_, PyAny>,
     layout: &Layout,
     jumps: Jumps,
-    (at, between, start): (usize, usize, usize),
+    way: &[usize],
 ) -> Option<Rewound> {
-    let jumps = [
-        (at, jumps.unit(at, between)?),
-        (between, jumps.unit(between, start)?),
-    ];
-    let mut units = [(0, [0; 2]); 2];
-    for (unit, (offset, _)) in units.iter_mut().zip(jumps) {
-        let place = unit_of(code, layout, offset)?;
+    let mut units = Vec::new();
+    let mut places = Vec::new();
+    for leg in way.windows(2) {
+        let place = unit_of(code, layout, leg[0])?;
+        places.push((place, jumps.unit(leg[0], leg[1])?));
         // SAFETY: `place` lies in the code units of a live code object, whose layout was proved.
-        *unit = (offset, unsafe { place.read() });
+        units.push((leg[0], unsafe { place.read() }));
     }
-    for (offset, jump) in jumps {
-        let place = unit_of(code, layout, offset)?;
+    for (place, jump) in places {
         // SAFETY: as above; the GIL is held, and a jump without caches may stand anywhere.
         unsafe { place.write(jump) };
     }

@@ -21,6 +21,7 @@ use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
 use crate::ffi::rewind::{self, Jumps, Rewound};
 use crate::ffi::{prove, tracing};
+use crate::scoped::tool;
 use crate::step::{self, Mode, Wish};
 use crate::{loaded, registry};
 
@@ -186,9 +187,13 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
             && reaches(instruction.offset, start)
             && reaches(instruction.offset, next.offset)
     });
-    let Some(between) = between else {
-        return Ok(None);
-    };
+    let mut way = vec![next.offset, start];
+    if tool::is_available(py) {
+        let Some(between) = between else {
+            return Ok(None);
+        };
+        way.insert(1, between.offset);
+    }
     let numbers = py.import("opcode")?.getattr("opmap")?;
     let number = |name: &str| numbers.get_item(name)?.extract();
     let jumps = Jumps {
@@ -196,8 +201,7 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
         backward: number("JUMP_BACKWARD_NO_INTERRUPT")?,
     };
     begin(frame)?;
-    let way = (next.offset, between.offset, start);
-    let rewound = rewind::replace(code, layout, jumps, way);
+    let rewound = rewind::replace(code, layout, jumps, &way);
     if rewound.is_none() {
         step::cancel(py)?;
     }

@@ -54,6 +54,7 @@ pub(super) fn capabilities() -> Value {
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
         "supportsGotoTargetsRequest": true,
+        "supportsCancelRequest": true,
         "supportsDataBreakpoints": true,
         "supportsSteppingGranularity": true,
         "supportsStepInTargetsRequest": true,
