@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.dap_client import RefusedError, listening
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 PLACES = """\
 import time
@@ -122,7 +120,7 @@ def test_files_that_nothing_loads_say_what_to_do(tmp_path):
         assert "is an archive" in message(tmp_path / "packed.zip" / "inside.py")[1]
         text = message(tmp_path / "elsewhere" / "json" / "decoder.py")[1]
         assert "the program has loaded" in text
-        assert os.path.join("json", "decoder.py") in text
+        assert "json/decoder.py" in text
 
 
 def test_a_file_is_the_same_by_link_and_by_mapping_but_not_by_name(tmp_path):

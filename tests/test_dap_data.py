@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.dap_client import RefusedError, listening
 
 WRITES = """\
@@ -171,7 +170,7 @@ def test_the_reason_of_a_refusal_is_the_interpreters(tmp_path):
         client.set_breakpoints(program, 4)
         client.request("configurationDone")
         thread = client.stopped("breakpoint")["threadId"]
-        with pytest.raises(RefusedError, match="into the body of a for loop|for loop"):
+        with pytest.raises(RefusedError, match="for loop"):
             _goto(client, program, thread, 6)
         stop = client.stopped("goto")
         assert "for loop" in stop["text"]

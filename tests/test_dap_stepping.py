@@ -5,7 +5,6 @@ from __future__ import annotations
 import dis
 
 import pytest
-
 from tests.dap_client import listening
 
 CALLS = """\

@@ -163,7 +163,7 @@ impl Session {
         *current = Some(Arc::clone(&session));
         drop(current);
         stops::forget();
-        Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
+        try_attach(|py| stops::note_own(session.follow.bind(py)));
         let reading = session.read_on(first);
         if reading.is_err() {
             lock(&CURRENT).take();

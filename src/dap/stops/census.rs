@@ -13,6 +13,7 @@ use pyo3::types::PyDict;
 use serde_json::json;
 
 use crate::dap::session::Session;
+use crate::ffi::attach::try_attach;
 use crate::ffi::threads::Thread;
 use crate::hit;
 
@@ -98,7 +99,7 @@ fn system_threads() -> Option<Vec<u64>> {
 }
 
 fn tell(session: &Session) {
-    let running = Python::try_attach(|py| {
+    let running = try_attach(|py| {
         let _quiet = hit::Quiet::enter();
         python_threads(py).ok()
     });
@@ -107,7 +108,10 @@ fn tell(session: &Session) {
     };
     let before = lock(&TOLD).replace(running.clone()).unwrap_or_default();
     let mut events = Vec::new();
-    for (some, others, reason) in [(&running, &before, "started"), (&before, &running, "exited")] {
+    for (some, others, reason) in [
+        (&running, &before, "started"),
+        (&before, &running, "exited"),
+    ] {
         let mut news: Vec<i64> = some
             .difference(others)
             .map(|ident| session.thread_id(*ident))

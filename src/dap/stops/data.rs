@@ -227,7 +227,7 @@ pub(in crate::dap) fn set(py: Python<'_>, session: &Session, request: &Request) 
         told.push(json!({"verified": false, "message": refusal, "reason": "failed"}));
     }
     lock(&session.points).data.terms = terms;
-    let looked = changes::look_at(py, watches).map_err(|error| failed(&error))?;
+    let looked = changes::look_at(py, &watches).map_err(|error| failed(&error))?;
     if let Err(reason) = looked {
         for one in &mut told {
             *one = json!({"verified": false, "message": reason, "reason": "failed"});
@@ -316,5 +316,5 @@ pub(in crate::dap) fn changed(frame: &Bound<'_, PyAny>, watch: &Arc<Watch>) -> P
 /// Looks at nothing any more.
 pub(super) fn clear(py: Python<'_>) -> PyResult<()> {
     // Taking events away cannot be refused.
-    changes::look_at(py, Vec::new()).map(drop)
+    changes::look_at(py, &[]).map(drop)
 }

@@ -42,7 +42,10 @@ pub(in crate::dap) fn list(py: Python<'_>, session: &Session) -> PyResult<Vec<Va
     let mut found = Vec::new();
     for (ident, event_loop) in loops(py)? {
         let current = asyncio.call_method1("current_task", (&event_loop,))?;
-        for task in asyncio.call_method1("all_tasks", (&event_loop,))?.try_iter()? {
+        for task in asyncio
+            .call_method1("all_tasks", (&event_loop,))?
+            .try_iter()?
+        {
             let task = task?;
             if !task.is(&current) {
                 found.push((ident, task));
@@ -86,18 +89,15 @@ fn name(task: &Bound<'_, PyAny>) -> PyResult<String> {
     let name: String = task.call_method0("get_name")?.extract()?;
     let coroutine = task.call_method0("get_coro")?;
     let function = coroutine.getattr("__qualname__");
-    Ok(match function.and_then(|function| function.extract::<String>()) {
-        Ok(function) => format!("{name} ({function})"),
-        Err(_) => name,
-    })
+    Ok(
+        match function.and_then(|function| function.extract::<String>()) {
+            Ok(function) => format!("{name} ({function})"),
+            Err(_) => name,
+        },
+    )
 }
 
-fn number(
-    py: Python<'_>,
-    session: &Session,
-    ident: u64,
-    task: &Bound<'_, PyAny>,
-) -> PyResult<i64> {
+fn number(py: Python<'_>, session: &Session, ident: u64, task: &Bound<'_, PyAny>) -> PyResult<i64> {
     let weak = py.import("weakref")?.call_method1("ref", (task,))?.unbind();
     let known: Vec<(i64, Py<PyAny>)> = {
         let points = lock(&session.points);
@@ -139,10 +139,7 @@ pub(in crate::dap) fn thread_of(session: &Session, id: i64) -> Option<u64> {
 }
 
 /// The stack of a task, the innermost frame first.
-pub(in crate::dap) fn stack<'py>(
-    scene: &Scene<'py>,
-    id: i64,
-) -> Result<Vec<Link<'py>>, Refusal> {
+pub(in crate::dap) fn stack<'py>(scene: &Scene<'py>, id: i64) -> Result<Vec<Link<'py>>, Refusal> {
     let py = scene.py();
     let task = {
         let points = lock(&scene.session().points);
@@ -223,7 +220,10 @@ fn waiting<'py>(task: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     }
     let event_loop = task.call_method0("get_loop")?;
     let asyncio = task.py().import("asyncio")?;
-    for other in asyncio.call_method1("all_tasks", (event_loop,))?.try_iter()? {
+    for other in asyncio
+        .call_method1("all_tasks", (event_loop,))?
+        .try_iter()?
+    {
         let other = other?;
         let Ok(awaited) = other.getattr("_fut_waiter") else {
             continue;
