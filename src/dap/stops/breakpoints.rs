@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::data::{self, DataPoints};
+use super::disassembly::{self, Codes};
 use super::jumps;
 use super::log_output;
 use super::mine::Verdict;
@@ -47,6 +48,8 @@ pub(crate) struct Points {
     pub(super) goto_targets: Vec<(Arc<str>, u32)>,
     /// Variables and attributes that may be looked at.
     pub(super) data: DataPoints,
+    /// Code whose instructions have addresses.
+    pub(super) codes: Codes,
 }
 
 impl Points {
@@ -230,19 +233,21 @@ fn set_in_file(py: Python<'_>, session: &Session, request: &Request) -> Answer {
         .by_file
         .remove(&file)
         .unwrap_or_default();
-    let none_yet = before.is_empty() && asked.is_empty();
+    let ids = |points: &[Point]| points.iter().map(|point| point.breakpoint.id).collect();
+    let ids_before: Vec<u64> = ids(&before);
     let place = |one: &Asked| Place::Line {
         file: path.clone(),
         line: one.line,
         column: one.column,
     };
     let (kept, results) = exchange(py, before, asked.clone(), place);
+    let changed = ids_before != ids(&kept);
     if !kept.is_empty() {
         lock(&session.points)
             .by_file
             .insert(Arc::clone(&file), kept);
     }
-    if !none_yet {
+    if changed {
         session.follow(py).map_err(|error| failed(&error))?;
         loaded::bind(py, &file).map_err(|error| failed(&error))?;
         follow_messages(py, session);
@@ -386,6 +391,7 @@ impl Session {
         }
         log_output::give_back(py);
         data::clear(py)?;
+        disassembly::clear(py)?;
         super::exceptions::clear(py)
     }
 }

@@ -3,6 +3,7 @@
 mod breakpoints;
 pub(super) mod census;
 mod data;
+mod disassembly;
 mod exception_rules;
 mod exceptions;
 mod jumps;
@@ -21,6 +22,7 @@ use super::dispatch::Route;
 
 pub(super) use breakpoints::{Points, changed};
 pub(super) use data::changed as data_changed;
+pub(super) use disassembly::{pointer, reached as instruction_reached};
 pub(crate) use mine::CodeRule;
 pub(super) use mine::{hides, note_own, verdict};
 pub(super) use stepping::{begin, paused, stride};
@@ -31,6 +33,8 @@ pub(super) fn route(command: &str) -> Option<Route> {
         "setBreakpoints" => Route::Attached(breakpoints::set),
         "breakpointLocations" => Route::Attached(places::locations),
         "stepInTargets" => Route::InThread(step_targets::list),
+        "disassemble" => Route::Attached(disassembly::disassemble),
+        "setInstructionBreakpoints" => Route::Attached(disassembly::set),
         "dataBreakpointInfo" => Route::InThread(data::info),
         "setDataBreakpoints" => Route::Attached(data::set),
         "gotoTargets" => Route::Attached(jumps::targets),
@@ -55,6 +59,8 @@ pub(super) fn capabilities() -> Value {
         "supportsBreakpointLocationsRequest": true,
         "supportsGotoTargetsRequest": true,
         "supportsCancelRequest": true,
+        "supportsDisassembleRequest": true,
+        "supportsInstructionBreakpoints": true,
         "supportsDataBreakpoints": true,
         "supportsSteppingGranularity": true,
         "supportsStepInTargetsRequest": true,

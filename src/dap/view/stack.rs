@@ -157,6 +157,7 @@ fn frame(
         source["presentationHint"] = "deemphasize".into();
     }
     frame["source"] = source;
+    frame["instructionPointerReference"] = stops::pointer(session, &shown.frame, &code)?.into();
     Ok(frame)
 }
 
