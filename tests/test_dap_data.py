@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.dap_client import RefusedError, listening
+from tests.dap_client import RefusedError, listening, printed
 
 WRITES = """\
 class Account:
@@ -50,7 +50,7 @@ def _watch(client, program, line, name, **terms):
 
 
 def _seen(client, process, thread):
-    seen = []
+    seen: list[tuple[str, int]] = []
     while True:
         client.request("continue", {"threadId": thread})
         try:
@@ -161,7 +161,7 @@ def test_a_frame_jumps_back_to_its_breakpoint(tmp_path):
         assert _goto(client, program, thread, 3) == ("work", 3)
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
-        assert process.stdout.read() == "(1, 2, 4, 7)\n"
+        assert printed(process) == "(1, 2, 4, 7)\n"
 
 
 def test_the_reason_of_a_refusal_is_the_interpreters(tmp_path):
@@ -181,4 +181,4 @@ def test_the_reason_of_a_refusal_is_the_interpreters(tmp_path):
             client.request("goto", {"threadId": thread, "targetId": 99})
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
-        assert process.stdout.read() == "(1, 2, 4, 7)\n"
+        assert printed(process) == "(1, 2, 4, 7)\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from tests.dap_client import RefusedError, listening
+from tests.dap_client import RefusedError, listening, printed
 
 LOOP = """\
 def work(n):
@@ -80,7 +80,7 @@ def test_an_instruction_stops_each_time(tmp_path):
         client.request("setInstructionBreakpoints", {"breakpoints": []})
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
-        assert process.stdout.read() == "10\n"
+        assert printed(process) == "10\n"
 
 
 @pytest.mark.skipif(hasattr(sys, "monitoring"), reason="has events of monitoring")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from tests.dap_client import RefusedError, listening
+from tests.dap_client import Body, RefusedError, listening
 
 PROGRAM = """\
 import threading
@@ -44,7 +44,11 @@ def main():
 
 main()
 """
-BREAKPOINTS = [9, {"line": 10, "condition": "value % 3"}, {"line": 14, "hitCondition": "% 2"}]
+BREAKPOINTS: list[int | Body] = [
+    9,
+    {"line": 10, "condition": "value % 3"},
+    {"line": 14, "hitCondition": "% 2"},
+]
 # Memory is looked at after this share of the stops, when everything has been used once.
 WARM = 0.4
 GROWTH = 6 << 20
