@@ -10,7 +10,7 @@ use super::{ending, listener, redirect, session, stops, stuck, wire};
 use crate::ffi::tracing;
 use crate::hit;
 use crate::pause;
-use crate::{breakpoint, changes, time_limit};
+use crate::{breakpoint, changes, instructions, time_limit};
 
 fn prepare(py: Python<'_>) {
     stops::prepare(py);
@@ -18,6 +18,7 @@ fn prepare(py: Python<'_>) {
     ending::expect();
     pause::set_sink(stops::paused);
     changes::set_sink(stops::data_changed);
+    instructions::set_sink(stops::instruction_reached);
     breakpoint::observe(stops::changed);
     time_limit::set_on_stuck(stuck::tell);
 }

@@ -163,7 +163,8 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
-        Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
+        stops::forget();
+        try_attach(|py| stops::note_own(session.follow.bind(py)));
         let reading = session.read_on(first);
         if reading.is_err() {
             lock(&CURRENT).take();
@@ -181,6 +182,10 @@ impl Session {
             session.read();
         })?;
         *lock(&self.reader) = Some(reader);
+        // Not while the client is still configuring.
+        if *lock(&self.configured.0) {
+            stops::census::begin(self);
+        }
         Ok(())
     }
 
@@ -211,6 +216,7 @@ impl Session {
 
     /// Has the thread that reads end, as before a fork.
     pub(super) fn part(&self) {
+        stops::census::end();
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             self.wire.interrupt();
@@ -228,6 +234,7 @@ impl Session {
             activation::withdraw();
         }
         self.configure();
+        stops::census::end();
         self.resume_all(Go::Continue);
         pause::nobody();
         let taken_out = try_attach(|py| {
@@ -462,5 +469,6 @@ pub(super) fn forget() {
         std::mem::forget(session);
     }
     stuck::forget();
+    stops::forget();
     pause::nobody();
 }
