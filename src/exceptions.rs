@@ -32,6 +32,7 @@ pub(crate) struct Exits {
 }
 
 /// What is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "each is a filter of its own")]
 struct Filters {
     exits: bool,
     raised: bool,
