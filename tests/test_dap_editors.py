@@ -81,19 +81,17 @@ def adapter():
         yield client
 
 
-def begin(
-    client: Adapter, program: Path, client_of: Body, *lines: int, request: str = "launch", **more
-):
+def begin(client: Adapter, path: Path, editor: Body, *lines: int, request: str = "launch", **more):
     """What editors send up to the point where the program runs."""
     asked = time.monotonic()
-    client.request("initialize", client_of)
+    client.request("initialize", editor)
     assert time.monotonic() - asked < NVIM_PATIENCE
     configuration: Body = {"type": "python", "request": request, "name": "a test", **more}
     begun = client.send(request, configuration)
     if more.get("console") == "integratedTerminal":
         in_terminal(client)
     client.event("initialized")
-    source = {"path": str(program), "name": program.name}
+    source = {"path": str(path), "name": path.name}
     breakpoints = [{"line": line} for line in lines]
     client.request(
         "setBreakpoints",
@@ -165,6 +163,14 @@ class TestNeovim:
         defaults = [one["filter"] for one in filters if one.get("default")]
         assert defaults == ["uncaught"]
 
+    def test_what_it_asks_for_by_default_stops_no_program_that_is_well(self, adapter, tmp_path):
+        program = written(tmp_path, "print('well')\n")
+        begun = begin(adapter, program, NEOVIM, program=str(program), console="internalConsole")
+        adapter.request("setExceptionBreakpoints", {"filters": ["uncaught", "userUnhandled"]})
+        configured(adapter, begun)
+        assert adapter.ended() == 0
+        assert "stopped" not in [event["event"] for event in adapter.events]
+
     def test_what_it_asks_for_at_a_stop(self, adapter, tmp_path):
         program = written(tmp_path, DEEP)
         begun = begin(
@@ -199,9 +205,7 @@ class TestNeovim:
         assert asked["arguments"]["request"] == "attach"
         # It starts a second adapter, as the first one was started.
         with stdio() as second:
-            begun = begin(
-                second, program, NEOVIM, CHILDS, **(configuration | {"request": "attach"})
-            )
+            begun = begin(second, program, NEOVIM, CHILDS, **configuration)
             configured(second, begun)
             stop = second.stopped("breakpoint")
             assert second.at(stop) == ("child", CHILDS)

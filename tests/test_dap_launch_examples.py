@@ -77,7 +77,7 @@ def as_an_editor(example: Body, folder: Path, port: int = 0, process: int = 0) -
 def begin(client: Adapter, configuration: Body, path: Path, line: int) -> None:
     client.initialize(supportsRunInTerminalRequest=True, supportsStartDebuggingRequest=True)
     number = client.send(configuration["request"], configuration)
-    console = configuration.get("console", "integratedTerminal")
+    console = configuration.get("console", "internalConsole")
     if configuration["request"] == "launch" and console != "internalConsole":
         asked = client.reverse_request("runInTerminal")
         arguments = asked["arguments"]
@@ -123,7 +123,7 @@ def test_launch(tmp_path, example):
         status = client.ended()
         # An empty test run is 0 or 5, by version.
         assert status in ((0,) if is_ours else (0, 5))
-        if is_ours and configuration.get("console") == "internalConsole":
+        if is_ours and configuration.get("console", "internalConsole") == "internalConsole":
             arguments = configuration.get("args", [])
             wanted = ["--quiet", "two words"] if isinstance(arguments, str) else arguments
             from_file = "1" if "envFile" in configuration else None
