@@ -244,7 +244,7 @@ pub(crate) fn left(
     let caller = (!caller.is_none()).then_some(caller);
     let last = match &caller {
         Some(caller) => user_code::ends_a_thread(caller)?,
-        None => true,
+        None => !user_code::is_import_system(code)?,
     };
     if filters.uncaught && last && (exits || tool::is_available(py)) {
         return report_uncaught(&filters, exception);
