@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.dap_client import RefusedError, listening
-from tests.test_dap_variables import Stop, stopped
+from tests.dap_stop import Stop, stopped
 
 if TYPE_CHECKING:
     from pathlib import Path

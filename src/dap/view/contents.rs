@@ -15,9 +15,9 @@ use pyo3::types::{
     PyInt, PyList, PyMappingProxy, PyModule, PyRange, PySet, PyString, PyTuple, PyType,
 };
 
-use super::guard::last_line;
+use super::guard::{Patience, last_line};
 use super::names::entries;
-use super::text::{Patience, Style, class_name, show};
+use super::text::{Style, class_name, show};
 use crate::ffi::attributes;
 use crate::log::loaded_module;
 use crate::snapshot::slots;
@@ -177,19 +177,19 @@ pub(super) fn page<'py>(
                 let found = (start..end).filter_map(|at| Some((at, tuple.get_item(at).ok()?)));
                 return Ok(found.map(|(at, item)| indexed(at, item)).collect());
             }
-            one_by_one(py, start..end, patience, |at| {
-                Ok(indexed(at, value.get_item(at)?))
-            })
+            let item = |at| Ok(indexed(at, value.get_item(at)?));
+            Ok(one_by_one(py, start..end, patience, item))
         }
         Items::Located(_) => {
             let rows = patience.run(py, || value.getattr("iloc"))?;
-            one_by_one(py, start..end, patience, |at| {
+            let item = |at: usize| {
                 Ok(Entry {
                     name: at.to_string(),
                     content: Content::Value(rows.get_item(at)?),
                     suffix: Some(format!(".iloc[{at}]")),
                 })
-            })
+            };
+            Ok(one_by_one(py, start..end, patience, item))
         }
         Items::Iterated(_) => {
             let all: Vec<Bound<'py, PyAny>> = if let Ok(set) = value.cast::<PySet>() {
@@ -215,7 +215,7 @@ fn one_by_one<'py>(
     page: Range<usize>,
     patience: &mut Patience,
     item: impl Fn(usize) -> PyResult<Entry<'py>>,
-) -> PyResult<Vec<Entry<'py>>> {
+) -> Vec<Entry<'py>> {
     let mut found = Vec::new();
     let mut at = page.start;
     let all = patience.run(py, || {
@@ -232,7 +232,7 @@ fn one_by_one<'py>(
             suffix: None,
         });
     }
-    Ok(found)
+    found
 }
 
 fn keyed<'py>(

@@ -8,11 +8,11 @@ use pyo3::types::{PySlice, PyString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::guard::{guarded, refused};
+use super::guard::{Patience, guarded, refused};
 use super::program::{Mode, program};
 use super::row::{Whence, shape};
 use super::run::run;
-use super::text::{Patience, Style, show};
+use super::text::{Style, show};
 use super::variables::Format;
 use crate::dap::parked::ask;
 use crate::dap::protocol::{Answer, Refusal, Request};

@@ -3,8 +3,9 @@
 use pyo3::prelude::*;
 use serde::Deserialize;
 
+use super::guard::Patience;
 use super::names;
-use super::text::{Patience, Style, class_name, show};
+use super::text::{Style, class_name, show};
 use crate::ffi::tracing;
 
 /// `CO_VARARGS` and `CO_VARKEYWORDS`.

@@ -4,9 +4,9 @@
 //! request is cancelled, and whatever it raises, `SystemExit` included, is the answer to the
 //! request and never the program's.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PyTimeoutError};
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyTimeoutError};
 use pyo3::prelude::*;
 
 use crate::condition;
@@ -38,6 +38,41 @@ pub(super) fn guarded<T>(
             PyTimeoutError::new_err(format!("it took longer than {seconds} s"))
         }),
         result => result,
+    }
+}
+
+/// How long code of the program may run for one request.
+#[derive(Debug)]
+pub(super) struct Patience {
+    each: Duration,
+    left: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            each: Duration::from_millis(500),
+            left: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Patience {
+    /// Runs something of the program's; an error when nothing is left for it.
+    pub(super) fn run<T>(
+        &mut self,
+        py: Python<'_>,
+        run: impl FnOnce() -> PyResult<T>,
+    ) -> PyResult<T> {
+        if self.left.is_zero() {
+            return Err(PyRuntimeError::new_err(
+                "what was shown before took too long",
+            ));
+        }
+        let began = Instant::now();
+        let result = guarded(py, Some(self.each.min(self.left)), run);
+        self.left = self.left.saturating_sub(began.elapsed());
+        result
     }
 }
 

@@ -8,7 +8,8 @@ use pyo3::types::PyString;
 use serde_json::{Value, json};
 
 use super::contents::{self, Content, Entry};
-use super::text::{Patience, Style, class_name, show};
+use super::guard::Patience;
+use super::text::{Style, class_name, show};
 use super::variables::{grouped, is_paged, part_of};
 use crate::dap::parked::without_nulls;
 use crate::dap::scene::{Held, Part, Scene};

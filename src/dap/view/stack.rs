@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::frame_name::{self, FrameFormat};
-use super::text::Patience;
+use super::guard::Patience;
+
 use super::{names, sources};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;

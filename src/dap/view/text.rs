@@ -6,9 +6,7 @@
 //! derived from, so that a long list is cut short whatever its class is called.
 
 use std::fmt::Write;
-use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
@@ -16,7 +14,7 @@ use pyo3::types::{
     PySet, PyString, PyTuple, PyType,
 };
 
-use super::guard::{guarded, last_line};
+use super::guard::{Patience, last_line};
 use crate::ffi::attributes::repr_slot;
 use crate::log::loaded_module;
 
@@ -67,41 +65,6 @@ impl Style {
     /// The same with hexadecimal integers, or not.
     pub(super) fn with_hex(self, hex: bool) -> Self {
         Self { hex, ..self }
-    }
-}
-
-/// How long code of the program may run for one request.
-#[derive(Debug)]
-pub(super) struct Patience {
-    each: Duration,
-    left: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            each: Duration::from_millis(500),
-            left: Duration::from_secs(2),
-        }
-    }
-}
-
-impl Patience {
-    /// Runs something of the program's; an error when nothing is left for it.
-    pub(super) fn run<T>(
-        &mut self,
-        py: Python<'_>,
-        run: impl FnOnce() -> PyResult<T>,
-    ) -> PyResult<T> {
-        if self.left.is_zero() {
-            return Err(PyRuntimeError::new_err(
-                "what was shown before took too long",
-            ));
-        }
-        let began = Instant::now();
-        let result = guarded(py, Some(self.each.min(self.left)), run);
-        self.left = self.left.saturating_sub(began.elapsed());
-        result
     }
 }
 

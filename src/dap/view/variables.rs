@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::contents::{self, Content, Entry, Items};
-use super::guard::last_line;
+use super::guard::{Patience, last_line};
 use super::row::{Whence, group, note, row, told};
-use super::text::{Patience, Style, class_name};
+use super::text::{Style, class_name};
 use super::{failed, names};
 use crate::dap::client::Placement;
 use crate::dap::protocol::{Answer, Request};
