@@ -32,7 +32,7 @@ const SEATS: usize = 256;
 /// How many times in one budget the clock is looked at.
 const LOOKS: u32 = 4;
 /// How long after its limit an evaluation is told to be stuck in native code.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 /// Between two looks.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(3600);

@@ -221,7 +221,7 @@ def test_native_code_that_does_not_return_is_told(tmp_path):
         """
     with stopped(tmp_path, source, evaluationTimeout=0.2) as stop:
         with pytest.raises(RefusedError, match="native code runs"):
-            stop.evaluate("time.sleep(4)")
+            stop.evaluate("time.sleep(8)")
         with pytest.raises(RefusedError, match="has not come back from evaluate"):
             stop.evaluate("here")
         assert stop.client.request("threads")["threads"]
