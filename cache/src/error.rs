@@ -81,7 +81,7 @@ pub enum FormatError {
     Magic,
     /// Written in another format.
     #[error(
-        "format {found}, but this version reads format {}",
+        "format {found}, but this version reads format {}; use the version that wrote it, or remove it",
         crate::FORMAT_VERSION
     )]
     Format {
@@ -106,4 +106,10 @@ pub enum FormatError {
     /// The listing section cannot be decoded.
     #[error("the listing section is damaged")]
     Listing,
+    /// Somebody else could have written it since it was opened first.
+    #[error("not trusted: {0}")]
+    Untrusted(Distrust),
+    /// The operating system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache::{
-    Access, Build, Key, KeyHasher, Lookup, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Store,
-    Tag,
+    Access, Build, Key, KeyHasher, Lookup, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Stamp,
+    Store, Tag,
 };
 
 pub(crate) const BUILD: Build<'static> = Build {
@@ -64,7 +64,15 @@ pub(crate) fn tag() -> Tag {
 }
 
 pub(crate) fn open(root: &Path, access: Access) -> Store {
-    Store::open(root, &tag(), access, cache::read).expect("the store opens")
+    Store::open(root, &tag(), access, &cache::Trust::default()).expect("the store opens")
+}
+
+/// The stamp as it would be if it had been taken a few seconds later.
+pub(crate) fn later(stamp: Stamp) -> Stamp {
+    Stamp {
+        taken_ns: stamp.taken_ns + 5_000_000_000,
+        ..stamp
+    }
 }
 
 fn source(number: u32) -> SourceHash {

@@ -10,7 +10,7 @@ use crate::scene::{Scene, has, is_root, key, put, tag, write_pack};
 
 fn refusal(root: &Path) -> Distrust {
     for access in [Access::ReadOnly, Access::ReadWrite] {
-        match Store::open(root, &tag(), access, cache::read) {
+        match Store::open(root, &tag(), access, &cache::Trust::default()) {
             Err(OpenError::Untrusted { why, .. }) if access == Access::ReadWrite => return why,
             Err(OpenError::Untrusted { .. }) => {}
             other => panic!("not refused: {other:?}"),
@@ -146,9 +146,14 @@ fn messages_say_what_to_do() {
     let scene = Scene::new();
     scene.open();
     set_mode(&scene.root(), 0o777);
-    let error = Store::open(&scene.root(), &tag(), Access::ReadOnly, cache::read)
-        .expect_err("is refused")
-        .to_string();
+    let error = Store::open(
+        &scene.root(),
+        &tag(),
+        Access::ReadOnly,
+        &cache::Trust::default(),
+    )
+    .expect_err("is refused")
+    .to_string();
     assert!(
         error.contains(&scene.root().display().to_string()),
         "{error}"

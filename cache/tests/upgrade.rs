@@ -30,7 +30,14 @@ fn another_interpreter_has_its_own_directory() {
         cache_tag: "cpython-314",
         ..BUILD
     };
-    let open = || Store::open(&scene.root(), &build.tag(), Access::ReadWrite, cache::read);
+    let open = || {
+        Store::open(
+            &scene.root(),
+            &build.tag(),
+            Access::ReadWrite,
+            &cache::Trust::default(),
+        )
+    };
     let other = open().expect("opens");
     assert!(!has(&other, 1));
     put(&other, 2).expect("stored");

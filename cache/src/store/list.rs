@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{ENTRY_SUFFIX, MissReason, Store};
+use super::{ENTRY_SUFFIX, GONE, MissReason, Store};
 use crate::dir::{self, Dir};
 use crate::entry::{self, Origin};
-use crate::key::Key;
-use crate::map;
+use crate::key::{FORMAT_VERSION, Key};
+use crate::source::{self, Bytes};
 
 /// One entry of a listing.
 #[derive(Clone, Debug)]
@@ -69,11 +69,13 @@ impl Store {
         if let Some(dir) = &self.packs {
             for open in &self.opened().packs {
                 let file = dir.path().join(&open.name);
-                found.extend(open.pack.damage().into_iter().map(|(key, why)| Damage {
+                let damaged = open.pack.damage().into_iter().map(|(key, why)| Damage {
                     file: file.clone(),
                     key,
                     why: why.into(),
-                }));
+                });
+                // What another process merged or evicted meanwhile is not damaged.
+                found.extend(damaged.filter(|damage| damage.why != GONE));
             }
         }
         self.each_overlay_file(|file, key, content| {
@@ -92,10 +94,24 @@ impl Store {
         found
     }
 
-    fn each_overlay_file(
-        &self,
-        mut visit: impl FnMut(PathBuf, Key, Result<map::Bytes, MissReason>),
-    ) {
+    /// Directories beside ours of formats that a later version writes; they are left alone.
+    #[must_use]
+    pub fn newer_formats(&self) -> Vec<PathBuf> {
+        let Ok(found) = std::fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let format = |name: &str| name.strip_prefix('v')?.parse::<u32>().ok();
+        let newer = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let format = format(entry.file_name().to_str()?)?;
+            (format > FORMAT_VERSION).then(|| entry.path())
+        };
+        let mut newer: Vec<PathBuf> = found.filter_map(newer).collect();
+        newer.sort();
+        newer
+    }
+
+    fn each_overlay_file(&self, mut visit: impl FnMut(PathBuf, Key, Result<Bytes, MissReason>)) {
         let Some(overlay) = &self.overlay else { return };
         for (group, dir) in overlay_groups(overlay) {
             for name in dir.names().unwrap_or_default() {
@@ -105,7 +121,7 @@ impl Store {
                 let content = match dir.open_file(&name) {
                     Ok(None) => continue,
                     Ok(Some((file, _))) => {
-                        map::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
+                        source::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
                     }
                     Err(error) => Err(error.into()),
                 };

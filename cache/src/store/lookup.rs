@@ -77,6 +77,8 @@ impl From<FormatError> for MissReason {
     fn from(error: FormatError) -> Self {
         match error {
             FormatError::Format { .. } => Self::Format(error),
+            FormatError::Untrusted(why) => Self::Untrusted(why),
+            FormatError::Unreadable(kind) => Self::Unreadable(kind),
             _ => Self::Corrupt(error),
         }
     }
