@@ -14,7 +14,12 @@ const OURS: &str = "DAPPER_";
 
 /// The value of a variable, unless it is one that does not count here.
 pub(crate) fn variable(py: Python<'_>, name: &str) -> Option<OsString> {
-    if name.starts_with(OURS) && is_ignored(py) {
+    unless(is_ignored(py), name)
+}
+
+/// The value of a variable, unless it is one of ours and those are `ignored`.
+pub(crate) fn unless(ignored: bool, name: &str) -> Option<OsString> {
+    if ignored && name.starts_with(OURS) {
         return None;
     }
     std::env::var_os(name).filter(|value| !value.is_empty())

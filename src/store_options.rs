@@ -26,16 +26,19 @@ pub fn trust(list: Option<&OsStr>) -> Trust {
     Trust::of(folders.filter_map(absolute))
 }
 
-/// The limits that two texts say; what is not said is as usual.
-pub fn limits(max_size: Option<&str>, max_age: Option<&str>) -> Result<Limits, String> {
-    let mut limits = Limits::STANDARD;
+/// Sets the limits that texts say; what is not said stays.
+pub fn say(
+    limits: &mut Limits,
+    max_size: Option<&str>,
+    max_age: Option<&str>,
+) -> Result<(), String> {
     if let Some(text) = max_size {
         limits.max_bytes = or_none(text, size)?;
     }
     if let Some(text) = max_age {
         limits.max_age = or_none(text, age)?;
     }
-    Ok(limits)
+    Ok(())
 }
 
 /// The limits that the environment says, and what is wrong with it, if something is.
@@ -43,18 +46,13 @@ pub fn limits_of(variable: &dyn Fn(&str) -> Option<OsString>) -> (Limits, Option
     let mut limits = Limits::STANDARD;
     let mut problem = None;
     let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
-    let mut note = |name: &str, why: String| {
-        problem = Some(format!("{name}: {why}; the usual limit counts"));
-    };
-    match text(MAX_SIZE).map(|text| or_none(&text, size)) {
-        Some(Ok(max)) => limits.max_bytes = max,
-        Some(Err(why)) => note(MAX_SIZE, why),
-        None => {}
-    }
-    match text(MAX_AGE).map(|text| or_none(&text, age)) {
-        Some(Ok(max)) => limits.max_age = max,
-        Some(Err(why)) => note(MAX_AGE, why),
-        None => {}
+    for (name, size, age) in [
+        (MAX_SIZE, text(MAX_SIZE), None),
+        (MAX_AGE, None, text(MAX_AGE)),
+    ] {
+        if let Err(why) = say(&mut limits, size.as_deref(), age.as_deref()) {
+            problem = Some(format!("{name}: {why}"));
+        }
     }
     (limits, problem)
 }
@@ -68,7 +66,12 @@ fn or_none<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<
 
 /// Reads a number of bytes such as `500M` or `2G`.
 pub fn size(text: &str) -> Result<u64, String> {
-    let units = [("K", 1 << 10), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
+    let units = [
+        ("K", 1 << 10),
+        ("M", 1 << 20),
+        ("G", 1 << 30),
+        ("T", 1 << 40),
+    ];
     number(text, &units, 1)
         .ok_or_else(|| format!("{text:?} is not a size: use a number of bytes, 500M or 2G"))
 }
@@ -109,13 +112,20 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_as_usual() {
-        let said = limits(Some("none"), None).expect("is well formed");
-        assert_eq!((said.max_bytes, said.max_age), (None, Limits::STANDARD.max_age));
-        assert!(limits(None, Some("soon")).is_err());
+        let mut said = Limits::STANDARD;
+        say(&mut said, Some("none"), None).expect("is well formed");
+        assert_eq!(
+            (said.max_bytes, said.max_age),
+            (None, Limits::STANDARD.max_age)
+        );
+        assert!(say(&mut said, None, Some("soon")).is_err());
         let value = |name: &str| (name == MAX_SIZE).then(|| "much".into());
         let (kept, problem) = limits_of(&value);
         assert_eq!(kept.max_bytes, Limits::STANDARD.max_bytes);
         let problem = problem.expect("is told");
-        assert!(problem.contains(MAX_SIZE) && problem.contains("much"), "{problem}");
+        assert!(
+            problem.contains(MAX_SIZE) && problem.contains("much"),
+            "{problem}"
+        );
     }
 }

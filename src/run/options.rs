@@ -122,8 +122,8 @@ pub(super) struct Run {
     /// Count and time the evaluations of conditions in the line, about 20 ns each.
     #[arg(long)]
     pub(super) measure: bool,
-    /// Where instrumented code is kept [default: the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
+    /// Where instrumented code is kept [default: DAPPER_CACHE_DIR, else the user's cache folder].
+    #[arg(long, value_name = "DIR")]
     pub(super) cache_dir: Option<PathBuf>,
     /// SCRIPT, -m MODULE, -c CODE or -, and the arguments of the program.
     #[arg(
