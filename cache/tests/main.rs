@@ -6,7 +6,9 @@
 mod cold_warm;
 mod concurrent;
 mod corrupt;
+mod faults;
 mod readonly;
 mod scene;
+mod tidy;
 mod trust;
 mod upgrade;

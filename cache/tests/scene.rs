@@ -75,7 +75,7 @@ pub(crate) fn later(stamp: Stamp) -> Stamp {
     }
 }
 
-fn source(number: u32) -> SourceHash {
+pub(crate) fn source(number: u32) -> SourceHash {
     SourceHash::of(&number.to_le_bytes())
 }
 
@@ -154,4 +154,21 @@ pub(crate) fn this_binary() -> PathBuf {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(folder).expect("lists");
+    let mut all: Vec<PathBuf> = found
+        .map(|entry| entry.expect("lists").path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect();
+    all.sort();
+    all
 }
