@@ -266,8 +266,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
         Ok(store) => {
             store.keep_within(limits(py));
             for refused in store.refused() {
-                let path = refused.path.display();
-                unavailable(&format!("{path} is not used: {}", refused.why));
+                unavailable(&refused.to_string());
             }
             Some(Opened {
                 store,

@@ -1,5 +1,6 @@
 //! The answers of a store: an entry, or the reason why there is none.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::count::Counter;
@@ -100,4 +101,14 @@ pub struct Refused {
     pub path: PathBuf,
     /// Why it is not used.
     pub why: MissReason,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not used: {}", self.path.display(), self.why)?;
+        if let MissReason::Corrupt(_) = self.why {
+            f.write_str("; dapper-instrument cache verify --repair removes it")?;
+        }
+        Ok(())
+    }
 }

@@ -166,11 +166,10 @@ fn notes(store: &Store) -> Vec<String> {
         let folder = folder.display();
         format!("{folder} was written by a later version of dapper and is left alone; remove it if that is gone")
     });
-    let refused = store.refused().into_iter().map(|refused| {
-        let path = refused.path.display();
-        format!("{path} is not used: {}", refused.why)
-    });
-    newer.chain(refused).collect()
+    let refused = store.refused();
+    newer
+        .chain(refused.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn print(out: &mut dyn Write, summary: &Summary, root: &Path) -> io::Result<()> {
