@@ -88,6 +88,16 @@ pub enum FormatError {
         /// The format that the file names.
         found: u16,
     },
+    /// Written with rows of another length than this version knows.
+    #[error(
+        "rows of {found} bytes, but this version reads rows of {expected}; use the version that wrote it, or remove it"
+    )]
+    Rows {
+        /// The length that the file names.
+        found: u32,
+        /// The length that is read.
+        expected: usize,
+    },
     /// Written in another byte order.
     #[error("the byte order mark differs")]
     ByteOrder,

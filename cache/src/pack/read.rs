@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{HEADER_LEN, LISTING_SUM_LEN, MAGIC, ROW_LEN};
 use crate::codec;
-use crate::entry::{ALIGN, Entry, Origin, Place, first, read_head};
+use crate::entry::{ALIGN, Entry, Origin, Place, first, read_head, rows_of};
 use crate::error::FormatError;
 use crate::field::{array, range, u32_at, u64_at};
 use crate::key::Key;
@@ -50,6 +50,7 @@ impl Pack {
         else {
             return Err(FormatError::Header);
         };
+        rows_of(row_len, ROW_LEN)?;
         if len != expected {
             return Err(FormatError::Length { len, expected });
         }
@@ -58,7 +59,7 @@ impl Pack {
         let listing_len = len.checked_sub(listing_at).ok_or(FormatError::Bounds)?;
         let listing = range(listing_at, listing_len, len).ok_or(FormatError::Bounds)?;
         let table_follows_header = table.start >= HEADER_LEN && table.end == listing.start;
-        if row_len as usize != ROW_LEN || !table_follows_header || listing_len < LISTING_SUM_LEN {
+        if !table_follows_header || listing_len < LISTING_SUM_LEN {
             return Err(FormatError::Bounds);
         }
         Ok(Self {

@@ -77,7 +77,7 @@ impl MissReason {
 impl From<FormatError> for MissReason {
     fn from(error: FormatError) -> Self {
         match error {
-            FormatError::Format { .. } => Self::Format(error),
+            FormatError::Format { .. } | FormatError::Rows { .. } => Self::Format(error),
             FormatError::Untrusted(why) => Self::Untrusted(why),
             FormatError::Unreadable(kind) => Self::Unreadable(kind),
             _ => Self::Corrupt(error),
