@@ -117,7 +117,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// The same place, counted from the start of its code.
-    pub(crate) fn from_its_start(&self) -> Self {
+    pub(crate) fn counted_from_its_code(&self) -> Self {
         let start = self.code.start;
         Self {
             code: 0..self.code.len(),

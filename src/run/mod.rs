@@ -27,6 +27,9 @@ use log_line::Log;
 use options::{Asking, Named, Run};
 use tail::{End, Tail};
 
+/// What is told of `--cache-dir`.
+const CACHE_DIR: &str =
+    "Where instrumented code is kept [default: DAPPER_CACHE_DIR, else the user's cache folder]";
 /// Exit status of wrong use.
 const USAGE: u8 = 2;
 /// An environment variable longer than this is handed over in a file.

@@ -144,12 +144,11 @@ impl Pack {
     }
 
     fn rows(&self) -> Result<&[[u8; ROW_LEN]], FormatError> {
-        let table = match self.rows.get() {
-            Some(table) => table,
-            None => {
-                let table = self.source.read(self.table.clone())?;
-                self.rows.get_or_init(|| table)
-            }
+        let table = if let Some(table) = self.rows.get() {
+            table
+        } else {
+            let table = self.source.read(self.table.clone())?;
+            self.rows.get_or_init(|| table)
         };
         Ok(table.as_chunks().0)
     }
@@ -174,7 +173,12 @@ impl Pack {
             .filter(|_| at % ALIGN == 0 && at >= HEADER_LEN as u64)
             .ok_or(FormatError::Bounds)?;
         let bytes: Bytes = Box::new(self.source.read(place.code.start..place.sites.end)?);
-        Entry::checked(&Arc::new(bytes), &key_of(row), place.from_its_start(), &sum)
+        Entry::checked(
+            &Arc::new(bytes),
+            &key_of(row),
+            place.counted_from_its_code(),
+            &sum,
+        )
     }
 }
 

@@ -171,73 +171,18 @@ impl Store {
     pub fn refresh(&self) {
         let Some(dir) = &self.packs else { return };
         let known = self.opened();
-        let mut opened = self.open_packs(dir, &known);
+        let mut opened = open_packs(dir, &known);
         // A pack that was merged away while the directory was read is listed as another one.
         for _ in 0..REFRESH_TRIES {
             let Err(()) = opened else { break };
-            opened = self.open_packs(dir, &known);
+            opened = open_packs(dir, &known);
         }
         let Ok(opened) = opened else { return };
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
     }
 
-    /// Fails when a pack that is listed is gone.
-    fn open_packs(&self, dir: &Arc<Dir>, known: &Opened) -> Result<Opened, ()> {
-        let mut opened = Opened::default();
-        for name in dir.names().unwrap_or_default() {
-            if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
-                continue;
-            }
-            match self.open_pack(dir, &name, known) {
-                Ok(Some(pack)) => opened.packs.push(pack),
-                Ok(None) => return Err(()),
-                Err(why) => opened.refused.push(Refused {
-                    path: dir.path().join(&name),
-                    why,
-                }),
-            }
-        }
-        let newest_first = |a: &Arc<OpenPack>, b: &Arc<OpenPack>| {
-            b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name))
-        };
-        opened.packs.sort_by(newest_first);
-        Ok(opened)
-    }
-
     fn opened(&self) -> Arc<Opened> {
         Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn open_pack(
-        &self,
-        dir: &Arc<Dir>,
-        name: &str,
-        known: &Opened,
-    ) -> Result<Option<Arc<OpenPack>>, MissReason> {
-        let Some((file, metadata)) = dir.open_file(name)? else {
-            return Ok(None);
-        };
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        if let Some(same) = known
-            .packs
-            .iter()
-            .find(|p| p.name == name && p.inode == inode)
-        {
-            return Ok(Some(Arc::clone(same)));
-        }
-        let header_len = usize::try_from(metadata.len()).map_or(HEADER_LEN, |n| n.min(HEADER_LEN));
-        let header = source::read_piece(&file, 0..header_len)?;
-        let source = Source::File {
-            dir: Arc::clone(dir),
-            name: name.to_owned(),
-        };
-        Ok(Some(Arc::new(OpenPack {
-            name: name.to_owned(),
-            inode,
-            mtime: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            pack: Pack::open(&header, metadata.len(), source)?,
-            touched: AtomicBool::new(false),
-        })))
     }
 
     /// Looks an entry up; its checksum is verified before it is handed out.
@@ -423,6 +368,60 @@ impl fmt::Debug for Store {
             self.tag
         )
     }
+}
+
+/// Fails when a pack that is listed is gone.
+fn open_packs(dir: &Arc<Dir>, known: &Opened) -> Result<Opened, ()> {
+    let mut opened = Opened::default();
+    for name in dir.names().unwrap_or_default() {
+        if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
+            continue;
+        }
+        match open_pack(dir, &name, known) {
+            Ok(Some(pack)) => opened.packs.push(pack),
+            Ok(None) => return Err(()),
+            Err(why) => opened.refused.push(Refused {
+                path: dir.path().join(&name),
+                why,
+            }),
+        }
+    }
+    let newest_first = |a: &Arc<OpenPack>, b: &Arc<OpenPack>| {
+        b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name))
+    };
+    opened.packs.sort_by(newest_first);
+    Ok(opened)
+}
+
+fn open_pack(
+    dir: &Arc<Dir>,
+    name: &str,
+    known: &Opened,
+) -> Result<Option<Arc<OpenPack>>, MissReason> {
+    let Some((file, metadata)) = dir.open_file(name)? else {
+        return Ok(None);
+    };
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    if let Some(same) = known
+        .packs
+        .iter()
+        .find(|p| p.name == name && p.inode == inode)
+    {
+        return Ok(Some(Arc::clone(same)));
+    }
+    let header_len = usize::try_from(metadata.len()).map_or(HEADER_LEN, |n| n.min(HEADER_LEN));
+    let header = source::read_piece(&file, 0..header_len)?;
+    let source = Source::File {
+        dir: Arc::clone(dir),
+        name: name.to_owned(),
+    };
+    Ok(Some(Arc::new(OpenPack {
+        name: name.to_owned(),
+        inode,
+        mtime: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        pack: Pack::open(&header, metadata.len(), source)?,
+        touched: AtomicBool::new(false),
+    })))
 }
 
 fn entry_name(key: &Key) -> String {
