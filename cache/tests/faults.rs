@@ -253,9 +253,8 @@ fn fill_the_disk(root: &Path) {
     let mut failed = 0;
     for number in 0..4000 {
         if number % 100 == 50 {
-            let mut writer = match store.pack_writer() {
-                Ok(writer) => writer,
-                Err(_) => continue,
+            let Ok(mut writer) = store.pack_writer() else {
+                continue;
             };
             let content = vec![7; 9000];
             let parts = cache::Parts {
