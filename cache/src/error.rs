@@ -45,6 +45,14 @@ pub enum PutError {
         /// The largest length that can be stored.
         limit: u64,
     },
+    /// Somebody else could have made the directory that it belongs into.
+    #[error("refused to write to the store at {}: {why}", path.display())]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// What makes it untrustworthy.
+        why: Distrust,
+    },
     /// The operating system refused, for example because the disk is full.
     #[error("cannot write to the store at {}: {source}", path.display())]
     Io {
@@ -60,6 +68,15 @@ impl PutError {
         Self::Io {
             path: path.to_owned(),
             source,
+        }
+    }
+}
+
+impl From<OpenError> for PutError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Untrusted { path, why } => Self::Untrusted { path, why },
+            OpenError::Io { path, source } => Self::Io { path, source },
         }
     }
 }

@@ -69,6 +69,23 @@ fn a_link_is_not_followed() {
 }
 
 #[test]
+fn a_link_in_the_overlay_is_not_followed() {
+    let scene = Scene::new();
+    let store = scene.open();
+    put(&store, 1).expect("stored");
+    let group = scene.overlay().join(&key(1).to_string()[..2]);
+    let outside = scene.path().join("outside");
+    std::fs::rename(&group, &outside).expect("moves");
+    symlink(&outside, &group).expect("links");
+    let miss = store.get(&key(1));
+    let link = MissReason::Untrusted(Distrust::SymbolicLink);
+    assert!(matches!(miss, Lookup::Miss(why) if why == link), "{miss:?}");
+    assert!(!store.contains(&key(1)));
+    let refused = put(&store, 1).expect_err("is refused").to_string();
+    assert!(refused.contains("it is a symbolic link"), "{refused}");
+}
+
+#[test]
 fn a_file_is_no_store() {
     let scene = Scene::new();
     std::fs::write(scene.root(), "x").expect("writes");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::count::Counter;
 use crate::dir::FileError;
 use crate::entry::Entry;
-use crate::error::FormatError;
+use crate::error::{FormatError, OpenError};
 use crate::trust::Distrust;
 
 /// The answer to a lookup.
@@ -90,6 +90,15 @@ impl From<FileError> for MissReason {
         match error {
             FileError::Untrusted(why) => Self::Untrusted(why),
             FileError::Io(error) => Self::Unreadable(error.kind()),
+        }
+    }
+}
+
+impl From<OpenError> for MissReason {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Untrusted { why, .. } => Self::Untrusted(why),
+            OpenError::Io { source, .. } => Self::Unreadable(source.kind()),
         }
     }
 }

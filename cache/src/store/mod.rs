@@ -231,9 +231,10 @@ impl Store {
     }
 
     fn get_from_overlay(&self, key: &Key) -> Result<Entry, MissReason> {
-        let dir = self.overlay.as_ref().ok_or(MissReason::Absent)?;
-        let found = dir.open_file(&entry_name(key))?;
-        let (file, metadata) = found.ok_or(MissReason::Absent)?;
+        let overlay = self.overlay.as_ref().ok_or(MissReason::Absent)?;
+        let (group, name) = entry_name(key);
+        let group = overlay.child(&group, false)?.ok_or(MissReason::Absent)?;
+        let (file, metadata) = group.open_file(&name)?.ok_or(MissReason::Absent)?;
         let bytes = source::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
         let entry = entry::read_file(bytes, key)?;
         if self.access == Access::ReadWrite && is_stale(metadata.modified().ok()) {
@@ -246,14 +247,12 @@ impl Store {
     /// True when an entry is stored under the key; its bytes are not looked at.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
-        self.opened()
-            .packs
-            .iter()
-            .any(|open| open.pack.contains(key))
-            || self
-                .overlay
-                .as_ref()
-                .is_some_and(|dir| dir.has(&entry_name(key)))
+        if self.opened().packs.iter().any(|p| p.pack.contains(key)) {
+            return true;
+        }
+        let (group, name) = entry_name(key);
+        let group = self.overlay.as_ref().map(|dir| dir.child(&group, false));
+        matches!(group, Some(Ok(Some(group))) if group.has(&name))
     }
 
     /// Stores one entry in the overlay, over what stands under the key there.
@@ -270,11 +269,12 @@ impl Store {
     fn put_in_overlay(&self, key: &Key, parts: Parts<'_>, origin: &Origin) -> Result<(), PutError> {
         let dir = self.writable(self.overlay.as_ref())?;
         let content = entry::write_file(key, parts, origin)?;
-        let name = entry_name(key);
-        let (group, _) = name.split_at(2);
-        dir.make(group)
-            .and_then(|()| dir.write_file(&name, &content))
-            .map_err(|e| PutError::io(dir.path(), e))?;
+        let (group, name) = entry_name(key);
+        let gone = || PutError::io(dir.path(), std::io::ErrorKind::NotFound.into());
+        let group = dir.child(&group, true)?.ok_or_else(gone)?;
+        group
+            .write_file(&name, &content)
+            .map_err(|e| PutError::io(group.path(), e))?;
         self.wrote(content.len() as u64);
         Ok(())
     }
@@ -424,9 +424,10 @@ fn open_pack(
     })))
 }
 
-fn entry_name(key: &Key) -> String {
+/// The directory in the overlay and the file in it.
+fn entry_name(key: &Key) -> (String, String) {
     let hex = key.to_string();
-    format!("{}/{}{ENTRY_SUFFIX}", &hex[..2], &hex[2..])
+    (hex[..2].to_owned(), format!("{}{ENTRY_SUFFIX}", &hex[2..]))
 }
 
 /// Whether a use is to be recorded: the last one was long ago, or at a time that is yet to come.
