@@ -209,7 +209,7 @@ pub(crate) fn read_head(bytes: &[u8], magic: [u8; 8], len: usize) -> Result<(), 
 }
 
 /// Checks the length of a row that a header names.
-pub(crate) fn rows_of(found: u32, expected: usize) -> Result<(), FormatError> {
+pub(crate) fn check_row_len(found: u32, expected: usize) -> Result<(), FormatError> {
     if usize::try_from(found).is_ok_and(|found| found == expected) {
         return Ok(());
     }

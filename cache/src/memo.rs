@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::dir::{Dir, path_bytes};
-use crate::entry::{first, read_head, rows_of, write_head};
+use crate::entry::{check_row_len, first, read_head, write_head};
 use crate::error::{FormatError, PutError};
 use crate::field::{array, u32_at, u64_at};
 use crate::key::SourceHash;
@@ -91,7 +91,7 @@ impl MemoFile {
         if array(content, 56) != Some(first::<8>(&blake3::hash(&content[..56]))) {
             return Err(FormatError::Header);
         }
-        rows_of(u32_at(content, 24).unwrap_or_default(), ROW_LEN)?;
+        check_row_len(u32_at(content, 24).unwrap_or_default(), ROW_LEN)?;
         let expected = u64_at(content, 16)
             .and_then(|count| count.checked_mul(ROW_LEN as u64))
             .and_then(|len| len.checked_add(HEADER_LEN as u64));

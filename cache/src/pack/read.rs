@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{HEADER_LEN, LISTING_SUM_LEN, MAGIC, ROW_LEN};
 use crate::codec;
-use crate::entry::{ALIGN, Entry, Origin, Place, first, read_head, rows_of};
+use crate::entry::{ALIGN, Entry, Origin, Place, check_row_len, first, read_head};
 use crate::error::FormatError;
 use crate::field::{array, range, u32_at, u64_at};
 use crate::key::Key;
@@ -50,7 +50,7 @@ impl Pack {
         else {
             return Err(FormatError::Header);
         };
-        rows_of(row_len, ROW_LEN)?;
+        check_row_len(row_len, ROW_LEN)?;
         if len != expected {
             return Err(FormatError::Length { len, expected });
         }
