@@ -57,19 +57,26 @@ pub(crate) fn encode<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Optio
 }
 
 pub(crate) fn decode(bytes: &[u8], rows: usize) -> Result<Vec<Origin>, FormatError> {
+    let origins = decode_any(bytes)?;
+    if origins.len() == rows {
+        Ok(origins)
+    } else {
+        Err(FormatError::Listing)
+    }
+}
+
+/// Decodes a listing of any number of rows.
+pub(crate) fn decode_any(bytes: &[u8]) -> Result<Vec<Origin>, FormatError> {
     let listing: Listing = options()
         .deserialize(bytes)
         .map_err(|_| FormatError::Listing)?;
-    if listing.rows.len() != rows {
-        return Err(FormatError::Listing);
-    }
     let label = |index: u32| {
         let text = usize::try_from(index)
             .ok()
             .and_then(|i| listing.labels.get(i));
         text.cloned().ok_or(FormatError::Listing)
     };
-    let mut origins = Vec::with_capacity(rows);
+    let mut origins = Vec::with_capacity(listing.rows.len());
     for row in &listing.rows {
         origins.push(Origin {
             path: row.path.clone(),

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 mod codec;
 mod count;
 mod dir;
@@ -22,6 +23,8 @@ mod key;
 mod map;
 pub mod memo;
 pub mod pack;
+mod progress;
+mod root;
 mod store;
 mod trust;
 
@@ -31,7 +34,11 @@ pub use error::{FormatError, OpenError, PutError};
 pub use evict::{Limits, Removal};
 pub use key::{Build, FORMAT_VERSION, Key, KeyHasher, ProbeDigest, ProbeSet, SourceHash, Tag};
 pub use map::{Bytes, Map, read};
-pub use memo::Stamp;
+pub use memo::{MemoState, Stamp};
 pub use pack::{Pack, PackWriter};
-pub use store::{Access, Damage, Listed, Lookup, MissReason, Refused, Store};
+pub use progress::Step;
+pub use root::{Cleared, Root, Usage};
+pub use store::{
+    Access, Damage, Listed, Lookup, Lost, MissReason, Refused, Repair, Store,
+};
 pub use trust::Distrust;

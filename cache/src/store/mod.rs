@@ -15,6 +15,7 @@
 mod list;
 mod lookup;
 mod merge;
+mod repair;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use crate::pack::{Pack, PackWriter};
 pub(crate) use list::overlay_groups;
 pub use list::{Damage, Listed};
 pub use lookup::{Lookup, MissReason, Refused};
+pub use repair::{Lost, Repair};
 
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const OVERLAY: &str = "overlay";
@@ -396,6 +398,13 @@ impl fmt::Debug for Store {
             self.tag
         )
     }
+}
+
+/// How many packs are used, and how many entries they list.
+pub(crate) fn n_entries(store: &Store) -> (u64, u64) {
+    let opened = store.opened();
+    let entries = opened.packs.iter().map(|open| open.pack.len() as u64).sum();
+    (opened.packs.len() as u64, entries)
 }
 
 fn entry_name(key: &Key) -> String {
