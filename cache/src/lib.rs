@@ -33,12 +33,10 @@ pub use entry::{Entry, Origin, Parts};
 pub use error::{FormatError, OpenError, PutError};
 pub use evict::{Limits, Removal};
 pub use key::{Build, FORMAT_VERSION, Key, KeyHasher, ProbeDigest, ProbeSet, SourceHash, Tag};
-pub use map::{Bytes, Map, read};
+pub use map::{Bytes, MAX_FILE_LEN, Map, read};
 pub use memo::{MemoState, Stamp};
 pub use pack::{Pack, PackWriter};
 pub use progress::Step;
 pub use root::{Cleared, Root, Usage};
-pub use store::{
-    Access, Damage, Listed, Lookup, Lost, MissReason, Refused, Repair, Store,
-};
+pub use store::{Access, Damage, Listed, Lookup, MissReason, Refused, Repair, Store};
 pub use trust::Distrust;

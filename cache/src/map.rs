@@ -15,7 +15,7 @@ pub type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
 pub type Map = fn(&File) -> io::Result<Bytes>;
 
 /// The largest file that is read or written.
-pub(crate) const MAX_FILE_LEN: u64 = 4 << 30;
+pub const MAX_FILE_LEN: u64 = 4 << 30;
 
 /// Reads the whole file into memory: the safe default, and the choice for network file systems.
 pub fn read(file: &File) -> io::Result<Bytes> {

@@ -24,7 +24,7 @@ use crate::store::MissReason;
 /// How old a file must be when its stat is taken, in nanoseconds.
 const SETTLED_NS: i64 = 2_000_000_000;
 /// The rows that are kept, 24 MiB of them; the oldest go first.
-const MAX_ROWS: usize = 1 << 18;
+pub const MAX_ROWS: usize = 1 << 18;
 pub(crate) const FILE_NAME: &str = "memo";
 const MAGIC: [u8; 8] = *b"DPRMEMO\0";
 const HEADER_LEN: usize = 64;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::cache::arguments::Cache;
+
 const STATUS: &str = "\
 Exit status:
   0  everything was done
@@ -41,6 +43,9 @@ pub(super) enum Command {
     /// Prove on real code that instrumenting changes nothing but the probes
     #[command(after_help = VERIFY)]
     Verify(Verify),
+    /// Look at the store, keep it small, carry it to other machines
+    #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+    Cache(Cache),
     /// Print the completion script of a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -61,7 +66,7 @@ Examples:
 
 Exit status: 0 all done, 1 a file failed (the others are done), 2 wrong use";
 
-const CACHE_DIR: &str =
+pub(super) const CACHE_DIR: &str =
     "The store [default: DAPPER_CACHE_DIR, else $XDG_CACHE_HOME/dapper, else ~/.cache/dapper]";
 
 /// `precompile`

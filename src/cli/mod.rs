@@ -5,6 +5,7 @@
 //! what [`Environment`] tells. Open `arguments` for what can be typed, then `precompile`.
 
 mod arguments;
+mod cache;
 mod code;
 mod dis;
 mod interpreter;
@@ -113,6 +114,7 @@ fn run(
         Command::Lines(options) => lines::run(options, json, environment, out),
         Command::Dis(options) => dis::run(options, json, environment, out),
         Command::Verify(options) => verify::run(options, json, environment, out),
+        Command::Cache(options) => cache::run(options, json, environment, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();

@@ -39,6 +39,12 @@ impl Environment<'_> {
     /// A progress bar over `length` files, invisible without a terminal.
     #[must_use]
     pub fn progress(&self, length: usize) -> ProgressBar {
+        self.progress_in(length as u64, "{pos}/{len} files, {per_sec}")
+    }
+
+    /// A progress bar with a figure of its own, invisible without a terminal.
+    #[must_use]
+    pub fn progress_in(&self, length: u64, figure: &str) -> ProgressBar {
         if !self.err_is_terminal {
             return ProgressBar::hidden();
         }
@@ -47,11 +53,11 @@ impl Environment<'_> {
         } else {
             "{bar:30}"
         };
-        let template = format!("{colour} {{pos}}/{{len}} files, {{per_sec}}, {{eta}} left");
+        let template = format!("{colour} {figure}, {{eta}} left");
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_style(style);
+        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

@@ -62,7 +62,9 @@ pub enum ArchiveError {
         demanded: ArchiveDigest,
     },
     /// No signature where one is demanded.
-    #[error("it is not signed, but a key is set, which demands a signature; export it with the key")]
+    #[error(
+        "it is not signed, but a key is set, which demands a signature; export it with the key"
+    )]
     NotSigned,
     /// A signature of another key or of other bytes.
     #[error(

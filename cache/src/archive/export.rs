@@ -132,7 +132,11 @@ fn add(
         code: entry.code(),
         sites: entry.sites(),
     };
-    let part_len = |part: &[u8]| u32::try_from(part.len()).ok().filter(|len| *len <= MAX_PART);
+    let part_len = |part: &[u8]| {
+        u32::try_from(part.len())
+            .ok()
+            .filter(|len| *len <= MAX_PART)
+    };
     let texts = [&origin.path, &origin.variant, &origin.python];
     let (Some(code_len), Some(sites_len), Some(magic), true) = (
         part_len(parts.code),

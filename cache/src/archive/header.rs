@@ -7,7 +7,7 @@ use crate::field::{array, u32_at, u64_at};
 pub(super) const HEADER_LEN: usize = 72;
 const SUM_AT: usize = 64;
 const SIGNED: u32 = 1;
-/// Length of the digest at the end, and of the signature after it.
+/// Length of the digest at the end, and of the signature before it.
 pub(super) const SEAL_LEN: u64 = 32;
 
 /// Lengths of one zstd frame.
@@ -39,7 +39,12 @@ impl Header {
             self.manifest.packed,
             self.manifest.unpacked,
         ];
-        for (field, number) in bytes[24..SUM_AT].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+        for (field, number) in bytes[24..SUM_AT]
+            .as_chunks_mut::<8>()
+            .0
+            .iter_mut()
+            .zip(numbers)
+        {
             *field = number.to_le_bytes();
         }
         let sum = first::<8>(&blake3::hash(&bytes[..SUM_AT]));

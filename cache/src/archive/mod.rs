@@ -5,7 +5,7 @@
 //! header    72 bytes: head, flags, number of entries, packed and unpacked lengths, checksum
 //! bodies    one zstd frame: code and sites of every entry
 //! manifest  one zstd frame: the engine, then a row for every entry in the same order
-//! seal      BLAKE3 of all before it; then, when it is signed, a keyed BLAKE3
+//! seal      when it is signed, a keyed BLAKE3 of all before it; then BLAKE3 of all before it
 //! ```
 //! The same entries give the same bytes. Reading proves the seal before anything is unpacked, and
 //! unpacks a piece at a time, never more than was announced and allowed. Nothing is mapped: an

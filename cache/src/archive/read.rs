@@ -206,23 +206,25 @@ fn prove(
     };
     take(0, HEADER_LEN as u64)?;
     let (bodies, ..) = take(HEADER_LEN as u64, header.bodies.packed)?;
-    let (manifest, sealed, _) = take(manifest_at, header.manifest.packed)?;
-    let (_, mut file, signed) = take(seal_at, SEAL_LEN)?;
-    if sealed.finalize() != read_hash(source, seal_at)? {
-        return Err(ArchiveError::Damaged);
-    }
+    let (manifest, mut sealed, signed) = take(manifest_at, header.manifest.packed)?;
     let mut signature = Signature::Absent;
     let mut matches = true;
+    let mut digest_at = seal_at;
     if header.signed {
-        let found = read_hash(source, seal_at + SEAL_LEN)?;
-        file.update(found.as_bytes());
+        let found = read_hash(source, seal_at)?;
+        (_, sealed, _) = take(seal_at, SEAL_LEN)?;
+        digest_at += SEAL_LEN;
         signature = Signature::Unchecked;
         if let Some(signed) = signed {
             signature = Signature::Verified;
             matches = signed.finalize() == found;
         }
     }
-    let file = file.finalize();
+    let digest = read_hash(source, digest_at)?;
+    if sealed.finalize() != digest {
+        return Err(ArchiveError::Damaged);
+    }
+    let file = sealed.update(digest.as_bytes()).finalize();
     if let Some(demanded) = demand.digest
         && demanded.0 != file
     {
@@ -269,7 +271,9 @@ impl Manifest<'_> {
         };
         if self.left == 0 {
             if self.bodies_left > 0 {
-                return Err(ArchiveError::Malformed("the entries are longer than the rows say"));
+                return Err(ArchiveError::Malformed(
+                    "the entries are longer than the rows say",
+                ));
             }
             return match self.input.take() {
                 Some(input) => input.finish().map(|()| None),
@@ -283,7 +287,10 @@ impl Manifest<'_> {
             return Err(ArchiveError::Malformed("the rows are out of order"));
         }
         let shorter = ArchiveError::Malformed("the entries are shorter than the rows say");
-        self.bodies_left = self.bodies_left.checked_sub(row.body_len()).ok_or(shorter)?;
+        self.bodies_left = self
+            .bodies_left
+            .checked_sub(row.body_len())
+            .ok_or(shorter)?;
         self.left -= 1;
         self.previous = Some(row.clone());
         Ok(Some(row))

@@ -66,7 +66,8 @@ impl FromStr for ArchiveDigest {
     fn from_str(text: &str) -> Result<Self, String> {
         let digits = text.strip_prefix(DIGEST_NAME).map(str::to_ascii_lowercase);
         let bytes = digits.and_then(|digits| hex(&digits));
-        let wrong = || format!("expected {DIGEST_NAME} and 64 hexadecimal digits, as export prints");
+        let wrong =
+            || format!("expected {DIGEST_NAME} and 64 hexadecimal digits, as export prints");
         Ok(Self(blake3::Hash::from_bytes(bytes.ok_or_else(wrong)?)))
     }
 }

@@ -165,7 +165,10 @@ impl<'a> Frame<'a> {
         if self.left > 0 {
             return Err(longer);
         }
-        let more = self.decoder.read(&mut [0]).map_err(ArchiveError::unpacking)?;
+        let more = self
+            .decoder
+            .read(&mut [0])
+            .map_err(ArchiveError::unpacking)?;
         let section = self.decoder.get_ref();
         if more > 0 || !section.is_empty() {
             return Err(longer);
@@ -180,7 +183,9 @@ impl<'a> Frame<'a> {
 
 impl Read for Frame<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+        let most = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
         let got = self.decoder.read(&mut bytes[..most])?;
         self.left -= got as u64;
         Ok(got)

@@ -118,12 +118,14 @@ impl ArchiveWriter {
             let len = bytes.len();
             content.consume(len);
         }
-        let mut seal = whole.finalize().as_bytes().to_vec();
-        if let Some(mut keyed) = keyed {
-            keyed.update(&seal);
+        let mut seal = Vec::new();
+        if let Some(keyed) = keyed {
             seal.extend_from_slice(keyed.finalize().as_bytes());
+            whole.update(&seal);
         }
-        whole.update(&seal);
+        let digest = whole.finalize();
+        whole.update(digest.as_bytes());
+        seal.extend_from_slice(digest.as_bytes());
         file.seek(SeekFrom::Start(seal_at))?;
         file.write_all(&seal)?;
         file.sync_all()?;

@@ -25,6 +25,8 @@ pub struct Salvage {
     pub sound: Vec<(Key, Entry, Origin)>,
     /// Keys and origins of entries that are no longer sound; either may be damaged, too.
     pub lost: Vec<(Key, Origin)>,
+    /// How many more the header tells of, when the listing is lost.
+    pub nameless: u64,
 }
 
 /// Looks for sound entries in any bytes.
@@ -115,14 +117,15 @@ fn without_origins(content: &[u8], found: HashMap<usize, (Key, Entry)>) -> Salva
     let mut rows: Vec<(usize, (Key, Entry))> = found.into_iter().collect();
     rows.sort_by_key(|(slot, _)| *slot);
     let count = u32_at(content, 16).filter(|_| has_sound_header(content));
-    let count = count.and_then(|count| usize::try_from(count).ok());
-    let most = content.len() / ROW_LEN;
-    let lost = count.map_or(0, |count| count.min(most).saturating_sub(rows.len()));
+    let nameless = count.map_or(0, |count| {
+        u64::from(count).saturating_sub(rows.len() as u64)
+    });
     Salvage {
+        nameless,
+        lost: Vec::new(),
         sound: rows
             .into_iter()
             .map(|(_, (key, entry))| (key, entry, Origin::unknown()))
             .collect(),
-        lost: vec![(Key::from_bytes([0; 32]), Origin::unknown()); lost],
     }
 }

@@ -54,7 +54,10 @@ impl Root {
     pub fn tags(&self) -> Vec<Tag> {
         let names = self.version.as_ref().map(Dir::names);
         let names = names.and_then(Result::ok).unwrap_or_default();
-        let mut tags: Vec<Tag> = names.iter().filter_map(|name| Tag::from_name(name)).collect();
+        let mut tags: Vec<Tag> = names
+            .iter()
+            .filter_map(|name| Tag::from_name(name))
+            .collect();
         tags.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         tags
     }
@@ -75,7 +78,8 @@ impl Root {
     #[must_use]
     pub fn memo(&self) -> MemoState {
         let dir = self.version.as_ref();
-        dir.map(|dir| memo::inspect(dir, self.map)).unwrap_or_default()
+        dir.map(|dir| memo::inspect(dir, self.map))
+            .unwrap_or_default()
     }
 
     /// Writes the sound rows of a damaged memo anew; returns how many they are.

@@ -4,9 +4,7 @@ use super::Root;
 use crate::dir::{self, Dir};
 use crate::error::OpenError;
 use crate::key::Tag;
-use crate::store::{
-    Access, ENTRY_SUFFIX, OVERLAY, PACKS, Refused, Store, n_entries,
-};
+use crate::store::{Access, ENTRY_SUFFIX, OVERLAY, PACK_SUFFIX, PACKS, Refused, Store, n_entries};
 
 /// Files, entries and bytes of one interpreter.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +50,11 @@ impl Root {
         };
         let Some(part) = part else { return Ok(usage) };
         if let Some(packs) = part.child(PACKS, false)? {
-            count(&packs, &mut usage, |usage, _, len| usage.pack_bytes += len);
+            count(&packs, &mut usage, |usage, name, len| {
+                if name.ends_with(PACK_SUFFIX) {
+                    usage.pack_bytes += len;
+                }
+            });
         }
         if let Some(overlay) = part.child(OVERLAY, false)? {
             let ignore = |_: &mut Usage, _: &str, _| {};

@@ -36,7 +36,7 @@ use crate::pack::{Pack, PackWriter};
 pub(crate) use list::overlay_groups;
 pub use list::{Damage, Listed};
 pub use lookup::{Lookup, MissReason, Refused};
-pub use repair::{Lost, Repair};
+pub use repair::Repair;
 
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const OVERLAY: &str = "overlay";

@@ -13,13 +13,6 @@ use crate::error::PutError;
 use crate::key::Key;
 use crate::pack::{Salvage, has_sound_header, salvage};
 
-/// An entry that is not there any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lost {
-    /// Where it came from; `None` when that is lost, too.
-    pub origin: Option<Origin>,
-}
-
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
 pub struct Repair {
@@ -27,8 +20,10 @@ pub struct Repair {
     pub files: u64,
     /// Entries of those files that were sound, and are kept.
     pub kept: u64,
-    /// Entries that were damaged.
-    pub lost: Vec<Lost>,
+    /// Where entries came from that were damaged and are gone.
+    pub lost: Vec<Origin>,
+    /// How many more are gone of which that is lost, too.
+    pub lost_nameless: u64,
     /// What could not be mended.
     pub left: Vec<Damage>,
 }
@@ -98,7 +93,11 @@ impl Store {
         let Ok(Some((file, _))) = dir.open_file(name) else {
             return Ok(());
         };
-        let Salvage { sound, lost } = salvage((self.map)(&file).map_err(io)?);
+        let Salvage {
+            sound,
+            lost,
+            nameless,
+        } = salvage((self.map)(&file).map_err(io)?);
         let mut writer = self.pack_writer()?;
         repair.kept += sound.len() as u64;
         for (key, entry, origin) in sound {
@@ -112,7 +111,8 @@ impl Store {
         repair.files += 1;
         // What another file holds as well is not lost.
         let gone = lost.into_iter().filter(|(key, _)| !self.has_sound(key));
-        repair.lost.extend(gone.map(|(_, origin)| Lost::of(origin)));
+        repair.lost.extend(gone.map(|(_, origin)| origin));
+        repair.lost_nameless += nameless;
         Ok(())
     }
 
@@ -149,8 +149,10 @@ impl Store {
             (None, origin) => {
                 remove(dir, name).map_err(|e| PutError::io(dir.path(), e))?;
                 repair.files += 1;
-                if !self.has_sound(&key) {
-                    repair.lost.push(Lost { origin });
+                match origin {
+                    _ if self.has_sound(&key) => {}
+                    Some(origin) => repair.lost.push(origin),
+                    None => repair.lost_nameless += 1,
                 }
                 Ok(())
             }
@@ -159,14 +161,6 @@ impl Store {
 
     fn has_sound(&self, key: &Key) -> bool {
         self.get(key).hit().is_some()
-    }
-}
-
-impl Lost {
-    fn of(origin: Origin) -> Self {
-        Self {
-            origin: Some(origin).filter(|origin| *origin != Origin::unknown()),
-        }
     }
 }
 

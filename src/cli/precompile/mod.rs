@@ -204,7 +204,11 @@ pub(super) fn globs(patterns: &[String]) -> Result<GlobSet, Failure> {
         .map_err(|error| Failure::new(format!("--exclude: {error}")))
 }
 
-fn cache_dir(given: Option<&Path>, environment: &Environment<'_>) -> Result<PathBuf, Failure> {
+/// The directory of the store: the given one, else the one the environment says.
+pub(super) fn cache_dir(
+    given: Option<&Path>,
+    environment: &Environment<'_>,
+) -> Result<PathBuf, Failure> {
     let path = given
         .map(Path::to_owned)
         .or_else(|| default_root(environment.variable));
