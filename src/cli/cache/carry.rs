@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{Export, Import};
 use super::list::patterns;
-use super::quantity::shown_size;
+use super::quantity::{n_entries, shown_size};
 use super::{Command, asked, folder, known, shown, shown_source};
 use crate::cli::Failure;
 use crate::variant::ENGINE;
@@ -118,20 +118,24 @@ fn print_exported(
         )?;
     }
     if outside > 0 {
-        writeln!(out, "{outside} entries outside --root keep their paths")?;
+        writeln!(
+            out,
+            "outside --root, with their own paths: {}",
+            n_entries(outside)
+        )?;
     }
     for build in &exported.builds {
-        writeln!(out, "{}: {} entries", build.tag, build.entries)?;
+        writeln!(out, "{}: {}", build.tag, n_entries(build.entries))?;
     }
     let (bytes, packed) = (
         shown_size(exported.bytes),
         shown_size(exported.archive_bytes),
     );
-    let (entries, file) = (exported.entries, file.display());
+    let (count, file) = (n_entries(exported.entries), file.display());
     let signed = if signed { ", signed" } else { "" };
     writeln!(
         out,
-        "exported {entries} entries ({bytes}) to {file} ({packed}{signed})"
+        "exported {count} ({bytes}) to {file} ({packed}{signed})"
     )?;
     writeln!(out, "digest: {}", exported.digest)
 }
@@ -205,13 +209,13 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
         };
         writeln!(
             out,
-            "{verb} {added} entries ({bytes}) to {root}; {present} were there"
+            "{verb} {added} ({bytes}) to {root}; {present} were there"
         )?;
         if imported.unwanted > 0 {
             writeln!(
                 out,
-                "left out: {} entries of other interpreters",
-                imported.unwanted
+                "left out: {} of other interpreters",
+                n_entries(imported.unwanted)
             )?;
         }
         Ok(())

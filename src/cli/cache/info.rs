@@ -6,16 +6,18 @@ use ::cache::{FORMAT_VERSION, MAX_FILE_LEN, Tag, Usage, memo};
 use serde::Serialize;
 
 use super::arguments::Parts;
-use super::quantity::shown_size;
+use super::quantity::{n_entries, shown_size};
 use super::{Command, known, shown};
 use crate::cli::Failure;
 use crate::cli::report::{Refusal, refusals};
+use crate::variant::ENGINE;
 
 /// The report, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Report {
     root: String,
     exists: bool,
+    engine: &'static str,
     format: u32,
     /// Formats of other versions of dapper that share the root.
     other_formats: Vec<u32>,
@@ -61,6 +63,7 @@ pub(super) fn run(command: &mut Command<'_>, parts: &Parts) -> Result<i32, Failu
     let mut report = Report {
         root: command.root.display().to_string(),
         exists: root.exists(),
+        engine: ENGINE,
         format: FORMAT_VERSION,
         other_formats: root.other_formats(),
         bytes: memo.bytes,
@@ -120,7 +123,7 @@ impl Report {
 fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let state = if report.exists { "" } else { " (not made yet)" };
     writeln!(out, "store: {}{state}", shown(&report.root))?;
-    writeln!(out, "format: {}", report.format)?;
+    writeln!(out, "format: {}, engine: {}", report.format, report.engine)?;
     for format in &report.other_formats {
         writeln!(
             out,
@@ -133,7 +136,7 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
             Some(version) => format!("CPython {version}"),
             None => "not supported by this version".to_owned(),
         };
-        writeln!(out, "{} ({python}): {} entries", part.tag, part.entries)?;
+        writeln!(out, "{} ({python}): {}", part.tag, n_entries(part.entries))?;
         let (packs, files) = (part.pack_bytes, part.overlay_bytes);
         writeln!(out, "  packs: {} ({})", part.packs, shown_size(packs))?;
         writeln!(

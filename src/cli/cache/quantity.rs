@@ -58,6 +58,16 @@ pub(super) fn shown_size(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
+/// `1 entry`, `2 entries`.
+pub(super) fn n_entries(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "entry" } else { "entries" })
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn n_files(count: u64) -> String {
+    format!("{count} file{}", if count == 1 { "" } else { "s" })
+}
+
 /// Seconds since a moment; none for one that is still to come.
 pub(super) fn seconds_since(moment: SystemTime) -> u64 {
     let since = SystemTime::now().duration_since(moment);

@@ -3,7 +3,7 @@
 use ::cache::{Access, Limits};
 
 use super::arguments::{Gc, Parts};
-use super::quantity::shown_size;
+use super::quantity::{n_files, shown_size};
 use super::{Command, asked};
 use crate::cli::Failure;
 
@@ -36,12 +36,12 @@ pub(super) fn gc(command: &mut Command<'_>, options: &Gc) -> Result<i32, Failure
         "remaining": removal.remaining,
         "merged": merged,
     });
-    let (files, bytes) = (removal.files, shown_size(removal.bytes));
+    let (files, bytes) = (n_files(removal.files), shown_size(removal.bytes));
     let remaining = shown_size(removal.remaining);
     command.print(&report, |out| {
         writeln!(
             out,
-            "removed {files} files ({bytes}); {remaining} of entries stay"
+            "removed {files} ({bytes}); {remaining} of entries stay"
         )?;
         if merged > 0 {
             writeln!(out, "merged: {merged} fewer packs")?;
@@ -68,11 +68,15 @@ pub(super) fn clear(command: &mut Command<'_>, parts: &Parts) -> Result<i32, Fai
         "bytes": cleared.bytes,
         "in_use": cleared.in_use,
     });
-    let (files, bytes, in_use) = (cleared.files, shown_size(cleared.bytes), cleared.in_use);
+    let (files, bytes, in_use) = (
+        n_files(cleared.files),
+        shown_size(cleared.bytes),
+        cleared.in_use,
+    );
     command.print(&report, |out| {
-        writeln!(out, "removed {files} files ({bytes})")?;
-        if in_use > 0 {
-            writeln!(out, "left: {in_use} files that are being written")?;
+        writeln!(out, "removed {files} ({bytes})")?;
+        if cleared.in_use > 0 {
+            writeln!(out, "left, because they are being written: {in_use}")?;
         }
         Ok(())
     })?;

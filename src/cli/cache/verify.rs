@@ -7,10 +7,9 @@ use ::cache::{Access, Damage, FORMAT_VERSION, Key, Origin, Repair, Root, Store};
 use serde::Serialize;
 
 use super::arguments::Verify;
-use super::quantity::shown_size;
+use super::quantity::{n_entries, n_files, shown_size};
 use super::{Command, shown, shown_source};
 use crate::cli::Failure;
-use crate::cli::report::counted;
 
 /// The report, as `--json` prints it.
 #[derive(Debug, Default, Serialize)]
@@ -179,24 +178,20 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     for found in &report.damage {
         tell(out, found)?;
     }
-    let (entries, size) = (report.entries, shown_size(report.bytes));
+    let (entries, size) = (n_entries(report.entries), shown_size(report.bytes));
     if report.damage.is_empty() && report.left.is_empty() {
-        return writeln!(out, "{entries} entries ({size}): all sound");
+        return writeln!(out, "{entries} ({size}): all sound");
     }
     if report.repaired {
-        let files = usize::try_from(report.repaired_files).unwrap_or(usize::MAX);
-        let (files, kept) = (counted(files, "file"), report.kept);
-        writeln!(
-            out,
-            "repaired {files}: {kept} sound entries of them are kept"
-        )?;
+        let (files, kept) = (n_files(report.repaired_files), n_entries(report.kept));
+        writeln!(out, "repaired {files}: {kept} in them sound, and kept")?;
         for lost in &report.lost {
             let (path, variant) = (shown_source(&lost.path), shown(&lost.variant));
             writeln!(out, "lost: {path} ({variant})")?;
         }
         if report.lost_of_unknown_source > 0 {
-            let count = report.lost_of_unknown_source;
-            writeln!(out, "lost: {count} more entries of unknown sources")?;
+            let count = n_entries(report.lost_of_unknown_source);
+            writeln!(out, "lost: {count} of unknown sources")?;
         }
         for left in &report.left {
             write!(out, "left: ")?;
@@ -210,7 +205,7 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     let count = report.left.len();
     writeln!(
         out,
-        "{entries} entries ({size}): {count} damaged; mend what can be mended with --repair"
+        "{entries} ({size}): {count} damaged; mend what can be mended with --repair"
     )
 }
 
