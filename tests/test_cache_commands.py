@@ -213,7 +213,7 @@ def test_an_exported_store_serves_a_copied_tree(cli: Run, filled: Path, tmp_path
     assert exported["archive_bytes"] == archive.stat().st_size < exported["bytes"]
     copy = tmp_path / "copy"
     shutil.copytree(PACKAGE, copy / "email", copy_function=shutil.copyfile)
-    there = ["--cache-dir", tmp_path / "there"]
+    there: list[str | Path] = ["--cache-dir", tmp_path / "there"]
     digest = exported["digest"]
     arguments = ["cache", "import", *there, "--digest", digest, "--root", copy, archive]
     assert summary(cli, *arguments, "--dry-run")["added"] == exported["entries"]
@@ -258,7 +258,8 @@ def test_an_export_can_be_narrowed(cli: Run, filled: Path, tmp_path: Path):
 
 
 def test_a_signature_is_made_demanded_and_checked(cli: Run, filled: Path, tmp_path: Path):
-    archive, there = tmp_path / "a", ["--cache-dir", tmp_path / "there"]
+    archive = tmp_path / "a"
+    there: list[str | Path] = ["--cache-dir", tmp_path / "there"]
 
     def key(text: str) -> dict[str, str]:
         return {"DAPPER_CACHE_KEY": text}
@@ -313,7 +314,8 @@ def test_an_archive_of_another_engine_or_interpreter_is_refused(
     cli: Run, filled: Path, tmp_path: Path
 ):
     """Such archives are made by hand: the same rows under another name, sealed again."""
-    archive, there = tmp_path / "a", ["--cache-dir", tmp_path / "there"]
+    archive = tmp_path / "a"
+    there: list[str | Path] = ["--cache-dir", tmp_path / "there"]
     cli("cache", "export", archive)
     content = archive.read_bytes()
     later = content[:8] + (9).to_bytes(2, "little") + content[10:]
