@@ -10,17 +10,17 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use crate::cli::{self, Environment};
-use crate::ffi;
+use crate::environment;
 
 /// Runs `dapper-instrument` with the arguments `argv`; returns the exit status.
 #[pyfunction]
 pub(crate) fn instrument_main(py: Python<'_>, argv: Vec<OsString>, executable: PathBuf) -> i32 {
+    let ignored = environment::is_ignored(py);
     py.detach(|| {
         let (mut out, mut err) = (io::stdout(), io::stderr());
         let environment = Environment {
             python: Some(executable).filter(|path| !path.as_os_str().is_empty()),
-            map: ffi::map::map,
-            variable: &|name| std::env::var_os(name),
+            variable: &|name| environment::unless(ignored, name),
             out_is_terminal: out.is_terminal(),
             err_is_terminal: err.is_terminal(),
         };

@@ -11,7 +11,8 @@
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions.
-//! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `run` is the launcher, `cli` the command
+//! `variant` and `store` make and keep variants (`store_options`: within what and whose), `freshness` says
+//! which `.pyc` they may come from. `environment` is what counts of the process's variables. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
 
@@ -25,6 +26,7 @@ pub mod cli;
 mod compile;
 mod condition;
 mod counters;
+mod environment;
 mod evaluator;
 mod events;
 mod excepthook;
@@ -61,6 +63,7 @@ mod snapshot;
 mod stands;
 mod step;
 mod store;
+pub mod store_options;
 mod telemetry;
 mod tell;
 mod terms;

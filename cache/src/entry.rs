@@ -13,7 +13,7 @@ use crate::codec;
 use crate::error::{FormatError, PutError};
 use crate::field::{align, array, range, u16_at, u32_at};
 use crate::key::{FORMAT_VERSION, Key, SourceHash};
-use crate::map::{Bytes, MAX_FILE_LEN};
+use crate::source::{Bytes, MAX_FILE_LEN};
 
 /// The two parts of an entry as they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-// A mapping that changed its length after the check would be a caller's bug: empty, no panic.
+// Bytes that changed their length after the check would be a caller's bug: empty, no panic.
 fn part<'a>(bytes: &'a Bytes, range: &Range<usize>) -> &'a [u8] {
     (**bytes).as_ref().get(range.clone()).unwrap_or_default()
 }
@@ -116,6 +116,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same place, counted from the start of its code.
+    pub(crate) fn counted_from_its_code(&self) -> Self {
+        let start = self.code.start;
+        Self {
+            code: 0..self.code.len(),
+            sites: self.sites.start - start..self.sites.end - start,
+            end: self.end - start as u64,
+        }
+    }
+
     /// Places parts of these lengths at `at`, which must end by `end`.
     pub(crate) fn new(at: u64, code_len: u32, sites_len: u32, end: u64) -> Option<Self> {
         let code = range(at, code_len.into(), end)?;
@@ -196,6 +206,14 @@ pub(crate) fn read_head(bytes: &[u8], magic: [u8; 8], len: usize) -> Result<(), 
     } else {
         Err(FormatError::Header)
     }
+}
+
+/// Checks the length of a row that a header names.
+pub(crate) fn check_row_len(found: u32, expected: usize) -> Result<(), FormatError> {
+    if usize::try_from(found).is_ok_and(|found| found == expected) {
+        return Ok(());
+    }
+    Err(FormatError::Rows { found, expected })
 }
 
 /// Writes a single-entry file.

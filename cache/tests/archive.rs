@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use cache::archive::{
     Archive, ArchiveDigest, ArchiveError, Demand, Export, Exported, Import, Imported, Signature,
     SigningKey, export,
 };
-use cache::{Access, Build, Entry, Store, Tag};
+use cache::{Access, Build, Entry, Store, Tag, Trust};
 use proptest::prelude::*;
 
 use crate::scene::{BUILD, Scene, has, key, open, origin, put, tag, write_pack};
+
+/// Trusts nobody else.
+static NOBODY: LazyLock<Trust> = LazyLock::new(Trust::default);
 
 const OTHER: Build<'static> = Build {
     magic: 3627,
@@ -46,7 +50,7 @@ fn import_bytes(root: &Path, bytes: &[u8], demand: &Demand<'_>) -> Result<Import
 fn import(root: &Path) -> Import<'_> {
     Import {
         root,
-        map: cache::read,
+        trust: &NOBODY,
         engine: BUILD.engine,
         known: &|tag| [BUILD.tag(), OTHER.tag()].contains(tag),
         wanted: &|_| true,
@@ -89,7 +93,12 @@ fn everything_arrives() {
     let store = from.open();
     write_pack(&store, 0..20);
     put(&store, 20).expect("stored");
-    let other = Store::open(&from.root(), &OTHER.tag(), Access::ReadWrite, cache::read);
+    let other = Store::open(
+        &from.root(),
+        &OTHER.tag(),
+        Access::ReadWrite,
+        &Trust::default(),
+    );
     let other = other.expect("opens");
     put(&other, 1).expect("stored");
     let file = from.path().join("archive");
@@ -285,7 +294,9 @@ fn only_the_wanted_interpreters_are_taken() {
     let (from, to) = (Scene::new(), Scene::new());
     let stores: Vec<Store> = [BUILD.tag(), OTHER.tag()]
         .iter()
-        .map(|tag| Store::open(&from.root(), tag, Access::ReadWrite, cache::read).expect("opens"))
+        .map(|tag| {
+            Store::open(&from.root(), tag, Access::ReadWrite, &Trust::default()).expect("opens")
+        })
         .collect();
     for store in &stores {
         put(store, 1).expect("stored");

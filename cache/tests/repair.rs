@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cache::{Access, Limits, Repair, Root};
+use cache::{Access, Limits, Repair, Root, Trust};
 
 use crate::scene::{Scene, has, key, open, origin, put, tag, write_pack};
 
@@ -146,19 +146,17 @@ fn untrusted_files_and_later_formats_are_left() {
 fn a_memo_keeps_its_sound_rows() {
     let scene = Scene::new();
     let store = scene.open();
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
     let mut sources = Vec::new();
     for number in 0..3 {
         let path = scene.path().join(format!("{number}.py"));
         std::fs::write(&path, "").expect("writes");
-        let file = std::fs::File::open(&path).expect("opens");
-        file.set_modified(hour_ago).expect("ages");
-        let stamp = cache::Stamp::of(&file.metadata().expect("stat"));
+        let mut stamp = cache::Stamp::of(&path.metadata().expect("stat"));
+        stamp.taken_ns += 10_000_000_000;
         store.memo_put(&path, &stamp, &cache::SourceHash::of(b""));
         sources.push((path, stamp));
     }
     store.flush().expect("writes");
-    let root = || Root::open(&scene.root(), cache::read).expect("opens");
+    let root = || Root::open(&scene.root(), &Trust::default()).expect("opens");
     assert_eq!((root().memo().rows, root().memo().damage), (3, None));
     let memo = scene.root().join("v1").join("memo");
     let sound = std::fs::read(&memo).expect("reads");
@@ -183,7 +181,7 @@ fn a_memo_keeps_its_sound_rows() {
 #[test]
 fn the_whole_store_is_counted_and_cleared() {
     let scene = Scene::new();
-    let absent = Root::open(&scene.root(), cache::read).expect("opens");
+    let absent = Root::open(&scene.root(), &Trust::default()).expect("opens");
     assert!(!absent.exists() && absent.tags().is_empty());
     assert_eq!(
         absent.clear(None).expect("clears"),
@@ -196,7 +194,7 @@ fn the_whole_store_is_counted_and_cleared() {
     let foreign = scene.packs().join("notes.txt");
     std::fs::write(&foreign, "mine").expect("writes");
     std::fs::create_dir(scene.root().join("v7")).expect("makes");
-    let root = Root::open(&scene.root(), cache::read).expect("opens");
+    let root = Root::open(&scene.root(), &Trust::default()).expect("opens");
     assert_eq!((root.tags(), root.other_formats()), (vec![tag()], vec![7]));
     let writer = store.pack_writer().expect("a writer");
     let usage = root.usage(&tag()).expect("counts");
@@ -226,7 +224,7 @@ fn the_whole_store_is_counted_and_cleared() {
 fn interpreters_are_cleared_one_by_one() {
     let scene = Scene::new();
     put(&scene.open(), 1).expect("stored");
-    let root = Root::open(&scene.root(), cache::read).expect("opens");
+    let root = Root::open(&scene.root(), &Trust::default()).expect("opens");
     let other = cache::Tag::new("cpython-399", 1);
     assert_eq!(root.clear(Some(&[other])).expect("clears").files, 0);
     assert_eq!(root.clear(Some(&[tag()])).expect("clears").files, 1);

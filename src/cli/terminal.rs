@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::store_options;
+
 /// Where the command runs: everything it may read beside its arguments and files.
 pub struct Environment<'a> {
     /// The interpreter that runs the command, if one does.
     pub python: Option<PathBuf>,
-    /// How the store's files become readable.
-    pub map: cache::Map,
     /// Environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether standard output is a terminal.
@@ -27,6 +27,18 @@ impl Environment<'_> {
     #[must_use]
     pub fn set(&self, name: &str) -> Option<OsString> {
         (self.variable)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The stores of other users that are used.
+    #[must_use]
+    pub fn trust(&self) -> cache::Trust {
+        store_options::trust(self.set(store_options::TRUST).as_deref())
+    }
+
+    /// What the store is kept within, and what is wrong with how that was said.
+    #[must_use]
+    pub fn limits(&self) -> (cache::Limits, Option<String>) {
+        store_options::limits_of(&|name| self.set(name))
     }
 
     /// Whether text for a stream may be coloured (<https://no-color.org>).

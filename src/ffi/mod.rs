@@ -7,8 +7,8 @@
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
 //! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
 //! the symbols that the stable ABI lacks ([`symbols`]).
-//! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]) and threads without
-//! signals ([`threads`]) are here for the same reason.
+//! What runs after the interpreter ([`exit`]) and threads without signals ([`threads`]) are here for
+//! the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
@@ -22,7 +22,6 @@ pub(crate) mod heap;
 pub(crate) mod hook;
 pub(crate) mod layout;
 pub(crate) mod locals;
-pub mod map;
 pub(crate) mod prove;
 pub(crate) mod swap;
 pub(crate) mod symbols;

@@ -122,8 +122,7 @@ pub(super) struct Run {
     /// Count and time the evaluations of conditions in the line, about 20 ns each.
     #[arg(long)]
     pub(super) measure: bool,
-    /// Where instrumented code is kept [default: the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
+    #[arg(long, value_name = "DIR", help = super::CACHE_DIR)]
     pub(super) cache_dir: Option<PathBuf>,
     /// SCRIPT, -m MODULE, -c CODE or -, and the arguments of the program.
     #[arg(

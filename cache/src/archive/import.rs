@@ -7,20 +7,20 @@ use std::path::Path;
 
 use super::{Archive, ArchiveError};
 use crate::key::Tag;
-use crate::map::Map;
 use crate::pack::{PackWriter, ReadyPack};
 use crate::progress::Step;
 use crate::store::{Access, Store};
+use crate::trust::Trust;
 
 /// A pack is closed when it has grown to this many bytes.
-const PACK_LEN: u64 = 1 << 30;
+const PACK_LEN: u64 = 256 << 20;
 
 /// Where an archive goes, and what is taken of it.
 pub struct Import<'a> {
     /// The store.
     pub root: &'a Path,
-    /// Makes its files readable.
-    pub map: Map,
+    /// The stores of other users that are used.
+    pub trust: &'a Trust,
     /// The engine that will ask for the entries.
     pub engine: &'a str,
     /// Whether an interpreter's bytecode is known here.
@@ -133,7 +133,7 @@ impl Import<'_> {
         } else {
             Access::ReadWrite
         };
-        let store = Store::open(self.root, tag, access, self.map)?;
+        let store = Store::open(self.root, tag, access, self.trust)?;
         Ok(Part {
             store,
             writer: None,

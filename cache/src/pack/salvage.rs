@@ -13,7 +13,7 @@ use crate::codec;
 use crate::entry::{Entry, Origin, first};
 use crate::field::{array, u32_at, u64_at};
 use crate::key::Key;
-use crate::map::Bytes;
+use crate::source::Bytes;
 
 /// How often the length of the file may be hashed in search of rows and listing.
 const PASSES: usize = 4;

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{HEADER_LEN, LISTING_SUM_LEN, MAGIC, ROW_LEN};
 use crate::codec;
@@ -14,7 +16,7 @@ use crate::entry::{ALIGN, Origin, Parts, checksum, first, part_len, write_head};
 use crate::error::PutError;
 use crate::field::align;
 use crate::key::Key;
-use crate::map::MAX_FILE_LEN;
+use crate::source::MAX_FILE_LEN;
 
 /// A pack that is being written; dropped before [`PackWriter::finish`], it leaves nothing.
 #[derive(Debug)]
@@ -23,12 +25,14 @@ pub struct PackWriter {
     temp: String,
     out: BufWriter<File>,
     at: u64,
+    /// What the store has written in all.
+    written: Arc<AtomicU64>,
     rows: Vec<([u8; ROW_LEN], Origin)>,
     finished: bool,
 }
 
 impl PackWriter {
-    pub(crate) fn create(dir: Dir) -> Result<Self, PutError> {
+    pub(crate) fn create(dir: Dir, written: Arc<AtomicU64>) -> Result<Self, PutError> {
         let opened = dir.create_temp().and_then(crate::dir::Temp::into_parts);
         let (file, temp) = opened.map_err(|e| PutError::io(dir.path(), e))?;
         let mut writer = Self {
@@ -36,6 +40,7 @@ impl PackWriter {
             temp,
             out: BufWriter::with_capacity(1 << 18, file),
             at: 0,
+            written,
             rows: Vec::new(),
             finished: false,
         };
@@ -136,6 +141,7 @@ impl PackWriter {
         let dir = self.dir.try_clone();
         let dir = dir.map_err(|e| PutError::io(self.dir.path(), e))?;
         self.finished = true;
+        self.written.fetch_add(self.at, Ordering::Relaxed);
         Ok(Some(ReadyPack {
             dir,
             temp: std::mem::take(&mut self.temp),

@@ -10,9 +10,12 @@ use crate::dir::{self, Dir};
 use crate::error::PutError;
 use crate::evict::{directories, now};
 use crate::key::Tag;
-use crate::memo;
 use crate::store::{ENTRY_SUFFIX, PACK_SUFFIX};
 
+/// What stands beside the interpreters' directories and is made anew.
+const BESIDE: [&str; 3] = ["memo", "remembered", "tidied"];
+/// What is known of the packs beside it.
+const VERIFIED: &str = "verified";
 /// How long ago a temporary file must have been written to, in seconds.
 const ABANDONED: i64 = 60 * 60;
 
@@ -56,9 +59,9 @@ fn clear(version: &Dir, tags: Option<&[Tag]>, cleared: &mut Cleared) -> io::Resu
         }
         for name in dir.names()? {
             let ours = if is_version {
-                name == memo::FILE_NAME
+                BESIDE.contains(&&*name)
             } else {
-                name.ends_with(PACK_SUFFIX) || name.ends_with(ENTRY_SUFFIX)
+                name.ends_with(PACK_SUFFIX) || name.ends_with(ENTRY_SUFFIX) || name == VERIFIED
             };
             if ours || dir::is_temp(&name) {
                 remove(&dir, &name, cleared)?;

@@ -8,13 +8,14 @@ mod clear;
 mod usage;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::dir::Dir;
 use crate::error::{OpenError, PutError};
 use crate::evict::{self, Limits, Removal};
 use crate::key::{FORMAT_VERSION, Tag};
-use crate::map::Map;
 use crate::memo::{self, MemoState};
+use crate::trust::Trust;
 
 pub use clear::Cleared;
 pub use usage::Usage;
@@ -24,13 +25,13 @@ pub struct Root {
     path: PathBuf,
     top: Option<Dir>,
     version: Option<Dir>,
-    map: Map,
+    trust: Trust,
 }
 
 impl Root {
     /// Opens the root of a store, if there is one.
-    pub fn open(path: &Path, map: Map) -> Result<Self, OpenError> {
-        let top = Dir::open(path, false)?;
+    pub fn open(path: &Path, trust: &Trust) -> Result<Self, OpenError> {
+        let top = Dir::open(path, false, trust)?;
         let version = match &top {
             Some(top) => top.child(&format!("v{FORMAT_VERSION}"), false)?,
             None => None,
@@ -39,7 +40,7 @@ impl Root {
             path: path.to_owned(),
             top,
             version,
-            map,
+            trust: trust.clone(),
         })
     }
 
@@ -78,8 +79,7 @@ impl Root {
     #[must_use]
     pub fn memo(&self) -> MemoState {
         let dir = self.version.as_ref();
-        dir.map(|dir| memo::inspect(dir, self.map))
-            .unwrap_or_default()
+        dir.map(memo::inspect).unwrap_or_default()
     }
 
     /// Writes the sound rows of a damaged memo anew; returns how many they are.
@@ -93,7 +93,9 @@ impl Root {
     /// Removes what is older or more than the limits allow.
     pub fn evict(&self, limits: &Limits) -> Result<Removal, PutError> {
         match self.writable()? {
-            Some(dir) => evict::evict(dir, limits).map_err(|e| PutError::io(dir.path(), e)),
+            Some(dir) => {
+                evict::evict(dir, limits, Duration::ZERO).map_err(|e| PutError::io(dir.path(), e))
+            }
             None => Ok(Removal::default()),
         }
     }

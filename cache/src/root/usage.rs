@@ -41,7 +41,7 @@ impl Root {
     /// Counts what one interpreter's part holds; no entry is read.
     pub fn usage(&self, tag: &Tag) -> Result<Usage, OpenError> {
         let mut usage = Usage::default();
-        let store = Store::open(&self.path, tag, Access::ReadOnly, self.map)?;
+        let store = Store::open(&self.path, tag, Access::ReadOnly, &self.trust)?;
         usage.refused = store.refused();
         (usage.packs, usage.pack_entries) = n_entries(&store);
         let part = match &self.version {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::{ENTRY_SUFFIX, MissReason, Store};
+use super::{ENTRY_SUFFIX, GONE, MissReason, Store};
 use crate::dir::{self, Dir};
 use crate::entry::{self, Origin};
-use crate::key::Key;
-use crate::map;
+use crate::key::{FORMAT_VERSION, Key};
+use crate::source::{self, Bytes};
 
 /// One entry of a listing.
 #[derive(Clone, Debug)]
@@ -92,11 +92,13 @@ impl Store {
         if let Some(dir) = &self.packs {
             for open in &self.opened().packs {
                 let file = dir.path().join(&open.name);
-                found.extend(open.pack.damage().into_iter().map(|(key, why)| Damage {
+                let damaged = open.pack.damage().into_iter().map(|(key, why)| Damage {
                     file: file.clone(),
                     key,
                     why: why.into(),
-                }));
+                });
+                // What another process merged or evicted meanwhile is not damaged.
+                found.extend(damaged.filter(|damage| damage.why != GONE));
                 progress(open.pack.file_len());
             }
         }
@@ -118,6 +120,23 @@ impl Store {
         found
     }
 
+    /// Directories beside ours of formats that a later version writes; they are left alone.
+    #[must_use]
+    pub fn newer_formats(&self) -> Vec<PathBuf> {
+        let Ok(found) = std::fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let format = |name: &str| name.strip_prefix('v')?.parse::<u32>().ok();
+        let newer = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let format = format(entry.file_name().to_str()?)?;
+            (format > FORMAT_VERSION).then(|| entry.path())
+        };
+        let mut newer: Vec<PathBuf> = found.filter_map(newer).collect();
+        newer.sort();
+        newer
+    }
+
     pub(super) fn each_overlay_file(&self, mut visit: impl FnMut(OverlayFile<'_>)) {
         let Some(overlay) = &self.overlay else { return };
         for (group, dir) in overlay_groups(overlay) {
@@ -130,7 +149,7 @@ impl Store {
                     Ok(None) => continue,
                     Ok(Some((file, metadata))) => {
                         used = metadata.modified().unwrap_or(used);
-                        map::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
+                        source::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
                     }
                     Err(error) => Err(error.into()),
                 };
@@ -152,7 +171,7 @@ pub(super) struct OverlayFile<'a> {
     pub(super) name: &'a str,
     pub(super) key: Key,
     used: SystemTime,
-    pub(super) content: Result<map::Bytes, MissReason>,
+    pub(super) content: Result<Bytes, MissReason>,
 }
 
 impl OverlayFile<'_> {

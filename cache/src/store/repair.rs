@@ -6,12 +6,13 @@
 use std::io;
 
 use super::list::{Damage, OverlayFile};
-use super::{MissReason, Store};
+use super::{GONE, MissReason, Store};
 use crate::dir::Dir;
 use crate::entry::{self, Origin, Parts};
 use crate::error::PutError;
 use crate::key::Key;
 use crate::pack::{Salvage, has_sound_header, salvage};
+use crate::source;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,7 @@ impl Store {
     fn repair_locked(&self) -> Result<Repair, PutError> {
         self.refresh();
         let mut repair = Repair::default();
-        let packs = self.writable(self.packs.as_ref())?;
+        let packs = self.writable(self.packs.as_deref())?;
         let opened = self.opened();
         for refused in &opened.refused {
             let name = refused.path.file_name().and_then(|name| name.to_str());
@@ -56,7 +57,7 @@ impl Store {
                 }
                 // A file of a later version is not ours to judge; one of ours whose head was
                 // damaged says so by the checksum of its header.
-                (MissReason::Format(_), Some(name)) if !self.has_sound_header(packs, name) => {
+                (MissReason::Format(_), Some(name)) if !is_of_another_version(packs, name) => {
                     self.repair_pack(packs, name, &mut repair)?;
                 }
                 _ => repair.left.push(Damage {
@@ -67,8 +68,17 @@ impl Store {
             }
         }
         for open in &opened.packs {
-            if !open.pack.damage().is_empty() {
-                self.repair_pack(packs, &open.name, &mut repair)?;
+            let mut damage = open.pack.damage().into_iter().map(|(_, why)| why.into());
+            match damage.find(|why| *why != GONE) {
+                Some(MissReason::Corrupt(_)) => {
+                    self.repair_pack(packs, &open.name, &mut repair)?;
+                }
+                Some(why) => repair.left.push(Damage {
+                    file: packs.path().join(&open.name),
+                    key: None,
+                    why,
+                }),
+                None => {}
             }
         }
         let mut first_error = None;
@@ -80,16 +90,12 @@ impl Store {
         first_error.map_or(Ok(repair), Err)
     }
 
-    fn has_sound_header(&self, dir: &Dir, name: &str) -> bool {
-        let bytes = match dir.open_file(name) {
-            Ok(Some((file, _))) => (self.map)(&file).ok(),
-            _ => None,
-        };
-        bytes.is_some_and(|bytes| has_sound_header((*bytes).as_ref()))
-    }
-
     fn repair_pack(&self, dir: &Dir, name: &str, repair: &mut Repair) -> Result<(), PutError> {
         let io = |error| PutError::io(dir.path(), error);
+        // Before its bytes are read, so that what is removed in the end is what was read.
+        let Ok(seen) = dir.stat(name) else {
+            return Ok(());
+        };
         let Ok(Some((file, _))) = dir.open_file(name) else {
             return Ok(());
         };
@@ -97,7 +103,7 @@ impl Store {
             sound,
             lost,
             nameless,
-        } = salvage((self.map)(&file).map_err(io)?);
+        } = salvage(source::read(&file).map_err(io)?);
         let mut writer = self.pack_writer()?;
         repair.kept += sound.len() as u64;
         for (key, entry, origin) in sound {
@@ -106,7 +112,7 @@ impl Store {
         }
         // The pack as it was before the damage has the name of the damaged one, and replaced it.
         if writer.finish()?.as_deref() != Some(name) {
-            remove(dir, name).map_err(io)?;
+            dir.remove_seen(name, &seen).map_err(io)?;
         }
         repair.files += 1;
         // What another file holds as well is not lost.
@@ -162,6 +168,15 @@ impl Store {
     fn has_sound(&self, key: &Key) -> bool {
         self.get(key).hit().is_some()
     }
+}
+
+/// True for a file whose header is sound and names another format: not ours to judge.
+fn is_of_another_version(dir: &Dir, name: &str) -> bool {
+    let bytes = match dir.open_file(name) {
+        Ok(Some((file, _))) => source::read(&file).ok(),
+        _ => None,
+    };
+    bytes.is_some_and(|bytes| has_sound_header((*bytes).as_ref()))
 }
 
 fn remove(dir: &Dir, name: &str) -> io::Result<()> {

@@ -8,7 +8,7 @@ use ::cache::archive::ArchiveDigest;
 use clap::{Args, Subcommand};
 
 use super::super::arguments::CACHE_DIR;
-use super::quantity::{age, size};
+use crate::store_options::{age, size};
 
 /// `cache`
 #[derive(Debug, Args)]
@@ -113,7 +113,8 @@ pub(super) struct Verify {
 
 const GC: &str = "\
 A file goes as a whole; use is noted once a day. Above the size a tenth more is removed, so that
-not every run has to. Without a limit only what dead writers left is removed.
+not every run has to. Without an option the limits are those that every writer keeps:
+DAPPER_CACHE_MAX_SIZE [1G] and DAPPER_CACHE_MAX_AGE [90d].
 
 Examples:
   dapper-instrument cache gc --max-size 2G

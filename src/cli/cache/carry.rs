@@ -162,9 +162,10 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
     let bar = command
         .environment
         .progress_in(archive.entries_len(), FIGURE);
+    let trust = command.environment.trust();
     let import = archive::Import {
         root: &command.root,
-        map: command.environment.map,
+        trust: &trust,
         engine: ENGINE,
         known: &|tag| known(tag).is_some() || asked.as_ref().is_some_and(|a| a.contains(tag)),
         wanted: &|tag| asked.as_ref().is_none_or(|asked| asked.contains(tag)),

@@ -6,7 +6,7 @@ use ::cache::{FORMAT_VERSION, MAX_FILE_LEN, Tag, Usage, memo};
 use serde::Serialize;
 
 use super::arguments::Parts;
-use super::quantity::{n_entries, shown_size};
+use super::quantity::{n_entries, shown_age, shown_size};
 use super::{Command, known, shown};
 use crate::cli::Failure;
 use crate::cli::report::{Refusal, refusals};
@@ -24,7 +24,7 @@ struct Report {
     bytes: u64,
     interpreters: Vec<Part>,
     memo: Memo,
-    limits: Limits,
+    limits: Bounds,
     /// What is passed over, and why.
     problems: Vec<Refusal>,
 }
@@ -50,7 +50,11 @@ struct Memo {
 }
 
 #[derive(Debug, Serialize)]
-struct Limits {
+struct Bounds {
+    /// What every writer keeps the store within; none is no limit.
+    max_bytes: Option<u64>,
+    /// Seconds that something may be unused.
+    max_age: Option<u64>,
     pack_bytes: u64,
     memo_rows: u64,
 }
@@ -59,7 +63,7 @@ struct Limits {
 pub(super) fn run(command: &mut Command<'_>, parts: &Parts) -> Result<i32, Failure> {
     let root = command.open_root()?;
     let tags = command.chosen(&root, parts)?;
-    let memo = root.memo();
+    let (memo, limits) = (root.memo(), command.limits()?);
     let mut report = Report {
         root: command.root.display().to_string(),
         exists: root.exists(),
@@ -72,7 +76,9 @@ pub(super) fn run(command: &mut Command<'_>, parts: &Parts) -> Result<i32, Failu
             rows: memo.rows,
             bytes: memo.bytes,
         },
-        limits: Limits {
+        limits: Bounds {
+            max_bytes: limits.max_bytes,
+            max_age: limits.max_age.map(|age| age.as_secs()),
             pack_bytes: MAX_FILE_LEN,
             memo_rows: memo::MAX_ROWS as u64,
         },
@@ -162,6 +168,9 @@ fn print(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         shown_size(memo.bytes)
     )?;
     let limits = &report.limits;
+    let size = limits.max_bytes.map_or("any size".to_owned(), shown_size);
+    let age = limits.max_age.map_or("any time".to_owned(), shown_age);
+    writeln!(out, "kept: {size}, {age} after the last use")?;
     writeln!(
         out,
         "limits: {} a pack, {} sources in the memo",

@@ -16,7 +16,7 @@ mod verify;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use ::cache::{Access, Root, Store, Tag};
+use ::cache::{Access, Limits, Root, Store, Tag};
 use instrument::PyVersion;
 use serde::Serialize;
 
@@ -84,13 +84,19 @@ impl Command<'_> {
         printed.map_err(Failure::output)
     }
 
+    /// What every writer keeps the store within.
+    fn limits(&self) -> Result<Limits, Failure> {
+        let (limits, problem) = self.environment.limits();
+        problem.map_or(Ok(limits), |problem| Err(Failure::new(problem)))
+    }
+
     fn open_root(&self) -> Result<Root, Failure> {
-        Root::open(&self.root, self.environment.map).map_err(Failure::of)
+        Root::open(&self.root, &self.environment.trust()).map_err(Failure::of)
     }
 
     /// Opens the part of one interpreter.
     fn open(&self, tag: &Tag, access: Access) -> Result<Store, Failure> {
-        Store::open(&self.root, tag, access, self.environment.map).map_err(Failure::of)
+        Store::open(&self.root, tag, access, &self.environment.trust()).map_err(Failure::of)
     }
 
     /// The interpreters of the store that are asked for; one it does not have is an error.

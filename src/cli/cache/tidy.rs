@@ -10,9 +10,13 @@ use crate::cli::Failure;
 /// Runs `gc`.
 pub(super) fn gc(command: &mut Command<'_>, options: &Gc) -> Result<i32, Failure> {
     let root = command.open_root()?;
-    let limits = Limits {
-        max_bytes: options.max_size,
-        max_age: options.max_age,
+    let limits = if options.max_size.is_none() && options.max_age.is_none() {
+        command.limits()?
+    } else {
+        Limits {
+            max_bytes: options.max_size,
+            max_age: options.max_age,
+        }
     };
     let removal = root.evict(&limits).map_err(Failure::of)?;
     if removal.busy {

@@ -49,6 +49,9 @@ pub(super) struct Summary {
     pub skipped: Vec<Refusal>,
     /// Files that could not be done, and why.
     pub failed: Vec<Refusal>,
+    /// What stands in the store and is not used, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How long it took.
     pub seconds: f64,
     /// Files looked at in a second.
@@ -79,13 +82,15 @@ pub(super) fn run(
     let interpreter = super::interpreter(&arguments.python, environment)?;
     let root = cache_dir(arguments.cache_dir.as_deref(), environment)?;
     let target = interpreter.target();
-    let store = Store::open(
-        &root,
-        &target.build().tag(),
-        Access::ReadWrite,
-        environment.map,
-    )
-    .map_err(Failure::of)?;
+    let tag = target.build().tag();
+    let store =
+        Store::open(&root, &tag, Access::ReadWrite, &environment.trust()).map_err(Failure::of)?;
+    let (limits, problem) = environment.limits();
+    if let Some(problem) = problem {
+        return Err(Failure::new(problem));
+    }
+    store.keep_within(limits);
+    let notes = notes(&store);
     let found = walk(
         &arguments.paths,
         Kinds::Sources,
@@ -135,8 +140,10 @@ pub(super) fn run(
     ));
     let mut summary = work.finish();
     bar.finish_and_clear();
+    summary.notes = notes;
     // What is lost of the memo is hashed again by the next run.
     let _kept = store.flush();
+    store.tidy();
     summary.skipped.extend(found.skipped);
     summary.failed.extend(found.failed);
     summary.skipped.sort();
@@ -153,9 +160,24 @@ pub(super) fn run(
     Ok(i32::from(!summary.failed.is_empty()))
 }
 
+/// What stands in the store and is left alone.
+fn notes(store: &Store) -> Vec<String> {
+    let newer = store.newer_formats().into_iter().map(|folder| {
+        let folder = folder.display();
+        format!("{folder} was written by a later version of dapper and is left alone; remove it if that is gone")
+    });
+    let refused = store.refused();
+    newer
+        .chain(refused.iter().map(ToString::to_string))
+        .collect()
+}
+
 fn print(out: &mut dyn Write, summary: &Summary, root: &Path) -> io::Result<()> {
     report::refusals(out, "skipped", &summary.skipped)?;
     report::refusals(out, "failed", &summary.failed)?;
+    for note in &summary.notes {
+        writeln!(out, "note: {note}")?;
+    }
     writeln!(
         out,
         "{} instrumented, {} up to date, {} skipped, {} failed in {:.2} s ({:.0} files/s), store: {}",
