@@ -53,6 +53,7 @@ fn import(root: &Path) -> Import<'_> {
         trust: &NOBODY,
         engine: BUILD.engine,
         known: &|tag| [BUILD.tag(), OTHER.tag()].contains(tag),
+        known_in_words: "cpython-313-3571",
         wanted: &|_| true,
         path: &|path| format!("/there/{path}"),
         dry_run: false,
@@ -210,7 +211,7 @@ fn what_cannot_be_used_is_refused_with_what_is_needed() {
         ..import(root)
     });
     assert!(
-        unknown.contains("cpython-313-3571") && unknown.contains("magic number"),
+        unknown.contains("holds code for cpython-313-3571") && unknown.contains("is needed"),
         "{unknown}"
     );
     let unwanted = complain(Import {

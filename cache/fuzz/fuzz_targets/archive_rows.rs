@@ -90,6 +90,7 @@ fn read(bytes: &[u8], root: &Path) {
         trust: &cache::Trust::default(),
         engine: "1.0",
         known: &|_| true,
+        known_in_words: "all",
         wanted: &|tag| tag.as_str() == "cpython-313-3571",
         path: &|path| path,
         dry_run: true,

@@ -98,13 +98,19 @@ pub enum ArchiveError {
         /// Who would use it.
         needed: String,
     },
-    /// Made for interpreters that are not known, or not wanted.
-    #[error("holds code for {found}, but {needed}")]
-    Interpreter {
+    /// Made for interpreters whose bytecode is not known here.
+    #[error("holds code for {found}, but code for {known} is needed; export it for one of those")]
+    UnknownInterpreter {
         /// The interpreters it holds code for.
         found: String,
-        /// What is needed.
-        needed: String,
+        /// Those that are known.
+        known: String,
+    },
+    /// Made for other interpreters than are asked for.
+    #[error("holds code for {found}, but not for an interpreter that is asked for")]
+    NotAskedFor {
+        /// The interpreters it holds code for.
+        found: String,
     },
     /// Not the file any more that was checked.
     #[error("it was changed while it was read; import it when nobody writes it")]

@@ -25,6 +25,8 @@ pub struct Import<'a> {
     pub engine: &'a str,
     /// Whether an interpreter's bytecode is known here.
     pub known: &'a dyn Fn(&Tag) -> bool,
+    /// Which those are, in words.
+    pub known_in_words: &'a str,
     /// Whether the part of an interpreter is to be taken.
     pub wanted: &'a dyn Fn(&Tag) -> bool,
     /// The path that the store's listing gives for a path of the manifest.
@@ -56,26 +58,20 @@ impl Import<'_> {
             });
         }
         let tags = || archive.builds().iter().map(|build| &build.tag);
-        let refused = |found: Vec<&str>, needed: &str| ArchiveError::Interpreter {
-            found: found.join(", "),
-            needed: needed.to_owned(),
-        };
         let unknown: Vec<&str> = tags()
             .filter(|tag| (self.wanted)(tag) && !(self.known)(tag))
             .map(Tag::as_str)
             .collect();
         if !unknown.is_empty() {
-            return Err(refused(
-                unknown,
-                "this dapper knows neither this magic number nor another of that interpreter: \
-                 export it for a released CPython 3.11 to 3.15",
-            ));
+            return Err(ArchiveError::UnknownInterpreter {
+                found: unknown.join(", "),
+                known: self.known_in_words.to_owned(),
+            });
         }
         if !tags().any(|tag| (self.wanted)(tag)) {
-            return Err(refused(
-                tags().map(Tag::as_str).collect(),
-                "another interpreter is asked for: leave --python and --tag out, or export for it",
-            ));
+            let found: Vec<&str> = tags().map(Tag::as_str).collect();
+            let found = found.join(", ");
+            return Err(ArchiveError::NotAskedFor { found });
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::arguments::{Export, Import};
 use super::list::patterns;
 use super::quantity::{n_entries, shown_size};
-use super::{Command, asked, folder, known, shown, shown_source};
+use super::{Command, asked, folder, known, known_tags, shown, shown_source};
 use crate::cli::Failure;
 use crate::variant::ENGINE;
 
@@ -168,6 +168,7 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
         trust: &trust,
         engine: ENGINE,
         known: &|tag| known(tag).is_some() || asked.as_ref().is_some_and(|a| a.contains(tag)),
+        known_in_words: &known_tags(),
         wanted: &|tag| asked.as_ref().is_none_or(|asked| asked.contains(tag)),
         path: &|path| below(base.as_deref(), path),
         dry_run: options.dry_run,

@@ -146,8 +146,18 @@ fn asked(parts: &Parts) -> Result<Option<Vec<Tag>>, Failure> {
 /// The version of CPython that a directory of the store is for, when it is one we know.
 fn known(tag: &Tag) -> Option<PyVersion> {
     let version = PyVersion::from_magic(tag.magic()?)?;
+    (tag_of(version) == *tag).then_some(version)
+}
+
+fn tag_of(version: PyVersion) -> Tag {
     let cache_tag = format!("cpython-{}", version.to_string().replace('.', ""));
-    (Tag::new(&cache_tag, version.magic()) == *tag).then_some(version)
+    Tag::new(&cache_tag, version.magic())
+}
+
+/// The directories of all versions that we know.
+fn known_tags() -> String {
+    let tags = PyVersion::ALL.map(|version| tag_of(version).to_string());
+    tags.join(", ")
 }
 
 /// Text from a file of the store, with control characters escaped.
