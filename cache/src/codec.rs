@@ -1,4 +1,5 @@
-//! The listing section: where entries came from, for `list`, `info` and `export`.
+//! The listing section: where entries came from, for `list`, `info` and `export`; and the sets of
+//! lines that are remembered.
 //!
 //! Cold metadata only, so it may be decoded as a whole. bincode 1.3.3 with variable-length
 //! integers is complete but no longer developed; everything that knows it stands here.
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Origin;
 use crate::error::FormatError;
 use crate::key::SourceHash;
+use crate::remembered::LineSet;
 
 /// The largest listing section that is written or decoded.
 pub(crate) const MAX_LISTING_LEN: u64 = 64 << 20;
@@ -87,6 +89,16 @@ pub(crate) fn decode_any(bytes: &[u8]) -> Result<Vec<Origin>, FormatError> {
         });
     }
     Ok(origins)
+}
+
+pub(crate) fn encode_sets(sets: &[LineSet]) -> Option<Vec<u8>> {
+    options().serialize(sets).ok()
+}
+
+pub(crate) fn decode_sets(bytes: &[u8]) -> Result<Vec<LineSet>, FormatError> {
+    options()
+        .deserialize(bytes)
+        .map_err(|_| FormatError::Listing)
 }
 
 fn options() -> impl Options {

@@ -23,10 +23,12 @@ mod key;
 pub mod memo;
 pub mod pack;
 mod progress;
+pub mod remembered;
 mod root;
 mod source;
 mod store;
 mod trust;
+pub mod verified;
 
 pub use count::{Counter, Counts};
 pub use entry::{Entry, Origin, Parts};
@@ -36,6 +38,7 @@ pub use key::{Build, FORMAT_VERSION, Key, KeyHasher, ProbeDigest, ProbeSet, Sour
 pub use memo::{MemoState, Stamp};
 pub use pack::{Pack, PackWriter};
 pub use progress::Step;
+pub use remembered::LineSet;
 pub use root::{Cleared, Root, Usage};
 pub use source::{Bytes, MAX_FILE_LEN};
 pub use store::{Access, Damage, Listed, Lookup, MissReason, Refused, Repair, Store};

@@ -14,3 +14,4 @@ mod scene;
 mod tidy;
 mod trust;
 mod upgrade;
+mod verified;

@@ -5,17 +5,21 @@
 //!   v1/                          one directory per FORMAT_VERSION, others are left alone
 //!     CACHEDIR.TAG  .gitignore   kept out of backups and commits
 //!     memo                       stat of a source -> its hash, for all interpreters
+//!     remembered                 lines that breakpoints were last on, for all interpreters
 //!     cpython-313-3571/          cache tag and magic number
 //!       packs/9f3c…a1.pack       immutable; many entries each
+//!       packs/verified           which packs were read whole and found sound
 //!       overlay/4e/07…b2.entry   one entry each, named by the key
 //! ```
 //! Readers take no lock. A lookup asks the packs, newest first, then the overlay; a damaged entry
 //! is passed over, so storing it again mends it. A pack that is gone when an entry of it is wanted
 //! was merged or evicted by another process: the directory is read again.
 
+mod check;
 mod list;
 mod lookup;
 mod merge;
+mod remember;
 mod repair;
 mod tidy;
 
