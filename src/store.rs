@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
+use crate::remembered;
 use crate::store_options::{self, TRUST, limits_of};
 use crate::telemetry::{self, ReasonCode};
 use crate::variant::{ENGINE, Placement, Variant};
@@ -110,6 +111,7 @@ impl Source {
             opened.store.memo_put(path, &stamp, &hash);
             hash
         };
+        remembered::note(wanted, hash.as_bytes());
         let lines = wanted.lines();
         let probes = if wanted.every_line {
             Probes::EveryLine
@@ -219,11 +221,12 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
     }
 }
 
-/// Writes what the store learned about sources.
+/// Writes what the store learned about sources, and the lines that breakpoints were on.
 pub(crate) fn flush() {
     if let Some(Some(opened)) = OPENED.get() {
         // What could not be written is learned again next time.
         let _ = opened.store.flush();
+        let _ = opened.store.remember(&remembered::sets());
     }
 }
 

@@ -68,6 +68,23 @@ pub(super) enum Error {
     },
 }
 
+/// The program that `--python` names: by its path, or by its version.
+#[must_use]
+pub(super) fn program(named: &Path) -> PathBuf {
+    let version = named.to_str().filter(|text| is_version(text));
+    match version {
+        Some(version) if !named.exists() => PathBuf::from(format!("python{version}")),
+        _ => named.to_owned(),
+    }
+}
+
+/// Whether this is a version as programs are named by it: `3.13`, `3.13t`.
+fn is_version(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let minor = text.strip_prefix("3.");
+    minor.is_some_and(|minor| digits(minor.strip_suffix('t').unwrap_or(minor)))
+}
+
 impl Interpreter {
     /// Runs `program` once and asks it what it is.
     pub(super) fn ask(
@@ -143,6 +160,12 @@ impl Interpreter {
         }
     }
 
+    /// What the store calls it in its listings.
+    #[must_use]
+    pub(super) fn name(&self) -> String {
+        format!("CPython {}", self.version)
+    }
+
     /// Where this interpreter keeps the compiled form of `source` (absolute), if it keeps one.
     #[must_use]
     pub(super) fn pyc_path(&self, source: &Path) -> Option<PathBuf> {
@@ -202,6 +225,16 @@ mod tests {
             expect("/p/a/b.cpython-313.pyc")
         );
         assert_eq!(path(0, None, "/a/script"), None);
+    }
+
+    #[test]
+    fn a_version_names_the_program_of_that_version() {
+        let program = |named: &str| program(Path::new(named)).display().to_string();
+        assert_eq!(program("3.13"), "python3.13");
+        assert_eq!(program("3.14t"), "python3.14t");
+        for path in ["python3.13", "3.", "3.13.1", "4.1", "bin/3.13", "3.x"] {
+            assert_eq!(program(path), path);
+        }
     }
 
     #[test]

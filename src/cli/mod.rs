@@ -20,7 +20,7 @@ mod workers;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
 
@@ -158,16 +158,41 @@ fn explain<'a>(
 
 /// The interpreter that `--python` names, else the one that runs us.
 fn interpreter(
-    options: &arguments::Compilation,
+    options: &arguments::ForPython,
     environment: &Environment<'_>,
 ) -> Result<Interpreter, Failure> {
-    let program = options
-        .python
-        .clone()
+    ask(options.python.as_deref(), &options.compilation, environment)
+        .map(|(_, interpreter)| interpreter)
+}
+
+/// The interpreters that `precompile` works for, each with the name it was given.
+fn interpreters(
+    arguments: &arguments::Precompile,
+    environment: &Environment<'_>,
+) -> Result<Vec<(String, Interpreter)>, Failure> {
+    let options = &arguments.compilation;
+    if arguments.python.is_empty() {
+        return ask(None, options, environment).map(|only| vec![only]);
+    }
+    let named = arguments.python.iter();
+    named
+        .map(|python| ask(Some(python), options, environment))
+        .collect()
+}
+
+fn ask(
+    named: Option<&Path>,
+    options: &arguments::Compilation,
+    environment: &Environment<'_>,
+) -> Result<(String, Interpreter), Failure> {
+    let program = named
+        .map(interpreter::program)
         .or_else(|| environment.python.clone());
     let program = program.unwrap_or_else(|| PathBuf::from("python3"));
     let prefix = environment.set("PYTHONPYCACHEPREFIX");
-    Interpreter::ask(&program, options.optimize, prefix).map_err(Failure::of)
+    let name = named.unwrap_or(&program).display().to_string();
+    let interpreter = Interpreter::ask(&program, options.optimize, prefix).map_err(Failure::of)?;
+    Ok((name, interpreter))
 }
 
 fn worker_options(
