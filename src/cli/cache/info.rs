@@ -121,7 +121,11 @@ impl Report {
             .extend(refused.map(|refused| Refusal::new(&refused.path, refused.why.to_string())));
         for reason in usage.untrusted {
             let file = tag.to_string();
-            self.problems.push(Refusal { file, reason });
+            self.problems.push(Refusal {
+                file,
+                reason,
+                python: None,
+            });
         }
     }
 }
