@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use instrument::PyVersion;
 
+use super::terminal::Running;
 use crate::variant_key::Target;
 
 /// Prints the facts, one a line; written so that 2.7 can still say that it is too old.
@@ -134,17 +135,31 @@ impl Interpreter {
                 "{name} {release} (magic number {magic})"
             )));
         };
-        let pycache_prefix = prefix
-            .filter(|prefix| !prefix.is_empty())
-            .and_then(|prefix| std::path::absolute(prefix).ok());
         Ok(Self {
             program: program.to_owned(),
             version,
             cache_tag,
             abi_flags,
             optimize,
-            pycache_prefix,
+            pycache_prefix: absolute(prefix),
         })
+    }
+
+    /// The interpreter that runs the command, which needs not be asked.
+    pub(super) fn running(
+        program: PathBuf,
+        running: &Running,
+        optimize: u8,
+        prefix: Option<OsString>,
+    ) -> Self {
+        Self {
+            program,
+            version: running.version,
+            cache_tag: running.cache_tag.clone(),
+            abi_flags: running.abi_flags.clone(),
+            optimize,
+            pycache_prefix: absolute(prefix),
+        }
     }
 
     /// The inputs of the store's keys. Code of an interpreter without debug ranges is never
@@ -190,6 +205,11 @@ impl Interpreter {
             }
         })
     }
+}
+
+fn absolute(prefix: Option<OsString>) -> Option<PathBuf> {
+    let prefix = prefix.filter(|prefix| !prefix.is_empty())?;
+    std::path::absolute(prefix).ok()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 use interpreter::Interpreter;
-pub use terminal::Environment;
+pub use terminal::{Environment, Running};
 
 /// Exit status of wrong use, and of work that could not start.
 const WRONG_USE: i32 = 2;
@@ -191,6 +191,11 @@ fn ask(
     let program = program.unwrap_or_else(|| PathBuf::from("python3"));
     let prefix = environment.set("PYTHONPYCACHEPREFIX");
     let name = named.unwrap_or(&program).display().to_string();
+    let running = environment.running.as_ref();
+    if let Some(running) = running.filter(|_| environment.python.as_ref() == Some(&program)) {
+        let interpreter = Interpreter::running(program, running, options.optimize, prefix);
+        return Ok((name, interpreter));
+    }
     let interpreter = Interpreter::ask(&program, options.optimize, prefix).map_err(Failure::of)?;
     Ok((name, interpreter))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use instrument::PyVersion;
 
 use crate::store_options;
 
@@ -14,12 +15,25 @@ use crate::store_options;
 pub struct Environment<'a> {
     /// The interpreter that runs the command, if one does.
     pub python: Option<PathBuf>,
+    /// What that interpreter is, if it is one that is supported.
+    pub running: Option<Running>,
     /// Environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether standard output is a terminal.
     pub out_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub err_is_terminal: bool,
+}
+
+/// What code is prepared for, of the interpreter that runs the command.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its bytecode.
+    pub version: PyVersion,
+    /// Its cache tag, such as `cpython-313`.
+    pub cache_tag: String,
+    /// Its ABI flags.
+    pub abi_flags: String,
 }
 
 impl Environment<'_> {

@@ -5,7 +5,7 @@
 //! when they are given by name. Everything that is not taken has a [`Refusal`].
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -150,11 +150,17 @@ impl Walker<'_> {
             Err(error) => return self.failed(path, unreachable_path(&error)),
         };
         self.entered.insert(identity.clone(), true);
+        let mut named = Vec::new();
         for entry in entries {
             match entry {
-                Ok(entry) => self.entry(&entry),
+                Ok(entry) => named.push((sorted_as(&entry), entry)),
                 Err(error) => self.failed(path, unreachable_path(&error)),
             }
+        }
+        // In the order of the paths, which leaves little to sort in the end.
+        named.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (_, entry) in named {
+            self.entry(&entry);
         }
         self.entered.insert(identity, false);
     }
@@ -233,6 +239,15 @@ impl Walker<'_> {
     fn failed(&mut self, path: &Path, reason: String) {
         self.walk.failed.push(Refusal::new(path, reason));
     }
+}
+
+/// What has the entries of a folder in the order of all paths below it.
+fn sorted_as(entry: &fs::DirEntry) -> OsString {
+    let mut name = entry.file_name();
+    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        name.push(std::path::MAIN_SEPARATOR_STR);
+    }
+    name
 }
 
 /// What two names of one folder share.
