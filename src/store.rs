@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cache::{Access, Counter, Counts, Entry, KeyHasher, Limits, Origin, Parts, SourceHash, Stamp, Store, Trust};
+use cache::{
+    Access, Counter, Counts, Entry, KeyHasher, Limits, Origin, Parts, SourceHash, Stamp, Store,
+    Trust,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;

@@ -90,8 +90,8 @@ def test_every_module_of_a_copied_tree_is_found_by_content(
     fill(tree)
     points = [tree / "points.toml"] if "--breakpoints" in options else []
     summary(cli, "precompile", tree, *options, *points)
+    archive = tmp_path / "store.dapper"
     if how == "exported":
-        archive = tmp_path / "store.dapper"
         cli("cache", "export", "--root", tree, archive)
         shutil.rmtree(tmp_path / "store")
     elsewhere = tmp_path / "other machine"
