@@ -14,15 +14,15 @@ const OURS: &str = "DAPPER_";
 
 /// The value of a variable, unless it is one that does not count here.
 pub(crate) fn variable(py: Python<'_>, name: &str) -> Option<OsString> {
-    unless(is_ignored(py), name)
+    unless(is_ignored(py), name).filter(|value| !value.is_empty())
 }
 
-/// The value of a variable, unless it is one of ours and those are `ignored`.
+/// The value of a variable, empty or not, unless it is one of ours and those are `ignored`.
 pub(crate) fn unless(ignored: bool, name: &str) -> Option<OsString> {
     if ignored && name.starts_with(OURS) {
         return None;
     }
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    std::env::var_os(name)
 }
 
 /// Whether the variables that are ours do not count in this process.

@@ -55,6 +55,7 @@ mod modules;
 mod pending;
 mod probe;
 mod registry;
+mod remembered;
 pub mod request;
 mod run;
 mod scoped;

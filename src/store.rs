@@ -9,13 +9,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cache::{Access, Entry, KeyHasher, Limits, Origin, Parts, SourceHash, Stamp, Store, Trust};
+use cache::{
+    Access, Counter, Counts, Entry, KeyHasher, Limits, Origin, Parts, SourceHash, Stamp, Store,
+    Trust,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
+use crate::remembered;
 use crate::store_options::{self, TRUST, limits_of};
 use crate::telemetry::{self, ReasonCode};
 use crate::variant::{ENGINE, Placement, Variant};
@@ -110,6 +115,7 @@ impl Source {
             opened.store.memo_put(path, &stamp, &hash);
             hash
         };
+        remembered::note(wanted, hash.as_bytes());
         let lines = wanted.lines();
         let probes = if wanted.every_line {
             Probes::EveryLine
@@ -219,11 +225,12 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
     }
 }
 
-/// Writes what the store learned about sources.
+/// Writes what the store learned about sources, and the lines that breakpoints were on.
 pub(crate) fn flush() {
     if let Some(Some(opened)) = OPENED.get() {
         // What could not be written is learned again next time.
         let _ = opened.store.flush();
+        let _ = opened.store.remember(&remembered::sets());
     }
 }
 
@@ -326,11 +333,29 @@ fn cache_dir(py: Python<'_>) -> Option<String> {
     root(py).map(|root| root.to_string_lossy().into_owned())
 }
 
+/// What the store was asked in this process and what it gave; zeros while it is not open.
+#[pyfunction]
+fn store_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let counts = match OPENED.get() {
+        Some(Some(opened)) => opened.store.counts(),
+        _ => Counts::default(),
+    };
+    let named = PyDict::new(py);
+    named.set_item("pack_hits", counts.get(Counter::PackHit))?;
+    named.set_item("overlay_hits", counts.get(Counter::OverlayHit))?;
+    named.set_item("misses", counts.misses())?;
+    named.set_item("puts", counts.get(Counter::Put))?;
+    named.set_item("memo_hits", counts.get(Counter::MemoHit))?;
+    named.set_item("memo_misses", counts.get(Counter::MemoMiss))?;
+    Ok(named)
+}
+
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
     module.add_function(wrap_pyfunction!(set_trusted_stores, module)?)?;
     module.add_function(wrap_pyfunction!(set_cache_limits, module)?)?;
     module.add_function(wrap_pyfunction!(set_store, module)?)?;
+    module.add_function(wrap_pyfunction!(store_counts, module)?)?;
     module.add_function(wrap_pyfunction!(cache_dir, module)?)
 }

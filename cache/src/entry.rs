@@ -281,6 +281,23 @@ pub fn read_file(bytes: Bytes, key: &Key) -> Result<Entry, FormatError> {
     Entry::checked(&Arc::new(bytes), key, place, &expected)
 }
 
+/// Reads the entry of a single-entry file whose head or listing may be damaged; its own
+/// checksum has to match.
+pub(crate) fn salvage_file(bytes: Bytes, key: &Key) -> Option<Entry> {
+    let content = (*bytes).as_ref();
+    let (code_len, sites_len) = (u32_at(content, 16)?, u32_at(content, 20)?);
+    let expected = array(content, 32)?;
+    let len = content.len() as u64;
+    let place = Place::new(HEADER_LEN as u64, code_len, sites_len, len)?;
+    Entry::checked(&Arc::new(bytes), key, place, &expected).ok()
+}
+
+/// How many bytes of code and sites a single-entry file says it has.
+pub(crate) fn body_len(bytes: &[u8]) -> Result<u64, FormatError> {
+    let Split { place, .. } = split(bytes)?;
+    Ok((place.code.len() + place.sites.len()) as u64)
+}
+
 /// Reads where the entry of a single-entry file came from.
 pub fn read_origin(bytes: &[u8]) -> Result<Origin, FormatError> {
     let Split { listing, .. } = split(bytes)?;

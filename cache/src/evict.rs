@@ -9,6 +9,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::dir::{self, Dir, Stat};
+use crate::key::Tag;
 use crate::store::{ENTRY_SUFFIX, OVERLAY, PACK_SUFFIX, PACKS, overlay_groups};
 
 /// How long a temporary file of a writer that died stays.
@@ -66,7 +67,7 @@ pub(crate) fn evict(version: &Dir, limits: &Limits, spare: Duration) -> io::Resu
     removal
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -89,7 +90,7 @@ fn stat_of(dir: &Dir, name: &str, now: i64) -> io::Result<Stat> {
 }
 
 fn remove(version: &Dir, limits: &Limits, spare: Duration, now: i64) -> io::Result<Removal> {
-    let dirs = directories(version)?;
+    let dirs = directories(version, None)?;
     let mut removal = Removal::default();
     let mut found = Vec::new();
     for (index, dir) in dirs.iter().enumerate() {
@@ -135,10 +136,14 @@ fn remove(version: &Dir, limits: &Limits, spare: Duration, now: i64) -> io::Resu
     Ok(removal)
 }
 
-/// Every directory that holds files of the store, that of the memo's temporary files first.
-fn directories(version: &Dir) -> io::Result<Vec<Dir>> {
+/// Every directory that holds files of the store, of these interpreters or of all; that of the
+/// memo's temporary files first.
+pub(crate) fn directories(version: &Dir, tags: Option<&[Tag]>) -> io::Result<Vec<Dir>> {
     let mut dirs = vec![version.try_clone()?];
     for tag in version.names()? {
+        if tags.is_some_and(|tags| tags.iter().all(|wanted| wanted.as_str() != tag)) {
+            continue;
+        }
         // What is no directory or not trusted is not ours to clean.
         let Ok(Some(tag)) = version.child(&tag, false) else {
             continue;

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 mod codec;
 mod count;
 mod dir;
@@ -21,17 +22,24 @@ mod field;
 mod key;
 pub mod memo;
 pub mod pack;
+mod progress;
+pub mod remembered;
+mod root;
 mod source;
 mod store;
 mod trust;
+pub mod verified;
 
 pub use count::{Counter, Counts};
 pub use entry::{Entry, Origin, Parts};
 pub use error::{FormatError, OpenError, PutError};
 pub use evict::{Limits, Removal};
 pub use key::{Build, FORMAT_VERSION, Key, KeyHasher, ProbeDigest, ProbeSet, SourceHash, Tag};
-pub use memo::Stamp;
+pub use memo::{MemoState, Stamp};
 pub use pack::{Pack, PackWriter};
-pub use source::Bytes;
-pub use store::{Access, Damage, Listed, Lookup, MissReason, Refused, Store};
+pub use progress::Step;
+pub use remembered::LineSet;
+pub use root::{Cleared, Root, Usage};
+pub use source::{Bytes, MAX_FILE_LEN};
+pub use store::{Access, Damage, Listed, Lookup, MissReason, Refused, Repair, Store};
 pub use trust::{Distrust, Trust};

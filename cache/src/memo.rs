@@ -21,11 +21,12 @@ use crate::error::{FormatError, PutError};
 use crate::field::{array, u32_at, u64_at};
 use crate::key::SourceHash;
 use crate::source::{self, Bytes};
+use crate::store::MissReason;
 
 /// How old a file must be when its stat is taken, in nanoseconds.
 const SETTLED_NS: i64 = 2_000_000_000;
 /// The rows that are kept, 13 MiB of them; the oldest go first.
-const MAX_ROWS: usize = 1 << 17;
+pub const MAX_ROWS: usize = 1 << 17;
 const FILE_NAME: &str = "memo";
 const MAGIC: [u8; 8] = *b"DPRMEMO\0";
 const HEADER_LEN: usize = 64;
@@ -107,8 +108,7 @@ impl MemoFile {
     pub fn get(&self, path: &Path, stamp: &Stamp) -> Option<SourceHash> {
         let digest = digest(path);
         let rows = self.rows();
-        let index = rows.binary_search_by(|row| row[..16].cmp(&digest)).ok()?;
-        answer(rows.get(index)?, stamp)
+        answer(rows.get(find(rows, &digest)?)?, stamp)
     }
 
     /// How many rows the file holds.
@@ -123,16 +123,116 @@ impl MemoFile {
         self.len() == 0
     }
 
-    fn rows(&self) -> &[Row] {
-        let content = (*self.0).as_ref();
-        content.get(HEADER_LEN..).unwrap_or_default().as_chunks().0
+    /// How many rows are damaged or cannot be found where they stand.
+    #[must_use]
+    pub fn damaged(&self) -> usize {
+        let rows = self.rows();
+        let ordered = |pair: &[Row]| pair[0][..16] < pair[1][..16];
+        let unsound = rows.iter().filter(|row| !is_sound(row)).count();
+        unsound + rows.windows(2).filter(|pair| !ordered(pair)).count()
     }
+
+    fn rows(&self) -> &[Row] {
+        rows_of((*self.0).as_ref())
+    }
+}
+
+fn rows_of(content: &[u8]) -> &[Row] {
+    content.get(HEADER_LEN..).unwrap_or_default().as_chunks().0
+}
+
+/// A memo of what is sound in the bytes of a damaged one, and how many rows those are.
+fn salvage(content: &[u8]) -> (Vec<u8>, u64) {
+    let file = merge(rows_of(content).to_vec());
+    let rows = rows_of(&file).len() as u64;
+    (file, rows)
+}
+
+/// The memo as `info` and `verify` see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoState {
+    /// Rows that the file holds.
+    pub rows: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// What is wrong with it, if anything.
+    pub damage: Option<MissReason>,
+}
+
+/// Looks at the memo in the directory of a format.
+pub(crate) fn inspect(dir: &Dir) -> MemoState {
+    let mut state = MemoState::default();
+    match dir.open_file(FILE_NAME) {
+        Ok(None) => {}
+        Ok(Some((file, metadata))) => {
+            state.bytes = metadata.len();
+            let read = source::read(&file).map_err(|error| MissReason::Unreadable(error.kind()));
+            match read.and_then(|bytes| Ok(MemoFile::from_bytes(bytes)?)) {
+                Ok(memo) => {
+                    state.rows = memo.len() as u64;
+                    state.damage = (memo.damaged() > 0).then_some(FormatError::Table.into());
+                }
+                Err(why) => state.damage = Some(why),
+            }
+        }
+        Err(error) => state.damage = Some(error.into()),
+    }
+    state
+}
+
+/// Writes the sound rows of a damaged memo anew; returns how many they are.
+pub(crate) fn repair(dir: &Dir) -> Result<u64, PutError> {
+    let io = |error| PutError::io(dir.path(), error);
+    let Ok(Some((file, _))) = dir.open_file(FILE_NAME) else {
+        return Ok(0);
+    };
+    let bytes = source::read(&file).map_err(io)?;
+    let (content, rows) = salvage((*bytes).as_ref());
+    dir.write_file(FILE_NAME, &content).map_err(io)?;
+    Ok(rows)
 }
 
 impl fmt::Debug for MemoFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MemoFile {{ rows: {} }}", self.len())
     }
+}
+
+/// The row of a path. Digests are spread evenly, so where to look first is known.
+fn find(rows: &[Row], wanted: &PathDigest) -> Option<usize> {
+    let guess = |digest: &PathDigest| {
+        let share = u64::from_be_bytes(array(digest, 0)?);
+        let at = (u128::from(share) * rows.len() as u128) >> 64;
+        usize::try_from(at).ok()
+    };
+    let guess = guess(wanted)?.min(rows.len().checked_sub(1)?);
+    let (mut low, mut high) = (0, rows.len());
+    let mut step = 8;
+    // Steps that double, away from there, until the row lies between.
+    if rows[guess][..16] <= wanted[..] {
+        low = guess;
+        while let Some(row) = rows.get(low + step) {
+            if row[..16] > wanted[..] {
+                high = low + step;
+                break;
+            }
+            low += step;
+            step *= 2;
+        }
+    } else {
+        high = guess;
+        while let Some(at) = high.checked_sub(step) {
+            if rows[at][..16] <= wanted[..] {
+                low = at;
+                break;
+            }
+            high = at;
+            step *= 2;
+        }
+    }
+    let between = rows.get(low..high)?;
+    let found = between.binary_search_by(|row| row[..16].cmp(wanted)).ok()?;
+    Some(low + found)
 }
 
 fn digest(path: &Path) -> PathDigest {

@@ -19,7 +19,7 @@ use crate::error::FormatError;
 pub type Bytes = Box<dyn AsRef<[u8]> + Send + Sync>;
 
 /// The largest file that is read or written.
-pub(crate) const MAX_FILE_LEN: u64 = 4 << 30;
+pub const MAX_FILE_LEN: u64 = 4 << 30;
 
 /// Reads the whole file into memory.
 pub(crate) fn read(file: &File) -> io::Result<Bytes> {

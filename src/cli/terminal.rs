@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use instrument::PyVersion;
 
 use crate::store_options;
 
@@ -14,12 +15,25 @@ use crate::store_options;
 pub struct Environment<'a> {
     /// The interpreter that runs the command, if one does.
     pub python: Option<PathBuf>,
+    /// What that interpreter is, if it is one that is supported.
+    pub running: Option<Running>,
     /// Environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether standard output is a terminal.
     pub out_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub err_is_terminal: bool,
+}
+
+/// What code is prepared for, of the interpreter that runs the command.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its bytecode.
+    pub version: PyVersion,
+    /// Its cache tag, such as `cpython-313`.
+    pub cache_tag: String,
+    /// Its ABI flags.
+    pub abi_flags: String,
 }
 
 impl Environment<'_> {
@@ -51,6 +65,12 @@ impl Environment<'_> {
     /// A progress bar over `length` files, invisible without a terminal.
     #[must_use]
     pub fn progress(&self, length: usize) -> ProgressBar {
+        self.progress_in(length as u64, "{pos}/{len} files, {per_sec}")
+    }
+
+    /// A progress bar with a figure of its own, invisible without a terminal.
+    #[must_use]
+    pub fn progress_in(&self, length: u64, figure: &str) -> ProgressBar {
         if !self.err_is_terminal {
             return ProgressBar::hidden();
         }
@@ -59,11 +79,11 @@ impl Environment<'_> {
         } else {
             "{bar:30}"
         };
-        let template = format!("{colour} {{pos}}/{{len}} files, {{per_sec}}, {{eta}} left");
+        let template = format!("{colour} {figure}, {{eta}} left");
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_style(style);
+        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

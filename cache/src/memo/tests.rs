@@ -114,3 +114,36 @@ fn a_flipped_byte_never_changes_an_answer() {
         );
     }
 }
+
+#[test]
+fn every_row_is_found_wherever_it_lies() {
+    let seen = stamp(100, 110);
+    for count in [0_u64, 1, 2, 9, 300, 5000] {
+        let path = |number: u64| format!("/{number}.py");
+        let source = |number: u64| SourceHash::of(&number.to_le_bytes());
+        let rows = (0..count).map(|n| row(Path::new(&path(n)), &seen, &source(n)));
+        let memo = file(rows.collect());
+        for number in 0..count {
+            assert_eq!(
+                memo.get(Path::new(&path(number)), &seen),
+                Some(source(number))
+            );
+        }
+        for number in count..count + 200 {
+            assert_eq!(memo.get(Path::new(&path(number)), &seen), None);
+        }
+    }
+    // Digests that are not spread evenly cost more steps and nothing else.
+    for first in [0_u8, 127, 255] {
+        let mut rows: Vec<super::Row> = (0..200_u8).map(|_| [0; super::ROW_LEN]).collect();
+        for (number, row) in (0_u8..).zip(&mut rows) {
+            (row[0], row[15]) = (first, number);
+        }
+        for (index, row) in rows.iter().enumerate() {
+            let digest: super::PathDigest = std::array::from_fn(|i| row[i]);
+            assert_eq!(super::find(&rows, &digest), Some(index));
+        }
+        let absent = [first ^ 1; 16];
+        assert_eq!(super::find(&rows, &absent), None);
+    }
+}

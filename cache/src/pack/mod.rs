@@ -12,10 +12,14 @@
 //! checksum of an entry covers its key and its lengths.
 
 mod read;
+mod salvage;
 mod write;
 
 pub use read::Pack;
+pub(crate) use salvage::has_sound_header;
+pub use salvage::{Salvage, salvage};
 pub use write::PackWriter;
+pub(crate) use write::ReadyPack;
 
 const MAGIC: [u8; 8] = *b"DPRPACK\0";
 pub(crate) const HEADER_LEN: usize = 64;

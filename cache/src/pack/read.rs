@@ -83,6 +83,11 @@ impl Pack {
         self.table.is_empty()
     }
 
+    /// How long the file is.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.listing.end as u64
+    }
+
     /// True when the table lists the key; the entry itself is not looked at.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
@@ -101,6 +106,13 @@ impl Pack {
     /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         self.rows().unwrap_or_default().iter().map(key_of)
+    }
+
+    /// How many bytes of code and sites each entry has, in the order of [`Pack::keys`].
+    pub fn body_lens(&self) -> impl Iterator<Item = u64> {
+        let len = |row, at| u64::from(u32_at(row, at).unwrap_or_default());
+        let rows = self.rows().unwrap_or_default().iter();
+        rows.map(move |row| len(row, 40) + len(row, 44))
     }
 
     /// Where the entries came from, in the order of [`Pack::keys`].
@@ -160,18 +172,7 @@ impl Pack {
     }
 
     fn entry(&self, row: &[u8; ROW_LEN]) -> Result<Entry, FormatError> {
-        let fields = (
-            u64_at(row, 32),
-            u32_at(row, 40),
-            u32_at(row, 44),
-            array(row, 48),
-        );
-        let (Some(at), Some(code_len), Some(sites_len), Some(sum)) = fields else {
-            return Err(FormatError::Bounds);
-        };
-        let place = Place::new(at, code_len, sites_len, self.table.start as u64)
-            .filter(|_| at % ALIGN == 0 && at >= HEADER_LEN as u64)
-            .ok_or(FormatError::Bounds)?;
+        let (place, sum) = place_of(row, self.table.start as u64).ok_or(FormatError::Bounds)?;
         let bytes: Bytes = Box::new(self.source.read(place.code.start..place.sites.end)?);
         Entry::checked(
             &Arc::new(bytes),
@@ -182,7 +183,15 @@ impl Pack {
     }
 }
 
-fn key_of(row: &[u8; ROW_LEN]) -> Key {
+/// Where the entry of a row stands, which must end at `end` or before, and its checksum.
+pub(super) fn place_of(row: &[u8; ROW_LEN], end: u64) -> Option<(Place, [u8; 16])> {
+    let at = u64_at(row, 32)?;
+    let place = Place::new(at, u32_at(row, 40)?, u32_at(row, 44)?, end)?;
+    let aligned = at % ALIGN == 0 && at >= HEADER_LEN as u64;
+    aligned.then_some((place, array(row, 48)?))
+}
+
+pub(super) fn key_of(row: &[u8; ROW_LEN]) -> Key {
     Key::from_bytes(std::array::from_fn(|i| row[i]))
 }
 

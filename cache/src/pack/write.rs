@@ -84,10 +84,23 @@ impl PackWriter {
         self.rows.is_empty()
     }
 
+    /// How many bytes were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.at
+    }
+
     /// Completes the pack and puts it in place; returns the name of its file.
     ///
     /// Without entries nothing is written, and the result is `None`.
-    pub fn finish(mut self) -> Result<Option<String>, PutError> {
+    pub fn finish(self) -> Result<Option<String>, PutError> {
+        match self.complete()? {
+            Some(ready) => ready.place().map(|placed| Some(placed.name)),
+            None => Ok(None),
+        }
+    }
+
+    /// Completes the pack, durable under its temporary name.
+    pub(crate) fn complete(mut self) -> Result<Option<ReadyPack>, PutError> {
         if self.rows.is_empty() {
             return Ok(None);
         }
@@ -123,20 +136,24 @@ impl PackWriter {
         let sum = blake3::hash(&header[..56]);
         header[56..].copy_from_slice(&first::<8>(&sum));
         let name = format!("{}.pack", &blake3::hash(&header).to_hex()[..32]);
-        self.place(&header, &name)
+        self.complete_with(&header)
             .map_err(|e| PutError::io(self.dir.path(), e))?;
+        let dir = self.dir.try_clone();
+        let dir = dir.map_err(|e| PutError::io(self.dir.path(), e))?;
         self.finished = true;
         self.written.fetch_add(self.at, Ordering::Relaxed);
-        Ok(Some(name))
+        Ok(Some(ReadyPack {
+            dir,
+            temp: std::mem::take(&mut self.temp),
+            name,
+        }))
     }
 
-    fn place(&mut self, header: &[u8], name: &str) -> io::Result<()> {
+    fn complete_with(&mut self, header: &[u8]) -> io::Result<()> {
         self.out.seek(SeekFrom::Start(0))?;
         self.out.write_all(header)?;
         self.out.flush()?;
-        self.out.get_ref().sync_all()?;
-        self.dir.rename(&self.temp, name)?;
-        self.dir.sync()
+        self.out.get_ref().sync_all()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), PutError> {
@@ -167,6 +184,67 @@ impl Drop for PackWriter {
         if !self.finished {
             // Best effort: `evict` sweeps what stays behind.
             let _ = self.dir.remove(&self.temp);
+        }
+    }
+}
+
+/// A complete pack under its temporary name; dropped before it is placed, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct ReadyPack {
+    dir: Dir,
+    /// Empty once it is in place.
+    temp: String,
+    name: String,
+}
+
+impl ReadyPack {
+    /// Puts the pack in place, where readers see it.
+    pub(crate) fn place(mut self) -> Result<PlacedPack, PutError> {
+        let replaced = self.dir.has(&self.name);
+        let placed = self.dir.rename(&self.temp, &self.name);
+        placed.map_err(|e| PutError::io(self.dir.path(), e))?;
+        self.temp.clear();
+        let dir = self.dir.try_clone();
+        let placed = PlacedPack {
+            name: self.name.clone(),
+            dir: dir.map_err(|e| PutError::io(self.dir.path(), e))?,
+            replaced,
+        };
+        match placed.dir.sync() {
+            Ok(()) => Ok(placed),
+            Err(error) => {
+                let error = PutError::io(placed.dir.path(), error);
+                placed.withdraw();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for ReadyPack {
+    fn drop(&mut self) {
+        if !self.temp.is_empty() {
+            // Best effort: `evict` sweeps what stays behind.
+            let _ = self.dir.remove(&self.temp);
+        }
+    }
+}
+
+/// A pack in its place.
+#[derive(Debug)]
+pub(crate) struct PlacedPack {
+    pub(crate) name: String,
+    dir: Dir,
+    /// True when its equal stood there before.
+    replaced: bool,
+}
+
+impl PlacedPack {
+    /// Takes the pack out again, unless its equal was there before.
+    pub(crate) fn withdraw(self) {
+        if !self.replaced {
+            // What stays is sound, and only more than was asked for.
+            let _ = self.dir.remove(&self.name);
         }
     }
 }

@@ -5,17 +5,22 @@
 //!   v1/                          one directory per FORMAT_VERSION, others are left alone
 //!     CACHEDIR.TAG  .gitignore   kept out of backups and commits
 //!     memo                       stat of a source -> its hash, for all interpreters
+//!     remembered                 lines that breakpoints were last on, for all interpreters
 //!     cpython-313-3571/          cache tag and magic number
 //!       packs/9f3c…a1.pack       immutable; many entries each
+//!       packs/verified           which packs were read whole and found sound
 //!       overlay/4e/07…b2.entry   one entry each, named by the key
 //! ```
 //! Readers take no lock. A lookup asks the packs, newest first, then the overlay; a damaged entry
 //! is passed over, so storing it again mends it. A pack that is gone when an entry of it is wanted
 //! was merged or evicted by another process: the directory is read again.
 
+mod check;
 mod list;
 mod lookup;
 mod merge;
+mod remember;
+mod repair;
 mod tidy;
 
 use std::fmt;
@@ -38,6 +43,7 @@ use crate::trust::Trust;
 pub(crate) use list::overlay_groups;
 pub use list::{Damage, Listed};
 pub use lookup::{Lookup, MissReason, Refused};
+pub use repair::Repair;
 
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const OVERLAY: &str = "overlay";
@@ -368,6 +374,13 @@ impl fmt::Debug for Store {
             self.tag
         )
     }
+}
+
+/// How many packs are used, and how many entries they list.
+pub(crate) fn n_entries(store: &Store) -> (u64, u64) {
+    let opened = store.opened();
+    let entries = opened.packs.iter().map(|open| open.pack.len() as u64).sum();
+    (opened.packs.len() as u64, entries)
 }
 
 /// Fails when a pack that is listed is gone.
