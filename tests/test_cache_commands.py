@@ -281,6 +281,7 @@ def test_a_signature_is_made_demanded_and_checked(cli: Run, filled: Path, tmp_pa
     assert not (tmp_path / "there").exists()
     told = cli("cache", "import", *there, "--dry-run", archive).stdout
     assert "is signed, which was not checked: DAPPER_CACHE_KEY is not set" in told
+    assert f"would add {exported['entries']} entries (" in told
     right = summary(cli, "cache", "import", *there, archive, env=key(" the key\n"))
     assert right["signature"] == "verified"
     cli("cache", "export", archive)

@@ -111,11 +111,8 @@ fn print_exported(
         writeln!(out, "left out: {path}: its entry is damaged or too large")?;
     }
     if exported.other_engines > 0 {
-        let count = exported.other_engines;
-        writeln!(
-            out,
-            "left out: {count} entries that engine {ENGINE} did not make"
-        )?;
+        let count = n_entries(exported.other_engines);
+        writeln!(out, "left out: {count} that engine {ENGINE} did not make")?;
     }
     if outside > 0 {
         writeln!(
@@ -202,8 +199,8 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
                 "{file} is signed, which was not checked: {KEY} is not set"
             )?;
         }
-        let (added, bytes, present) =
-            (imported.added, shown_size(imported.bytes), imported.present);
+        let (added, present) = (n_entries(imported.added), imported.present);
+        let bytes = shown_size(imported.bytes);
         let verb = if options.dry_run {
             "would add"
         } else {
