@@ -204,10 +204,12 @@ def test_gc_merges_packs(cli: Run, filled: Path, tmp_path: Path):
 def test_clear_removes_the_files_of_the_store_only(cli: Run, filled: Path, tmp_path: Path):
     mine = filled / "v1" / "notes.txt"
     mine.write_text("mine")
-    beside = [path for path in (filled / "v1").iterdir() if path.name in ("memo", "tidied")]
-    sizes = [path.stat().st_size for path in [*packs(tmp_path), *beside]]
+    marks = {"CACHEDIR.TAG", ".gitignore", mine.name}
+    files = [path for path in filled.rglob("*") if path.is_file() and path.name not in marks]
+    sizes = [path.stat().st_size for path in files]
     cleared = summary(cli, "cache", "clear")
     assert (cleared["files"], cleared["bytes"]) == (len(sizes), sum(sizes))
+    assert [path.exists() for path in files] == [False] * len(files)
     assert mine.exists()
     assert entries(cli) == []
     assert summary(cli, "precompile", PACKAGE)["instrumented"] > 0
