@@ -25,6 +25,7 @@ pub mod pack;
 mod progress;
 pub mod remembered;
 mod root;
+mod search;
 mod source;
 mod store;
 mod trust;

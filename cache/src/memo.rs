@@ -20,6 +20,7 @@ use crate::entry::{check_row_len, first, read_head, write_head};
 use crate::error::{FormatError, PutError};
 use crate::field::{array, u32_at, u64_at};
 use crate::key::SourceHash;
+use crate::search;
 use crate::source::{self, Bytes};
 use crate::store::MissReason;
 
@@ -108,7 +109,7 @@ impl MemoFile {
     pub fn get(&self, path: &Path, stamp: &Stamp) -> Option<SourceHash> {
         let digest = digest(path);
         let rows = self.rows();
-        answer(rows.get(find(rows, &digest)?)?, stamp)
+        answer(rows.get(search::find(rows, &digest)?)?, stamp)
     }
 
     /// How many rows the file holds.
@@ -196,43 +197,6 @@ impl fmt::Debug for MemoFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MemoFile {{ rows: {} }}", self.len())
     }
-}
-
-/// The row of a path. Digests are spread evenly, so where to look first is known.
-fn find(rows: &[Row], wanted: &PathDigest) -> Option<usize> {
-    let guess = |digest: &PathDigest| {
-        let share = u64::from_be_bytes(array(digest, 0)?);
-        let at = (u128::from(share) * rows.len() as u128) >> 64;
-        usize::try_from(at).ok()
-    };
-    let guess = guess(wanted)?.min(rows.len().checked_sub(1)?);
-    let (mut low, mut high) = (0, rows.len());
-    let mut step = 8;
-    // Steps that double, away from there, until the row lies between.
-    if rows[guess][..16] <= wanted[..] {
-        low = guess;
-        while let Some(row) = rows.get(low + step) {
-            if row[..16] > wanted[..] {
-                high = low + step;
-                break;
-            }
-            low += step;
-            step *= 2;
-        }
-    } else {
-        high = guess;
-        while let Some(at) = high.checked_sub(step) {
-            if rows[at][..16] <= wanted[..] {
-                low = at;
-                break;
-            }
-            high = at;
-            step *= 2;
-        }
-    }
-    let between = rows.get(low..high)?;
-    let found = between.binary_search_by(|row| row[..16].cmp(wanted)).ok()?;
-    Some(low + found)
 }
 
 fn digest(path: &Path) -> PathDigest {

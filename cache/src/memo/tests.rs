@@ -133,17 +133,4 @@ fn every_row_is_found_wherever_it_lies() {
             assert_eq!(memo.get(Path::new(&path(number)), &seen), None);
         }
     }
-    // Digests that are not spread evenly cost more steps and nothing else.
-    for first in [0_u8, 127, 255] {
-        let mut rows: Vec<super::Row> = (0..200_u8).map(|_| [0; super::ROW_LEN]).collect();
-        for (number, row) in (0_u8..).zip(&mut rows) {
-            (row[0], row[15]) = (first, number);
-        }
-        for (index, row) in rows.iter().enumerate() {
-            let digest: super::PathDigest = std::array::from_fn(|i| row[i]);
-            assert_eq!(super::find(&rows, &digest), Some(index));
-        }
-        let absent = [first ^ 1; 16];
-        assert_eq!(super::find(&rows, &absent), None);
-    }
 }

@@ -13,6 +13,7 @@ use crate::entry::{ALIGN, Entry, Origin, Place, check_row_len, first, read_head}
 use crate::error::FormatError;
 use crate::field::{array, range, u32_at, u64_at};
 use crate::key::Key;
+use crate::search;
 use crate::source::{Bytes, Source};
 
 /// One opened pack.
@@ -167,8 +168,7 @@ impl Pack {
 
     fn find(&self, key: &Key) -> Result<Option<&[u8; ROW_LEN]>, FormatError> {
         let rows = self.rows()?;
-        let found = rows.binary_search_by(|row| row[..32].cmp(key.as_bytes()));
-        Ok(found.ok().and_then(|index| rows.get(index)))
+        Ok(search::find(rows, key.as_bytes()).and_then(|index| rows.get(index)))
     }
 
     fn entry(&self, row: &[u8; ROW_LEN]) -> Result<Entry, FormatError> {
