@@ -100,6 +100,29 @@ def test_commands_at_once_lose_nothing(tree: Path, tmp_path: Path):
         assert json.loads(done.stdout)["up_to_date"] == 60
 
 
+def test_collecting_beside_preparing_loses_nothing(tree: Path, tmp_path: Path):
+    for number in range(40):
+        write(tree, f"m{number}.py", f"x = {number}\n")
+    store = ["--cache-dir", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "dapper.instrument_cli"]
+    lines = [
+        [*command, "precompile", *store, "--json", *options, str(tree)]
+        for options in ([], ["--every-line"], ["--jobs", "1"])
+    ]
+    collect = [*command, "cache", "gc", "--max-size", "1G", *store]
+    running = [
+        subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in (lines[0], collect, lines[1], collect, lines[2], collect)
+    ]
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        # One that collects at a time; the other says so.
+        assert process.returncode == 0 or "another process" in err, out + err
+    for line in lines:
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["up_to_date"] == 40
+
+
 def test_a_killed_command_leaves_a_store_that_works(cli: Run, tree: Path, tmp_path: Path):
     for number in range(40):
         write(tree, f"m{number}.py", f"x = {number}\n" * 50)
