@@ -51,12 +51,24 @@ def test_a_damaged_pack_is_named_with_the_way_out(cli: Run, tree: Path, tmp_path
     summary(cli, "precompile", tree)
     (pack,) = packs(tmp_path)
     pack.write_bytes(pack.read_bytes()[:-1])
+    write(tree, "b.py", "x = 'b'\n")
     report = summary(cli, "precompile", tree)
-    assert report["instrumented"] == 1
+    assert report["instrumented"] == 2
     (note,) = report["notes"]
     assert str(pack) in note
     assert "cut short" in note
     assert "dapper-instrument cache verify --repair" in note
+
+
+def test_a_damaged_pack_is_replaced_by_its_equal(cli: Run, tree: Path, tmp_path: Path):
+    write(tree, "a.py")
+    summary(cli, "precompile", tree)
+    (pack,) = packs(tmp_path)
+    sound = pack.read_bytes()
+    pack.write_bytes(sound[:-1])
+    report = summary(cli, "precompile", tree)
+    assert (report["instrumented"], report.get("notes", [])) == (1, [])
+    assert pack.read_bytes() == sound
 
 
 def test_a_store_that_is_a_file_is_told(cli: Run, tree: Path, tmp_path: Path):
