@@ -51,12 +51,24 @@ def test_a_damaged_pack_is_named_with_the_way_out(cli: Run, tree: Path, tmp_path
     summary(cli, "precompile", tree)
     (pack,) = packs(tmp_path)
     pack.write_bytes(pack.read_bytes()[:-1])
+    write(tree, "b.py", "x = 'b'\n")
     report = summary(cli, "precompile", tree)
-    assert report["instrumented"] == 1
+    assert report["instrumented"] == 2
     (note,) = report["notes"]
     assert str(pack) in note
     assert "cut short" in note
     assert "dapper-instrument cache verify --repair" in note
+
+
+def test_a_damaged_pack_is_replaced_by_its_equal(cli: Run, tree: Path, tmp_path: Path):
+    write(tree, "a.py")
+    summary(cli, "precompile", tree)
+    (pack,) = packs(tmp_path)
+    sound = pack.read_bytes()
+    pack.write_bytes(sound[:-1])
+    report = summary(cli, "precompile", tree)
+    assert (report["instrumented"], report.get("notes", [])) == (1, [])
+    assert pack.read_bytes() == sound
 
 
 def test_a_store_that_is_a_file_is_told(cli: Run, tree: Path, tmp_path: Path):
@@ -98,6 +110,29 @@ def test_commands_at_once_lose_nothing(tree: Path, tmp_path: Path):
             check=True,
         )
         assert json.loads(done.stdout)["up_to_date"] == 60
+
+
+def test_collecting_beside_preparing_loses_nothing(tree: Path, tmp_path: Path):
+    for number in range(40):
+        write(tree, f"m{number}.py", f"x = {number}\n")
+    store = ["--cache-dir", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "dapper.instrument_cli"]
+    lines = [
+        [*command, "precompile", *store, "--json", *options, str(tree)]
+        for options in ([], ["--every-line"], ["--jobs", "1"])
+    ]
+    collect = [*command, "cache", "gc", "--max-size", "1G", *store]
+    running = [
+        subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for line in (lines[0], collect, lines[1], collect, lines[2], collect)
+    ]
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        # One that collects at a time; the other says so.
+        assert process.returncode == 0 or "another process" in err, out + err
+    for line in lines:
+        done = subprocess.run(line, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout)["up_to_date"] == 40
 
 
 def test_a_killed_command_leaves_a_store_that_works(cli: Run, tree: Path, tmp_path: Path):
