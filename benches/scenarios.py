@@ -32,6 +32,7 @@ from figures import Figure, figure
 from footprint import memory, start_up_of_processes
 from messages import log
 from rivals import beside, program_named, threads, under
+from stores import first_import, store
 from suite import pyperformance
 
 Scenario = Callable[[str, int], list[Figure]]
@@ -299,6 +300,8 @@ ALONE: dict[str, Scenario] = {
     "start-up": start_up,
     "throughput": throughput,
     "precompile": precompile,
+    "store": store,
+    "first-import": first_import,
     "arming": arming,
     "adapter": adapter,
 }

@@ -12,7 +12,9 @@
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions, `changes` where a variable has got another value,
 //! `instructions` at single instructions.
-//! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `dap` is the debug server, `adapter` the process between it and an editor. `run` is the launcher, `cli` the command
+//! `variant` and `store` make and keep variants (`store_options`: within what and whose), `freshness` says
+//! which `.pyc` they may come from. `environment` is what counts of the process's variables.
+//! `dap` is the debug server, `adapter` the process between it and an editor. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
 
@@ -29,6 +31,7 @@ mod compile;
 mod condition;
 mod counters;
 mod dap;
+mod environment;
 mod evaluator;
 mod events;
 mod excepthook;
@@ -59,6 +62,7 @@ mod pause;
 mod pending;
 mod probe;
 mod registry;
+mod remembered;
 pub mod request;
 mod run;
 mod scoped;
@@ -67,6 +71,7 @@ mod snapshot;
 mod stands;
 mod step;
 mod store;
+pub mod store_options;
 mod telemetry;
 mod tell;
 mod terms;

@@ -20,9 +20,9 @@ use crate::probe::Probe;
 use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
-    adapter, allowance, callback, condition, counters, dap, events, exceptions, ffi, hit,
-    interpreter, loaded, log, main_script, memo, meter, modules, registry, run, scoped, snapshot,
-    step, store, telemetry, thread_info, time_limit, trace_event, unattended,
+    adapter, allowance, callback, condition, counters, dap, environment, events, exceptions, ffi,
+    hit, interpreter, loaded, log, main_script, memo, meter, modules, registry, run, scoped,
+    snapshot, step, store, telemetry, thread_info, time_limit, trace_event, unattended,
 };
 
 /// The process that `dapper run` became, in it and in its children.
@@ -342,6 +342,7 @@ fn close_record() {
     }
     hit::refresh_attention();
     store::flush();
+    store::tidy();
 }
 
 /// Records why no breakpoint can be reached at all.
@@ -467,6 +468,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     modules::register(module)?;
     step::register(module)?;
     store::register(module)?;
+    environment::register(module)?;
     exceptions::register(module)?;
     memo::register(module)?;
     meter::register(module)?;

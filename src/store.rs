@@ -2,36 +2,63 @@
 //!
 //! Opened at the first lookup, for the build of this interpreter, and shared by the process.
 //! A key names the content of a source and the probes wanted in it; the state of the file is
-//! only a memo that saves reading it. Whatever goes wrong here is a miss.
+//! only a memo that saves reading it. Whatever goes wrong here is a miss, and is told once.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cache::{Access, Entry, KeyHasher, Origin, Parts, SourceHash, Stamp, Store};
+use cache::{
+    Access, Counter, Counts, Entry, KeyHasher, Limits, Origin, Parts, SourceHash, Stamp, Store,
+    Trust,
+};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
+use crate::remembered;
+use crate::store_options::{self, TRUST, limits_of};
 use crate::telemetry::{self, ReasonCode};
 use crate::variant::{ENGINE, Placement, Variant};
 use crate::variant_key::{Probes, Target, default_root};
-use crate::{ffi, hit};
+use crate::{environment, hit};
 
 struct Opened {
     store: Store,
     keys: KeyHasher,
 }
 
-static CHOSEN: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What was chosen in this process; the environment says the rest.
+#[derive(Clone, Default)]
+struct Chosen {
+    root: Option<PathBuf>,
+    trusted: Option<Vec<PathBuf>>,
+    limits: Option<Limits>,
+}
+
+static CHOSEN: Mutex<Option<Chosen>> = Mutex::new(None);
 static OPENED: OnceLock<Option<Opened>> = OnceLock::new();
 static IN_USE: AtomicBool = AtomicBool::new(true);
+/// Whether it was told that the store, or a part of it, cannot be used.
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+fn choose_by(choice: impl FnOnce(&mut Chosen)) {
+    let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
+    choice(chosen.get_or_insert_default());
+}
+
+fn chosen() -> Chosen {
+    let chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
+    chosen.clone().unwrap_or_default()
+}
 
 /// Chooses the directory of the store; without effect once the store is open.
 pub(crate) fn choose(root: PathBuf) {
-    *CHOSEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(root);
+    choose_by(|chosen| chosen.root = Some(root));
 }
 
 /// Has the store read and written, or left alone.
@@ -40,12 +67,29 @@ pub(crate) fn use_it(on: bool) {
 }
 
 /// The directory of the store: the chosen one, else the one the environment says.
-pub(crate) fn root() -> Option<PathBuf> {
-    let chosen = CHOSEN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    chosen.or_else(|| default_root(&|name| std::env::var_os(name)))
+pub(crate) fn root(py: Python<'_>) -> Option<PathBuf> {
+    let root = chosen()
+        .root
+        .or_else(|| default_root(&|name| environment::variable(py, name)))?;
+    Some(std::path::absolute(&root).unwrap_or(root))
+}
+
+fn trust(py: Python<'_>) -> Trust {
+    match chosen().trusted {
+        Some(roots) => Trust::of(roots),
+        None => store_options::trust(environment::variable(py, TRUST).as_deref()),
+    }
+}
+
+fn limits(py: Python<'_>) -> Limits {
+    if let Some(limits) = chosen().limits {
+        return limits;
+    }
+    let (limits, problem) = limits_of(&|name| environment::variable(py, name));
+    if let Some(problem) = problem {
+        hit::tell_once(&format!("{problem}; the usual limit counts"));
+    }
+    limits
 }
 
 /// A source file whose content and wanted probes are known.
@@ -71,6 +115,7 @@ impl Source {
             opened.store.memo_put(path, &stamp, &hash);
             hash
         };
+        remembered::note(wanted, hash.as_bytes());
         let lines = wanted.lines();
         let probes = if wanted.every_line {
             Probes::EveryLine
@@ -176,24 +221,33 @@ pub(crate) fn put(py: Python<'_>, source: &Source, variant: &Variant) {
         sites: &sites,
     };
     if let Err(error) = opened.store.put(&key, parts, &origin) {
-        unavailable(&format!(
-            "variants are not kept in {}: {error}",
-            opened.store.root().display()
-        ));
+        unavailable(&format!("variants are not kept: {error}"));
     }
 }
 
-/// Writes what the store learned about sources.
+/// Writes what the store learned about sources, and the lines that breakpoints were on.
 pub(crate) fn flush() {
     if let Some(Some(opened)) = OPENED.get() {
         // What could not be written is learned again next time.
         let _ = opened.store.flush();
+        let _ = opened.store.remember(&remembered::sets());
     }
 }
 
+/// Keeps the store within its limits, if this process has written to it.
+pub(crate) fn tidy() {
+    if let Some(Some(opened)) = OPENED.get() {
+        // What was removed is nobody's concern: it is made again when it is wanted.
+        let _ = opened.store.tidy();
+    }
+}
+
+/// Records why the store is not used as it was meant to be, and tells it the first time.
 fn unavailable(reason: &str) {
     telemetry::record(ReasonCode::StoreUnavailable, reason);
-    hit::tell_once(reason);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        hit::tell(reason);
+    }
 }
 
 fn open(py: Python<'_>) -> Option<&'static Opened> {
@@ -205,7 +259,7 @@ fn open(py: Python<'_>) -> Option<&'static Opened> {
 
 fn open_now(py: Python<'_>) -> Option<Opened> {
     let interpreter = interpreter::current(py).ok()?;
-    let root = root()?;
+    let root = root(py)?;
     let target = target(interpreter);
     let frozen = py
         .import("sys")
@@ -215,14 +269,11 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
     } else {
         Access::ReadWrite
     };
-    match Store::open(&root, &target.build().tag(), access, ffi::map::map) {
+    match Store::open(&root, &target.build().tag(), access, &trust(py)) {
         Ok(store) => {
+            store.keep_within(limits(py));
             for refused in store.refused() {
-                hit::tell_once(&format!(
-                    "{} is not used: {}",
-                    refused.path.display(),
-                    refused.why
-                ));
+                unavailable(&refused.to_string());
             }
             Some(Opened {
                 store,
@@ -230,10 +281,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
             })
         }
         Err(error) => {
-            unavailable(&format!(
-                "the store {} is not used: {error}",
-                root.display()
-            ));
+            unavailable(&format!("variants are not kept: {error}"));
             None
         }
     }
@@ -255,6 +303,24 @@ fn set_cache_dir(path: &str) {
     choose(path.into());
 }
 
+/// Names the stores of other users that are used; without effect once the store is open.
+#[pyfunction]
+fn set_trusted_stores(roots: Vec<PathBuf>) {
+    let absolute = |root: PathBuf| std::path::absolute(&root).unwrap_or(root);
+    let roots = roots.into_iter().map(absolute).collect();
+    choose_by(|chosen| chosen.trusted = Some(roots));
+}
+
+/// Says what the store is kept within, such as `2G` and `30d`; `None` is what the environment says.
+#[pyfunction]
+#[pyo3(signature = (max_size=None, max_age=None))]
+fn set_cache_limits(py: Python<'_>, max_size: Option<&str>, max_age: Option<&str>) -> PyResult<()> {
+    let (mut limits, _) = limits_of(&|name| environment::variable(py, name));
+    store_options::say(&mut limits, max_size, max_age).map_err(PyValueError::new_err)?;
+    choose_by(|chosen| chosen.limits = Some(limits));
+    Ok(())
+}
+
 /// Has the store read and written, or left alone.
 #[pyfunction]
 fn set_store(on: bool) {
@@ -263,13 +329,33 @@ fn set_store(on: bool) {
 
 /// The directory of the store, if there is one.
 #[pyfunction]
-fn cache_dir() -> Option<String> {
-    root().map(|root| root.to_string_lossy().into_owned())
+fn cache_dir(py: Python<'_>) -> Option<String> {
+    root(py).map(|root| root.to_string_lossy().into_owned())
+}
+
+/// What the store was asked in this process and what it gave; zeros while it is not open.
+#[pyfunction]
+fn store_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let counts = match OPENED.get() {
+        Some(Some(opened)) => opened.store.counts(),
+        _ => Counts::default(),
+    };
+    let named = PyDict::new(py);
+    named.set_item("pack_hits", counts.get(Counter::PackHit))?;
+    named.set_item("overlay_hits", counts.get(Counter::OverlayHit))?;
+    named.set_item("misses", counts.misses())?;
+    named.set_item("puts", counts.get(Counter::Put))?;
+    named.set_item("memo_hits", counts.get(Counter::MemoHit))?;
+    named.set_item("memo_misses", counts.get(Counter::MemoMiss))?;
+    Ok(named)
 }
 
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_cache_dir, module)?)?;
+    module.add_function(wrap_pyfunction!(set_trusted_stores, module)?)?;
+    module.add_function(wrap_pyfunction!(set_cache_limits, module)?)?;
     module.add_function(wrap_pyfunction!(set_store, module)?)?;
+    module.add_function(wrap_pyfunction!(store_counts, module)?)?;
     module.add_function(wrap_pyfunction!(cache_dir, module)?)
 }

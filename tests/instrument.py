@@ -35,10 +35,13 @@ def cli(tmp_path: Path) -> Run:
         status: int = 0,
         env: dict[str, str] | None = None,
         limit: int | None = None,
+        stack: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
         def restrict() -> None:
             if limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            if stack is not None:
+                resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
 
         done = subprocess.run(
             [sys.executable, "-m", "dapper.instrument_cli", *arguments],
@@ -46,7 +49,7 @@ def cli(tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             env=os.environ | {"DAPPER_CACHE_DIR": str(tmp_path / "store")} | (env or {}),
-            preexec_fn=restrict if limit is not None else None,
+            preexec_fn=restrict if limit or stack else None,
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr

@@ -22,6 +22,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 sys.path.insert(0, str(BENCHES))
 
 import arms  # noqa: E402
+import corpus  # noqa: E402
 import estimate  # noqa: E402
 import figures  # noqa: E402
 import plots  # noqa: E402
@@ -81,6 +82,18 @@ def test_a_short_run_writes_page_and_plots(tmp_path):
     (plot,) = (tmp_path / "plots").iterdir()
     assert f"plots/{plot.name}" in page
     ET.parse(plot)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_a_corpus_has_as_many_files_of_different_content_as_asked(tmp_path, count):
+    for name in ("a.py", "b.py", "pack/c.py"):
+        path = tmp_path / "copy-0" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"name = {name!r}\n")
+    corpus.repeat(tmp_path, count)
+    found = list(corpus.sources(tmp_path))
+    assert len(found) == len({path.read_bytes() for path in found}) == count
 
 
 @pytest.mark.once

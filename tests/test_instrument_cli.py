@@ -24,10 +24,12 @@ def test_precompile_stores_once(cli: Run, tree: Path, tmp_path: Path):
     assert set(first) == {
         "instrumented",
         "up_to_date",
+        "damaged",
         "skipped",
         "failed",
         "seconds",
         "files_per_second",
+        "interpreters",
     }
     assert (first["instrumented"], first["up_to_date"]) == (4, 0)
     assert first["skipped"] == first["failed"] == []

@@ -1,4 +1,5 @@
-//! The listing section: where entries came from, for `list`, `info` and `export`.
+//! The listing section: where entries came from, for `list`, `info` and `export`; and the sets of
+//! lines that are remembered.
 //!
 //! Cold metadata only, so it may be decoded as a whole. bincode 1.3.3 with variable-length
 //! integers is complete but no longer developed; everything that knows it stands here.
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Origin;
 use crate::error::FormatError;
 use crate::key::SourceHash;
+use crate::remembered::LineSet;
 
 /// The largest listing section that is written or decoded.
 pub(crate) const MAX_LISTING_LEN: u64 = 64 << 20;
@@ -57,19 +59,26 @@ pub(crate) fn encode<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Optio
 }
 
 pub(crate) fn decode(bytes: &[u8], rows: usize) -> Result<Vec<Origin>, FormatError> {
+    let origins = decode_any(bytes)?;
+    if origins.len() == rows {
+        Ok(origins)
+    } else {
+        Err(FormatError::Listing)
+    }
+}
+
+/// Decodes a listing of any number of rows.
+pub(crate) fn decode_any(bytes: &[u8]) -> Result<Vec<Origin>, FormatError> {
     let listing: Listing = options()
         .deserialize(bytes)
         .map_err(|_| FormatError::Listing)?;
-    if listing.rows.len() != rows {
-        return Err(FormatError::Listing);
-    }
     let label = |index: u32| {
         let text = usize::try_from(index)
             .ok()
             .and_then(|i| listing.labels.get(i));
         text.cloned().ok_or(FormatError::Listing)
     };
-    let mut origins = Vec::with_capacity(rows);
+    let mut origins = Vec::with_capacity(listing.rows.len());
     for row in &listing.rows {
         origins.push(Origin {
             path: row.path.clone(),
@@ -80,6 +89,16 @@ pub(crate) fn decode(bytes: &[u8], rows: usize) -> Result<Vec<Origin>, FormatErr
         });
     }
     Ok(origins)
+}
+
+pub(crate) fn encode_sets(sets: &[LineSet]) -> Option<Vec<u8>> {
+    options().serialize(sets).ok()
+}
+
+pub(crate) fn decode_sets(bytes: &[u8]) -> Result<Vec<LineSet>, FormatError> {
+    options()
+        .deserialize(bytes)
+        .map_err(|_| FormatError::Listing)
 }
 
 fn options() -> impl Options {

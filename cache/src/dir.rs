@@ -7,6 +7,7 @@ use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -15,7 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::OpenError;
-use crate::trust::{self, Distrust, Kind};
+use crate::trust::{self, Distrust, Kind, Owners, Trust};
 
 const TEMP_PREFIX: &str = ".tmp-";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
@@ -25,6 +26,11 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub(crate) struct Dir {
     fd: File,
     path: PathBuf,
+    owners: Owners,
+    /// Whose it is.
+    owner: u32,
+    /// Device and inode, by which a descriptor is known again.
+    identity: (u64, u64),
 }
 
 /// Why a file in the store cannot be used.
@@ -39,11 +45,16 @@ pub(crate) enum FileError {
 pub(crate) struct Stat {
     pub(crate) len: u64,
     pub(crate) mtime: i64,
+    pub(crate) inode: u64,
 }
 
 impl Dir {
-    /// Opens the directory at `path`; `create` makes it and what is missing above it.
-    pub(crate) fn open(path: &Path, create: bool) -> Result<Option<Self>, OpenError> {
+    /// Opens the root of a store; `create` makes it and what is missing above it.
+    pub(crate) fn open(
+        path: &Path,
+        create: bool,
+        trust: &Trust,
+    ) -> Result<Option<Self>, OpenError> {
         if create {
             use std::os::unix::fs::DirBuilderExt;
             let made = std::fs::DirBuilder::new()
@@ -64,6 +75,7 @@ impl Dir {
             rustix::fs::open(path, directory_flags(), Mode::empty()),
             || std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink()),
             path.to_owned(),
+            |owner| trust.owners(path, owner),
         )
     }
 
@@ -75,6 +87,7 @@ impl Dir {
             rustix::fs::openat(&self.fd, name, directory_flags(), Mode::empty()),
             || rustix::fs::readlinkat(&self.fd, name, Vec::new()).is_ok(),
             path,
+            |_| self.owners,
         )?;
         match (opened, made) {
             (None, Err(source)) => Err(OpenError::Io {
@@ -89,6 +102,7 @@ impl Dir {
         opened: rustix::io::Result<std::os::fd::OwnedFd>,
         is_link: impl Fn() -> bool,
         path: PathBuf,
+        owners: impl FnOnce(u32) -> Owners,
     ) -> Result<Option<Self>, OpenError> {
         let untrusted = |path, why| Err(OpenError::Untrusted { path, why });
         let fd = match opened {
@@ -109,19 +123,30 @@ impl Dir {
             Ok(metadata) => metadata,
             Err(source) => return Err(OpenError::Io { path, source }),
         };
-        if let Err(why) = trust::check(&metadata, Kind::Directory) {
+        let owner = metadata.uid();
+        let owners = owners(owner);
+        if let Err(why) = trust::check(&metadata, Kind::Directory, owners) {
             return untrusted(path, why);
         }
-        Ok(Some(Self { fd, path }))
+        Ok(Some(Self {
+            fd,
+            path,
+            owners,
+            owner,
+            identity: (metadata.dev(), metadata.ino()),
+        }))
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// True when this user may write here. A trusted directory that can be written is one's own:
-    /// root is refused a user's, and users cannot write root's.
+    /// True when this user may write here, in a directory of their own: what root left in a
+    /// user's store would be of no use to the user.
     pub(crate) fn is_writable(&self) -> bool {
+        if self.owner != trust::effective_user() {
+            return false;
+        }
         let needed = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&self.fd, ".", needed, AtFlags::EACCESS).is_ok()
     }
@@ -137,7 +162,7 @@ impl Dir {
             Err(errno) => return Err(FileError::Io(errno.into())),
         };
         let metadata = file.metadata().map_err(FileError::Io)?;
-        trust::check(&metadata, Kind::File).map_err(FileError::Untrusted)?;
+        trust::check(&metadata, Kind::File, self.owners).map_err(FileError::Untrusted)?;
         Ok(Some((file, metadata)))
     }
 
@@ -145,8 +170,22 @@ impl Dir {
         rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// Fails when the descriptor is no longer that of this directory.
+    ///
+    /// A program that becomes a daemon closes every descriptor, and what it opens next gets the
+    /// same numbers: nothing may be written or removed through those.
+    fn is_intact(&self) -> io::Result<()> {
+        let metadata = self.fd.metadata()?;
+        if (metadata.dev(), metadata.ino()) == self.identity {
+            Ok(())
+        } else {
+            Err(io::Error::other("the program closed its descriptor"))
+        }
+    }
+
     /// Makes a directory unless it is there.
     pub(crate) fn make(&self, name: &str) -> io::Result<()> {
+        self.is_intact()?;
         match rustix::fs::mkdirat(&self.fd, name, DIRECTORY_MODE) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -155,6 +194,7 @@ impl Dir {
 
     /// Creates a file under a name that no other process uses.
     pub(crate) fn create_temp(&self) -> io::Result<Temp<'_>> {
+        self.is_intact()?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         loop {
@@ -188,11 +228,13 @@ impl Dir {
         Ok(Stat {
             len: u64::try_from(stat.st_size).unwrap_or_default(),
             mtime: stat.st_mtime,
+            inode: stat.st_ino,
         })
     }
 
     /// Takes the lock that only eviction takes; false when another process holds it.
     pub(crate) fn lock(&self) -> io::Result<bool> {
+        self.is_intact()?;
         match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
@@ -211,6 +253,29 @@ impl Dir {
 
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
+    }
+
+    /// Marks what stands under a name as used now.
+    pub(crate) fn touch(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::utimensat(
+            &self.fd,
+            name,
+            &NOW,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
+    }
+
+    /// Removes a file that is still the one that was seen; true when it is gone.
+    pub(crate) fn remove_seen(&self, name: &str, seen: &Stat) -> io::Result<bool> {
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(true),
+            _ => Err(error),
+        };
+        match self.stat(name) {
+            Ok(stat) if stat == *seen => self.remove(name).map(|()| true).or_else(gone),
+            Ok(_) => Ok(false),
+            Err(error) => gone(error),
+        }
     }
 
     /// The names in the directory, without `.` and `..`, and without those that are not text.
@@ -237,6 +302,7 @@ impl Dir {
         Ok(Self {
             fd: self.fd.try_clone()?,
             path: self.path.clone(),
+            ..*self
         })
     }
 }
@@ -279,18 +345,19 @@ pub(crate) fn is_temp(name: &str) -> bool {
 
 /// Marks a file as used now, which is what eviction goes by.
 pub(crate) fn touch(file: &File) -> io::Result<()> {
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_NOW,
-        },
-    };
-    Ok(rustix::fs::futimens(file, &times)?)
+    Ok(rustix::fs::futimens(file, &NOW)?)
 }
+
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    },
+    last_modification: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    },
+};
 
 /// The bytes of a path, as they are hashed.
 pub(crate) fn path_bytes(path: &Path) -> &[u8] {

@@ -13,7 +13,7 @@ use crate::codec;
 use crate::error::{FormatError, PutError};
 use crate::field::{align, array, range, u16_at, u32_at};
 use crate::key::{FORMAT_VERSION, Key, SourceHash};
-use crate::map::{Bytes, MAX_FILE_LEN};
+use crate::source::{Bytes, MAX_FILE_LEN};
 
 /// The two parts of an entry as they are stored.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-// A mapping that changed its length after the check would be a caller's bug: empty, no panic.
+// Bytes that changed their length after the check would be a caller's bug: empty, no panic.
 fn part<'a>(bytes: &'a Bytes, range: &Range<usize>) -> &'a [u8] {
     (**bytes).as_ref().get(range.clone()).unwrap_or_default()
 }
@@ -116,6 +116,16 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The same place, counted from the start of its code.
+    pub(crate) fn counted_from_its_code(&self) -> Self {
+        let start = self.code.start;
+        Self {
+            code: 0..self.code.len(),
+            sites: self.sites.start - start..self.sites.end - start,
+            end: self.end - start as u64,
+        }
+    }
+
     /// Places parts of these lengths at `at`, which must end by `end`.
     pub(crate) fn new(at: u64, code_len: u32, sites_len: u32, end: u64) -> Option<Self> {
         let code = range(at, code_len.into(), end)?;
@@ -198,6 +208,14 @@ pub(crate) fn read_head(bytes: &[u8], magic: [u8; 8], len: usize) -> Result<(), 
     }
 }
 
+/// Checks the length of a row that a header names.
+pub(crate) fn check_row_len(found: u32, expected: usize) -> Result<(), FormatError> {
+    if usize::try_from(found).is_ok_and(|found| found == expected) {
+        return Ok(());
+    }
+    Err(FormatError::Rows { found, expected })
+}
+
 /// Writes a single-entry file.
 pub(crate) fn write_file(
     key: &Key,
@@ -261,6 +279,23 @@ pub fn read_file(bytes: Bytes, key: &Key) -> Result<Entry, FormatError> {
     let Split { place, .. } = split(content)?;
     let expected = array(content, 32).ok_or(FormatError::Header)?;
     Entry::checked(&Arc::new(bytes), key, place, &expected)
+}
+
+/// Reads the entry of a single-entry file whose head or listing may be damaged; its own
+/// checksum has to match.
+pub(crate) fn salvage_file(bytes: Bytes, key: &Key) -> Option<Entry> {
+    let content = (*bytes).as_ref();
+    let (code_len, sites_len) = (u32_at(content, 16)?, u32_at(content, 20)?);
+    let expected = array(content, 32)?;
+    let len = content.len() as u64;
+    let place = Place::new(HEADER_LEN as u64, code_len, sites_len, len)?;
+    Entry::checked(&Arc::new(bytes), key, place, &expected).ok()
+}
+
+/// How many bytes of code and sites a single-entry file says it has.
+pub(crate) fn body_len(bytes: &[u8]) -> Result<u64, FormatError> {
+    let Split { place, .. } = split(bytes)?;
+    Ok((place.code.len() + place.sites.len()) as u64)
 }
 
 /// Reads where the entry of a single-entry file came from.

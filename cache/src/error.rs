@@ -45,6 +45,14 @@ pub enum PutError {
         /// The largest length that can be stored.
         limit: u64,
     },
+    /// Somebody else could have made the directory that it belongs into.
+    #[error("refused to write to the store at {}: {why}", path.display())]
+    Untrusted {
+        /// The directory.
+        path: PathBuf,
+        /// What makes it untrustworthy.
+        why: Distrust,
+    },
     /// The operating system refused, for example because the disk is full.
     #[error("cannot write to the store at {}: {source}", path.display())]
     Io {
@@ -60,6 +68,15 @@ impl PutError {
         Self::Io {
             path: path.to_owned(),
             source,
+        }
+    }
+}
+
+impl From<OpenError> for PutError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Untrusted { path, why } => Self::Untrusted { path, why },
+            OpenError::Io { path, source } => Self::Io { path, source },
         }
     }
 }
@@ -81,12 +98,22 @@ pub enum FormatError {
     Magic,
     /// Written in another format.
     #[error(
-        "format {found}, but this version reads format {}",
+        "format {found}, but this version reads format {}; use the version that wrote it, or remove it",
         crate::FORMAT_VERSION
     )]
     Format {
         /// The format that the file names.
         found: u16,
+    },
+    /// Written with rows of another length than this version knows.
+    #[error(
+        "rows of {found} bytes, but this version reads rows of {expected}; use the version that wrote it, or remove it"
+    )]
+    Rows {
+        /// The length that the file names.
+        found: u32,
+        /// The length that is read.
+        expected: usize,
     },
     /// Written in another byte order.
     #[error("the byte order mark differs")]
@@ -106,4 +133,10 @@ pub enum FormatError {
     /// The listing section cannot be decoded.
     #[error("the listing section is damaged")]
     Listing,
+    /// Somebody else could have written it since it was opened first.
+    #[error("not trusted: {0}")]
+    Untrusted(Distrust),
+    /// The operating system refused.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
 }

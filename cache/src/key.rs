@@ -58,10 +58,24 @@ impl Tag {
         Self(format!("{name}-{magic}"))
     }
 
+    /// Reads the name of such a directory.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let (cache_tag, magic) = name.rsplit_once('-')?;
+        let tag = Self::new(cache_tag, magic.parse().ok()?);
+        (!cache_tag.is_empty() && tag.0 == name).then_some(tag)
+    }
+
     /// The directory name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The magic number in it.
+    #[must_use]
+    pub fn magic(&self) -> Option<u16> {
+        self.0.rsplit_once('-')?.1.parse().ok()
     }
 }
 
@@ -159,16 +173,21 @@ impl Key {
     /// Reads the 64 lower-case hexadecimal digits that [`Key`]'s `Display` prints.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self(bytes))
+        hex(text).map(Self)
     }
+}
+
+/// Reads 64 lower-case hexadecimal digits.
+pub(crate) fn hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
 }
 
 fn nibble(digit: u8) -> Option<u8> {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use cache::{Counter, Limits, Lookup, MissReason, SourceHash, Stamp};
 
-use crate::scene::{Scene, has, key, origin, put, write_pack};
+use crate::scene::{Scene, has, key, later, origin, put, write_pack};
 
 #[test]
 fn cold_misses_and_warm_hits() {
@@ -88,11 +88,12 @@ fn a_settled_source_is_remembered_and_an_edit_noticed() {
     let path = scene.path().join("module.py");
     std::fs::write(&path, "x = 1\n").expect("writes");
     let hash = SourceHash::of(b"x = 1\n");
-    let stamp = || Stamp::of(&std::fs::metadata(&path).expect("stat"));
+    let now = || Stamp::of(&std::fs::metadata(&path).expect("stat"));
+    let stamp = || later(now());
 
     let store = scene.open();
-    store.memo_put(&path, &stamp(), &hash);
-    assert_eq!(store.memo_get(&path, &stamp()), None, "written just now");
+    store.memo_put(&path, &now(), &hash);
+    assert_eq!(store.memo_get(&path, &now()), None, "written just now");
 
     let hour_ago = SystemTime::now() - Duration::from_secs(3600);
     let touch = |time| {
@@ -101,6 +102,8 @@ fn a_settled_source_is_remembered_and_an_edit_noticed() {
             .expect("touches");
     };
     touch(hour_ago);
+    store.memo_put(&path, &now(), &hash);
+    assert_eq!(store.memo_get(&path, &now()), None, "changed just now");
     store.memo_put(&path, &stamp(), &hash);
     assert_eq!(store.memo_get(&path, &stamp()), Some(hash));
     drop(store);
@@ -111,10 +114,13 @@ fn a_settled_source_is_remembered_and_an_edit_noticed() {
     std::fs::write(&path, "x = 2\n").expect("writes");
     touch(hour_ago + Duration::from_millis(1));
     assert_eq!(store.memo_get(&path, &stamp()), None);
+    // Same size, and the very same time: only the change of the inode tells.
+    touch(hour_ago);
+    assert_eq!(store.memo_get(&path, &stamp()), None);
     let counts = store.counts();
     assert_eq!(
         (counts.get(Counter::MemoHit), counts.get(Counter::MemoMiss)),
-        (1, 1)
+        (1, 2)
     );
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{Access, Lookup, MissReason};
 
-use crate::scene::{Scene, has, key, open, put, write_pack};
+use crate::scene::{Scene, has, key, later, open, put, write_pack};
 
 const NUMBERS: [u32; 3] = [0, 1, 2];
 
@@ -131,10 +131,7 @@ fn a_damaged_memo_is_forgotten() {
     std::fs::write(&memo, b"not a memo").expect("writes");
     let path = scene.path().join("module.py");
     std::fs::write(&path, "").expect("writes");
-    let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
-    let source = std::fs::File::open(&path).expect("opens");
-    source.set_modified(hour_ago).expect("ages");
-    let stamp = cache::Stamp::of(&source.metadata().expect("stat"));
+    let stamp = later(cache::Stamp::of(&path.metadata().expect("stat")));
     let hash = cache::SourceHash::of(b"");
     let store = scene.open();
     assert_eq!(store.memo_get(&path, &stamp), None);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cache::{Access, Counter, Limits, PutError};
 
-use crate::scene::{Scene, child, has, is_root, open, put, this_binary, write_pack};
+use crate::scene::{Scene, child, code, has, is_root, key, open, put, this_binary, write_pack};
 
 const NOBODY: u32 = 65_534;
 const READER: &str = "STORE_OF_READER";
@@ -114,10 +114,10 @@ fn child_on_a_full_disk() {
         code: &code,
         sites: &[],
     };
-    let stored = store.put(&crate::scene::key(7), parts, &crate::scene::origin(7));
+    let stored = store.put(&key(7), parts, &crate::scene::origin(7));
     assert!(matches!(stored, Err(PutError::Io { .. })), "{stored:?}");
     let mut writer = store.pack_writer().expect("an empty file fits");
-    let added = writer.add(&crate::scene::key(7), parts, crate::scene::origin(7));
+    let added = writer.add(&key(7), parts, crate::scene::origin(7));
     assert!(added.is_err() || writer.finish().is_err());
     assert!((0..5).all(|n| has(&store, n)));
 }
@@ -157,12 +157,11 @@ fn a_store_that_vanished_is_an_error() {
     let scene = Scene::new();
     let store = scene.open();
     write_pack(&store, 0..4);
+    let entry = store.get(&key(1)).hit().expect("is stored");
     std::fs::remove_dir_all(scene.root()).expect("removes");
     assert!(matches!(put(&store, 9), Err(PutError::Io { .. })));
-    assert!(
-        (0..4).all(|n| has(&store, n)),
-        "what was opened stays readable"
-    );
-    store.refresh();
-    assert!(!has(&store, 0));
+    assert_eq!(entry.code(), code(1), "what was handed out stays");
+    assert!((0..4).all(|n| !has(&store, n)));
+    assert_eq!(store.n_packs(), 0);
+    assert!(scene.open().damage().is_empty());
 }

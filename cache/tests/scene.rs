@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cache::{
-    Access, Build, Key, KeyHasher, Lookup, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Store,
-    Tag,
+    Access, Build, Key, KeyHasher, Lookup, Origin, Parts, ProbeDigest, ProbeSet, SourceHash, Stamp,
+    Store, Tag,
 };
 
 pub(crate) const BUILD: Build<'static> = Build {
@@ -64,10 +64,18 @@ pub(crate) fn tag() -> Tag {
 }
 
 pub(crate) fn open(root: &Path, access: Access) -> Store {
-    Store::open(root, &tag(), access, cache::read).expect("the store opens")
+    Store::open(root, &tag(), access, &cache::Trust::default()).expect("the store opens")
 }
 
-fn source(number: u32) -> SourceHash {
+/// The stamp as it would be if it had been taken a few seconds later.
+pub(crate) fn later(stamp: Stamp) -> Stamp {
+    Stamp {
+        taken_ns: stamp.taken_ns + 5_000_000_000,
+        ..stamp
+    }
+}
+
+pub(crate) fn source(number: u32) -> SourceHash {
     SourceHash::of(&number.to_le_bytes())
 }
 
@@ -146,4 +154,21 @@ pub(crate) fn this_binary() -> PathBuf {
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(folder).expect("lists");
+    let mut all: Vec<PathBuf> = found
+        .map(|entry| entry.expect("lists").path())
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect();
+    all.sort();
+    all
 }

@@ -4,13 +4,13 @@ use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use cache::{Access, Distrust, Lookup, MissReason, OpenError, Store};
+use cache::{Access, Distrust, Lookup, MissReason, OpenError, Store, Trust};
 
-use crate::scene::{Scene, has, is_root, key, put, tag, write_pack};
+use crate::scene::{Scene, files, has, is_root, key, put, tag, write_pack};
 
 fn refusal(root: &Path) -> Distrust {
     for access in [Access::ReadOnly, Access::ReadWrite] {
-        match Store::open(root, &tag(), access, cache::read) {
+        match Store::open(root, &tag(), access, &cache::Trust::default()) {
             Err(OpenError::Untrusted { why, .. }) if access == Access::ReadWrite => return why,
             Err(OpenError::Untrusted { .. }) => {}
             other => panic!("not refused: {other:?}"),
@@ -69,6 +69,23 @@ fn a_link_is_not_followed() {
 }
 
 #[test]
+fn a_link_in_the_overlay_is_not_followed() {
+    let scene = Scene::new();
+    let store = scene.open();
+    put(&store, 1).expect("stored");
+    let group = scene.overlay().join(&key(1).to_string()[..2]);
+    let outside = scene.path().join("outside");
+    std::fs::rename(&group, &outside).expect("moves");
+    symlink(&outside, &group).expect("links");
+    let miss = store.get(&key(1));
+    let link = MissReason::Untrusted(Distrust::SymbolicLink);
+    assert!(matches!(miss, Lookup::Miss(why) if why == link), "{miss:?}");
+    assert!(!store.contains(&key(1)));
+    let refused = put(&store, 1).expect_err("is refused").to_string();
+    assert!(refused.contains("it is a symbolic link"), "{refused}");
+}
+
+#[test]
 fn a_file_is_no_store() {
     let scene = Scene::new();
     std::fs::write(scene.root(), "x").expect("writes");
@@ -89,6 +106,38 @@ fn a_store_of_another_user_is_refused() {
         user: 0,
     };
     assert_eq!(refusal(&scene.root()), expected);
+}
+
+#[test]
+fn a_store_of_another_user_is_read_by_explicit_trust_and_never_written() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    let store = scene.open();
+    write_pack(&store, [1]);
+    put(&store, 2).expect("stored");
+    let open = |trusted: &Path, access| {
+        let trust = Trust::of([trusted.to_owned()]);
+        Store::open(&scene.root(), &tag(), access, &trust)
+    };
+    for path in [vec![scene.root()], files(&scene.root())].concat() {
+        chown(path, Some(65_534), None).expect("changes the owner");
+    }
+    for dir in [scene.root().join("v1"), scene.packs(), scene.overlay()] {
+        chown(&dir, Some(65_534), None).expect("changes the owner");
+        chown(dir.parent().expect("is below the root"), Some(65_534), None).expect("changes");
+    }
+    assert!(open(&scene.root().join("v1"), Access::ReadOnly).is_err());
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let store = open(&scene.root(), access).expect("is trusted");
+        assert!(has(&store, 1) && has(&store, 2));
+        assert_eq!(store.access(), Access::ReadOnly);
+        assert!(put(&store, 3).is_err());
+    }
+    // Trust is in the owner of the root alone.
+    chown(scene.packs(), Some(65_533), None).expect("changes the owner");
+    assert!(open(&scene.root(), Access::ReadOnly).is_err());
 }
 
 #[test]
@@ -146,9 +195,14 @@ fn messages_say_what_to_do() {
     let scene = Scene::new();
     scene.open();
     set_mode(&scene.root(), 0o777);
-    let error = Store::open(&scene.root(), &tag(), Access::ReadOnly, cache::read)
-        .expect_err("is refused")
-        .to_string();
+    let error = Store::open(
+        &scene.root(),
+        &tag(),
+        Access::ReadOnly,
+        &cache::Trust::default(),
+    )
+    .expect_err("is refused")
+    .to_string();
     assert!(
         error.contains(&scene.root().display().to_string()),
         "{error}"

@@ -30,7 +30,14 @@ fn another_interpreter_has_its_own_directory() {
         cache_tag: "cpython-314",
         ..BUILD
     };
-    let open = || Store::open(&scene.root(), &build.tag(), Access::ReadWrite, cache::read);
+    let open = || {
+        Store::open(
+            &scene.root(),
+            &build.tag(),
+            Access::ReadWrite,
+            &cache::Trust::default(),
+        )
+    };
     let other = open().expect("opens");
     assert!(!has(&other, 1));
     put(&other, 2).expect("stored");
@@ -57,6 +64,34 @@ fn files_of_another_format_are_passed_over() {
         "{message}"
     );
     assert!(!has(&store, 1) && has(&store, 2));
+}
+
+#[test]
+fn a_pack_with_rows_of_another_length_is_of_another_format() {
+    let scene = Scene::new();
+    let path = scene.packs().join(write_pack(&scene.open(), [1]));
+    let mut content = std::fs::read(&path).expect("reads");
+    content[20] = 72;
+    let sum = blake3::hash(&content[..56]);
+    content[56..64].copy_from_slice(&sum.as_bytes()[..8]);
+    std::fs::write(&path, content).expect("writes");
+    let refused = scene.open().refused();
+    assert_eq!(refused[0].why.slug(), "format");
+    let message = refused[0].to_string();
+    assert!(message.contains(&*path.to_string_lossy()), "{message}");
+    assert!(message.contains("rows of 72 bytes") && message.contains("remove it"));
+}
+
+#[test]
+fn newer_formats_are_told_apart_from_what_is_not_ours() {
+    let scene = Scene::new();
+    let store = scene.open();
+    assert!(store.newer_formats().is_empty());
+    for name in ["v0", "v2", "v10", "vx", "v", "w3"] {
+        std::fs::create_dir(scene.root().join(name)).expect("makes");
+    }
+    let newer: Vec<_> = ["v10", "v2"].map(|name| scene.root().join(name)).into();
+    assert_eq!(store.newer_formats(), newer);
 }
 
 #[test]

@@ -55,6 +55,11 @@ class Config:
 
     `cache_dir` is where instrumented code is kept; `None` is the user's cache folder. It counts
     when the store is first used: a later session in the same process keeps that store.
+    `cache_max_size` (such as `"500M"`) and `cache_max_age` (such as `"30d"`) are what the store is
+    kept within, `"none"` is no limit; `None` is what `DAPPER_CACHE_MAX_SIZE` and
+    `DAPPER_CACHE_MAX_AGE` say, else 1 GiB and 90 days. `trusted_stores` are folders of stores
+    that may belong to another user, who can run code in this process by what is in there; they
+    are read and never written. `None` is what `DAPPER_CACHE_TRUST` says.
     `events` is a file that gets every hit as a JSON line; `"-"` is standard output.
     `log_target` is where log messages go: `"stderr"`, `"stdout"`, the path of a file that they are
     appended to, or `"jsonl:"` and a path for a file of JSON lines, which `dapper tail` reads.
@@ -77,6 +82,8 @@ class Config:
     __slots__ = (
         "backend",
         "cache_dir",
+        "cache_max_age",
+        "cache_max_size",
         "condition_budget_s",
         "cpu_budget",
         "cpu_budget_total",
@@ -87,6 +94,7 @@ class Config:
         "profile",
         "promotion",
         "purity",
+        "trusted_stores",
     )
 
     def __init__(
@@ -104,6 +112,9 @@ class Config:
         measure: bool = False,
         cpu_budget: float | None = None,
         cpu_budget_total: float | None = None,
+        cache_max_size: str | None = None,
+        cache_max_age: str | None = None,
+        trusted_stores: "Sequence[Path] | None" = None,
     ) -> None:
         self.backend = backend
         self.promotion = promotion
@@ -117,6 +128,9 @@ class Config:
         self.measure = measure
         self.cpu_budget = cpu_budget
         self.cpu_budget_total = cpu_budget_total
+        self.cache_max_size = cache_max_size
+        self.cache_max_age = cache_max_age
+        self.trusted_stores = trusted_stores
 
 
 class Status:
@@ -171,6 +185,10 @@ def _configure(config: Config) -> None:
     _engine.set_every_line(list(config.every_line))
     if config.cache_dir is not None:
         _engine.set_cache_dir(os.fspath(config.cache_dir))
+    if config.cache_max_size is not None or config.cache_max_age is not None:
+        _engine.set_cache_limits(config.cache_max_size, config.cache_max_age)
+    if config.trusted_stores is not None:
+        _engine.set_trusted_stores([os.fspath(root) for root in config.trusted_stores])
     if config.events is not None:
         _engine.record_to(os.fspath(config.events))
     if config.log_target is not None:

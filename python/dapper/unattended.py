@@ -14,7 +14,7 @@ __all__ = ["read", "watch"]
 
 def read(path: str) -> None:
     """Ask for what the file asks for; nothing of the program is loaded yet."""
-    target = os.environ.get("DAPPER_LOG_TO")
+    target = _engine.variable("DAPPER_LOG_TO")
     if target:
         try:
             _engine.set_log_target(target)

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::cache::arguments::Cache;
+
 const STATUS: &str = "\
 Exit status:
   0  everything was done
@@ -41,6 +43,9 @@ pub(super) enum Command {
     /// Prove on real code that instrumenting changes nothing but the probes
     #[command(after_help = VERIFY)]
     Verify(Verify),
+    /// Look at the store, keep it small, carry it to other machines
+    #[command(arg_required_else_help = true, disable_help_subcommand = true)]
+    Cache(Cache),
     /// Print the completion script of a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -51,17 +56,24 @@ pub(super) enum Command {
 
 const PRECOMPILE: &str = "\
 Without --every-line and --breakpoints the plain code is stored: any breakpoint can then be
-compiled into it without the source being compiled again. Folders whose name starts with a dot
-are entered only when they are given.
+compiled into it without the source being compiled again. The variants for the breakpoints that
+earlier sessions had in these files are stored beside it. Folders whose name starts with a dot are
+entered only when they are given.
 
 Examples:
   dapper-instrument precompile src/ tests/
   dapper-instrument precompile --breakpoints points.toml --python .venv/bin/python src/
+  dapper-instrument precompile --python 3.12 --python 3.13 --write-baseline store.json src/
   dapper-instrument precompile --every-line --exclude '**/vendor/**' --json src/
+  dapper-instrument precompile --check --python 3.12 --python 3.13 src/
+  dapper-instrument precompile --baseline store.json src/
 
-Exit status: 0 all done, 1 a file failed (the others are done), 2 wrong use";
+Exit status:
+  0  all done; with --check: the store has everything
+  1  a file failed, the others are done; with --check: something is missing in the store
+  2  wrong use, or nothing could be done at all";
 
-const CACHE_DIR: &str =
+pub(super) const CACHE_DIR: &str =
     "The store [default: DAPPER_CACHE_DIR, else $XDG_CACHE_HOME/dapper, else ~/.cache/dapper]";
 
 /// `precompile`
@@ -70,26 +82,70 @@ pub(super) struct Precompile {
     /// Python files, and folders to search for them
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// An interpreter the code is for, by path or by version such as 3.13; may be repeated
+    /// [default: the one that runs this command]
+    #[arg(long, value_name = "PYTHON")]
+    pub(super) python: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) python: Compilation,
+    pub(super) compilation: Compilation,
     /// Store the variants for the breakpoints of this TOML file
     #[arg(long, value_name = "FILE")]
     pub(super) breakpoints: Option<PathBuf>,
     /// Store the variants with a probe on every line
     #[arg(long)]
     pub(super) every_line: bool,
+    /// Leave out the variants for the breakpoints of earlier sessions
+    #[arg(long)]
+    pub(super) no_remembered: bool,
+    #[command(flatten)]
+    pub(super) comparison: Comparison,
+    /// Read all that is stored and look for damage, even in files that did not change
+    #[arg(long)]
+    pub(super) verify: bool,
     #[arg(long, value_name = "DIR", help = CACHE_DIR)]
     pub(super) cache_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
 }
 
+/// Options about what was prepared before.
+#[derive(Debug, Args)]
+pub(super) struct Comparison {
+    /// Write nothing, and fail when something is missing in the store
+    #[arg(long)]
+    pub(super) check: bool,
+    /// Write nothing, and tell what would be instrumented that this baseline does not have
+    #[arg(long, value_name = "FILE")]
+    pub(super) baseline: Option<PathBuf>,
+    /// Write what was prepared, or looked at, to this file for --baseline
+    #[arg(long, value_name = "FILE")]
+    pub(super) write_baseline: Option<PathBuf>,
+    /// The folder that paths in a baseline are relative to [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub(super) root: Option<PathBuf>,
+}
+
+impl Comparison {
+    /// Whether nothing is to be written but, perhaps, a baseline.
+    pub(super) fn writes_nothing(&self) -> bool {
+        self.check || self.baseline.is_some()
+    }
+}
+
+/// The interpreter of commands that work for one.
+#[derive(Debug, Args)]
+pub(super) struct ForPython {
+    /// The interpreter the code is for, by path or by version such as 3.13 [default: the one
+    /// that runs this command]
+    #[arg(long, value_name = "PYTHON")]
+    pub(super) python: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) compilation: Compilation,
+}
+
 /// Options of commands that compile.
 #[derive(Debug, Args)]
 pub(super) struct Compilation {
-    /// The interpreter the code is for [default: the one that runs this command]
-    #[arg(long, value_name = "PYTHON")]
-    pub(super) python: Option<PathBuf>,
     /// Optimisation level of the code: 0, 1 (python -O) or 2 (python -OO)
     #[arg(long, value_name = "LEVEL", default_value_t = 0)]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=2))]
@@ -123,7 +179,7 @@ pub(super) struct Lines {
     /// A Python source or a .pyc file
     pub(super) file: PathBuf,
     #[command(flatten)]
-    pub(super) python: Compilation,
+    pub(super) python: ForPython,
 }
 
 const DIS: &str = "\
@@ -145,7 +201,7 @@ pub(super) struct Dis {
     #[arg(long = "line", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) lines: Vec<u32>,
     #[command(flatten)]
-    pub(super) python: Compilation,
+    pub(super) python: ForPython,
 }
 
 const VERIFY: &str = "\
@@ -165,7 +221,7 @@ pub(super) struct Verify {
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
-    pub(super) python: Compilation,
+    pub(super) python: ForPython,
     #[command(flatten)]
     pub(super) selection: Selection,
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use instrument::{PyVersion, pyc};
 
-use super::arguments::Compilation;
+use super::arguments::ForPython;
 use super::terminal::Environment;
 use super::workers::{Task, compile_all};
 use super::{Failure, interpreter, worker_options};
@@ -26,7 +26,7 @@ pub(super) struct Code {
 /// Reads `path`, and compiles it unless it is a `.pyc` file.
 pub(super) fn load(
     path: &Path,
-    options: &Compilation,
+    options: &ForPython,
     environment: &Environment<'_>,
 ) -> Result<Code, Failure> {
     let refused = |reason: String| Failure::file(format!("{}: {reason}", path.display()));
@@ -49,7 +49,7 @@ pub(super) fn load(
         size: bytes.len() as u64,
     };
     compile_all(
-        &worker_options(options, &interpreter, 1),
+        &worker_options(&options.compilation, &interpreter, 1),
         vec![task],
         &|_| Some(bytes.clone()),
         &|_, compiled| {

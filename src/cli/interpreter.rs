@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use instrument::PyVersion;
 
+use super::terminal::Running;
 use crate::variant_key::Target;
 
 /// Prints the facts, one a line; written so that 2.7 can still say that it is too old.
@@ -68,6 +69,23 @@ pub(super) enum Error {
     },
 }
 
+/// The program that `--python` names: by its path, or by its version.
+#[must_use]
+pub(super) fn program(named: &Path) -> PathBuf {
+    let version = named.to_str().filter(|text| is_version(text));
+    match version {
+        Some(version) if !named.exists() => PathBuf::from(format!("python{version}")),
+        _ => named.to_owned(),
+    }
+}
+
+/// Whether this is a version as programs are named by it: `3.13`, `3.13t`.
+fn is_version(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let minor = text.strip_prefix("3.");
+    minor.is_some_and(|minor| digits(minor.strip_suffix('t').unwrap_or(minor)))
+}
+
 impl Interpreter {
     /// Runs `program` once and asks it what it is.
     pub(super) fn ask(
@@ -117,17 +135,31 @@ impl Interpreter {
                 "{name} {release} (magic number {magic})"
             )));
         };
-        let pycache_prefix = prefix
-            .filter(|prefix| !prefix.is_empty())
-            .and_then(|prefix| std::path::absolute(prefix).ok());
         Ok(Self {
             program: program.to_owned(),
             version,
             cache_tag,
             abi_flags,
             optimize,
-            pycache_prefix,
+            pycache_prefix: absolute(prefix),
         })
+    }
+
+    /// The interpreter that runs the command, which needs not be asked.
+    pub(super) fn running(
+        program: PathBuf,
+        running: &Running,
+        optimize: u8,
+        prefix: Option<OsString>,
+    ) -> Self {
+        Self {
+            program,
+            version: running.version,
+            cache_tag: running.cache_tag.clone(),
+            abi_flags: running.abi_flags.clone(),
+            optimize,
+            pycache_prefix: absolute(prefix),
+        }
     }
 
     /// The inputs of the store's keys. Code of an interpreter without debug ranges is never
@@ -141,6 +173,12 @@ impl Interpreter {
             optimize: self.optimize,
             debug_ranges: true,
         }
+    }
+
+    /// What the store calls it in its listings.
+    #[must_use]
+    pub(super) fn name(&self) -> String {
+        format!("CPython {}", self.version)
     }
 
     /// Where this interpreter keeps the compiled form of `source` (absolute), if it keeps one.
@@ -167,6 +205,11 @@ impl Interpreter {
             }
         })
     }
+}
+
+fn absolute(prefix: Option<OsString>) -> Option<PathBuf> {
+    let prefix = prefix.filter(|prefix| !prefix.is_empty())?;
+    std::path::absolute(prefix).ok()
 }
 
 #[cfg(test)]
@@ -202,6 +245,16 @@ mod tests {
             expect("/p/a/b.cpython-313.pyc")
         );
         assert_eq!(path(0, None, "/a/script"), None);
+    }
+
+    #[test]
+    fn a_version_names_the_program_of_that_version() {
+        let program = |named: &str| program(Path::new(named)).display().to_string();
+        assert_eq!(program("3.13"), "python3.13");
+        assert_eq!(program("3.14t"), "python3.14t");
+        for path in ["python3.13", "3.", "3.13.1", "4.1", "bin/3.13", "3.x"] {
+            assert_eq!(program(path), path);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! what [`Environment`] tells. Open `arguments` for what can be typed, then `precompile`.
 
 mod arguments;
+mod cache;
 mod code;
 mod dis;
 mod interpreter;
@@ -19,13 +20,13 @@ mod workers;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser};
 
 use arguments::{Arguments, Command};
 use interpreter::Interpreter;
-pub use terminal::Environment;
+pub use terminal::{Environment, Running};
 
 /// Exit status of wrong use, and of work that could not start.
 const WRONG_USE: i32 = 2;
@@ -113,6 +114,7 @@ fn run(
         Command::Lines(options) => lines::run(options, json, environment, out),
         Command::Dis(options) => dis::run(options, json, environment, out),
         Command::Verify(options) => verify::run(options, json, environment, out),
+        Command::Cache(options) => cache::run(options, json, environment, out),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             let mut command = Arguments::command();
@@ -156,16 +158,46 @@ fn explain<'a>(
 
 /// The interpreter that `--python` names, else the one that runs us.
 fn interpreter(
-    options: &arguments::Compilation,
+    options: &arguments::ForPython,
     environment: &Environment<'_>,
 ) -> Result<Interpreter, Failure> {
-    let program = options
-        .python
-        .clone()
+    ask(options.python.as_deref(), &options.compilation, environment)
+        .map(|(_, interpreter)| interpreter)
+}
+
+/// The interpreters that `precompile` works for, each with the name it was given.
+fn interpreters(
+    arguments: &arguments::Precompile,
+    environment: &Environment<'_>,
+) -> Result<Vec<(String, Interpreter)>, Failure> {
+    let options = &arguments.compilation;
+    if arguments.python.is_empty() {
+        return ask(None, options, environment).map(|only| vec![only]);
+    }
+    let named = arguments.python.iter();
+    named
+        .map(|python| ask(Some(python), options, environment))
+        .collect()
+}
+
+fn ask(
+    named: Option<&Path>,
+    options: &arguments::Compilation,
+    environment: &Environment<'_>,
+) -> Result<(String, Interpreter), Failure> {
+    let program = named
+        .map(interpreter::program)
         .or_else(|| environment.python.clone());
     let program = program.unwrap_or_else(|| PathBuf::from("python3"));
     let prefix = environment.set("PYTHONPYCACHEPREFIX");
-    Interpreter::ask(&program, options.optimize, prefix).map_err(Failure::of)
+    let name = named.unwrap_or(&program).display().to_string();
+    let running = environment.running.as_ref();
+    if let Some(running) = running.filter(|_| environment.python.as_ref() == Some(&program)) {
+        let interpreter = Interpreter::running(program, running, options.optimize, prefix);
+        return Ok((name, interpreter));
+    }
+    let interpreter = Interpreter::ask(&program, options.optimize, prefix).map_err(Failure::of)?;
+    Ok((name, interpreter))
 }
 
 fn worker_options(

@@ -15,6 +15,9 @@ pub(super) struct Refusal {
     pub file: String,
     /// The reason, to be read after the path.
     pub reason: String,
+    /// The interpreter that it was to be prepared for, where that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
 }
 
 impl Refusal {
@@ -24,6 +27,16 @@ impl Refusal {
         Self {
             file: path.display().to_string(),
             reason,
+            python: None,
+        }
+    }
+
+    /// The same for one of several interpreters.
+    #[must_use]
+    pub(super) fn for_python(self, python: &str) -> Self {
+        Self {
+            python: Some(python.to_owned()),
+            ..self
         }
     }
 }
@@ -43,19 +56,22 @@ pub(super) fn refusals(out: &mut dyn Write, heading: &str, refusals: &[Refusal])
         return Ok(());
     }
     writeln!(out, "{heading}: {}", refusals.len())?;
-    let mut sharing: HashMap<&str, usize> = HashMap::new();
+    let mut sharing: HashMap<(&str, &Option<String>), usize> = HashMap::new();
     for refusal in refusals {
-        *sharing.entry(&refusal.reason).or_default() += 1;
+        let shared = (&*refusal.reason, &refusal.python);
+        *sharing.entry(shared).or_default() += 1;
     }
     for refusal in refusals {
         let (file, reason) = (&refusal.file, &refusal.reason);
-        match sharing.get_mut(&**reason) {
+        let python = refusal.python.as_deref();
+        let python = python.map_or_else(String::new, |python| format!(" ({python})"));
+        match sharing.get_mut(&(&**reason, &refusal.python)) {
             Some(0) | None => {}
             Some(count) if *count > TOLD_APART => {
-                writeln!(out, "  {file} and {} more: {reason}", *count - 1)?;
+                writeln!(out, "  {file} and {} more{python}: {reason}", *count - 1)?;
                 *count = 0;
             }
-            Some(_) => writeln!(out, "  {file}: {reason}")?,
+            Some(_) => writeln!(out, "  {file}{python}: {reason}")?,
         }
     }
     Ok(())

@@ -7,13 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use instrument::PyVersion;
+
+use crate::store_options;
 
 /// Where the command runs: everything it may read beside its arguments and files.
 pub struct Environment<'a> {
     /// The interpreter that runs the command, if one does.
     pub python: Option<PathBuf>,
-    /// How the store's files become readable.
-    pub map: cache::Map,
+    /// What that interpreter is, if it is one that is supported.
+    pub running: Option<Running>,
     /// Environment variables.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// Whether standard output is a terminal.
@@ -22,11 +25,34 @@ pub struct Environment<'a> {
     pub err_is_terminal: bool,
 }
 
+/// What code is prepared for, of the interpreter that runs the command.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its bytecode.
+    pub version: PyVersion,
+    /// Its cache tag, such as `cpython-313`.
+    pub cache_tag: String,
+    /// Its ABI flags.
+    pub abi_flags: String,
+}
+
 impl Environment<'_> {
     /// An environment variable that is set and not empty.
     #[must_use]
     pub fn set(&self, name: &str) -> Option<OsString> {
         (self.variable)(name).filter(|value| !value.is_empty())
+    }
+
+    /// The stores of other users that are used.
+    #[must_use]
+    pub fn trust(&self) -> cache::Trust {
+        store_options::trust(self.set(store_options::TRUST).as_deref())
+    }
+
+    /// What the store is kept within, and what is wrong with how that was said.
+    #[must_use]
+    pub fn limits(&self) -> (cache::Limits, Option<String>) {
+        store_options::limits_of(&|name| self.set(name))
     }
 
     /// Whether text for a stream may be coloured (<https://no-color.org>).
@@ -39,6 +65,12 @@ impl Environment<'_> {
     /// A progress bar over `length` files, invisible without a terminal.
     #[must_use]
     pub fn progress(&self, length: usize) -> ProgressBar {
+        self.progress_in(length as u64, "{pos}/{len} files, {per_sec}")
+    }
+
+    /// A progress bar with a figure of its own, invisible without a terminal.
+    #[must_use]
+    pub fn progress_in(&self, length: u64, figure: &str) -> ProgressBar {
         if !self.err_is_terminal {
             return ProgressBar::hidden();
         }
@@ -47,11 +79,11 @@ impl Environment<'_> {
         } else {
             "{bar:30}"
         };
-        let template = format!("{colour} {{pos}}/{{len}} files, {{per_sec}}, {{eta}} left");
+        let template = format!("{colour} {figure}, {{eta}} left");
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stderr_with_hz(10);
-        let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_style(style);
+        let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

@@ -103,7 +103,7 @@ pub(super) fn run(
                 None
             }
         };
-        let options = worker_options(&arguments.python, &interpreter, jobs);
+        let options = worker_options(&arguments.python.compilation, &interpreter, jobs);
         let tasks = sources.iter().enumerate().map(task).collect();
         compile_all(&options, tasks, &read, &|task, compiled| {
             let outcome = match compiled {

@@ -71,7 +71,7 @@ pub(super) fn message(session: &Arc<Session>, bytes: &[u8]) {
                 session.respond(&request, Err(refusal));
             }
         }
-        Ok(Message::Response(_) | Message::Event {}) => {}
+        Ok(Message::Response {} | Message::Event {}) => {}
         Err(error) => {
             let body = json!({
                 "category": "important",

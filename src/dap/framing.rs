@@ -9,16 +9,16 @@
 use std::fmt;
 
 /// No header is longer.
-pub const HEADER: usize = 4096;
+pub(crate) const HEADER: usize = 4096;
 /// No message is longer.
-pub const LIMIT: usize = 64 << 20;
+pub(crate) const LIMIT: usize = 64 << 20;
 
 const END: &[u8] = b"\r\n\r\n";
 const PREFIX: &[u8] = b"content-";
 
 /// Why a stream is not one of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FramingError {
+pub(crate) enum FramingError {
     /// The stream does not begin with a header of the protocol.
     NotTheProtocol,
     /// The header does not end.
@@ -47,7 +47,7 @@ impl std::error::Error for FramingError {}
 
 /// Takes a stream apart.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     buffer: Vec<u8>,
     /// Where the next header begins.
     at: usize,
@@ -57,7 +57,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// Takes what has arrived.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.at > 0 {
             self.buffer.drain(..self.at);
             self.at = 0;
@@ -67,12 +67,12 @@ impl Decoder {
 
     /// What has arrived behind the messages that were taken.
     #[must_use]
-    pub fn rest(self) -> Vec<u8> {
+    pub(crate) fn rest(self) -> Vec<u8> {
         self.buffer[self.at..].to_vec()
     }
 
     /// The next message that is whole; nothing when more has to arrive first.
-    pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, FramingError> {
+    pub(crate) fn next_message(&mut self) -> Result<Option<Vec<u8>>, FramingError> {
         let pending = &self.buffer[self.at..];
         let begins = pending.len().min(PREFIX.len());
         if !pending[..begins].eq_ignore_ascii_case(&PREFIX[..begins]) {
@@ -127,7 +127,7 @@ fn length_of(header: &[u8]) -> Result<usize, FramingError> {
 
 /// A message with its header.
 #[must_use]
-pub fn encode(body: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(body: &[u8]) -> Vec<u8> {
     let mut framed = format!("Content-Length: {}\r\n\r\n", body.len()).into_bytes();
     framed.extend_from_slice(body);
     framed

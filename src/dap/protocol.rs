@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 pub(crate) enum Message {
     /// The client asks for something.
     Request(Request),
-    /// The client answers what it was asked.
-    Response(Response),
+    /// The client answers what it was asked; nothing that is asked needs the answer.
+    Response {},
     /// Clients send none; what one says is passed over.
     Event {},
 }
@@ -47,22 +47,6 @@ impl Request {
             ))
         })
     }
-}
-
-/// What a client answers.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Response {
-    /// The number of the request that is answered.
-    pub(crate) request_seq: i64,
-    /// Whether it was done.
-    #[serde(default)]
-    pub(crate) success: bool,
-    /// Why it was not.
-    #[serde(default)]
-    pub(crate) message: Option<String>,
-    /// What came of it.
-    #[serde(default)]
-    pub(crate) body: Value,
 }
 
 /// Why a request cannot be done.

@@ -201,12 +201,6 @@ impl Wire {
         written
     }
 
-    /// Sends bytes that are framed already.
-    pub(crate) fn send_framed(&self, bytes: &[u8]) -> io::Result<()> {
-        let _sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        self.stream.write_all(bytes)
-    }
-
     /// Whether something could not be sent.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)

@@ -7,8 +7,7 @@
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
 //! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
 //! the symbols that the stable ABI lacks ([`symbols`]).
-//! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]), threads without
-//! signals ([`threads`]), how those get the interpreter ([`attach`]), descriptors of a fork
+//! What runs after the interpreter ([`exit`]), threads without signals ([`threads`]), how those get the interpreter ([`attach`]), descriptors of a fork
 //! ([`descriptor`]) and processes that end with this one ([`spawn`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
@@ -25,7 +24,6 @@ pub(crate) mod heap;
 pub(crate) mod hook;
 pub(crate) mod layout;
 pub(crate) mod locals;
-pub mod map;
 pub(crate) mod prove;
 pub(crate) mod rewind;
 pub(crate) mod spawn;

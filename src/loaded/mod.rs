@@ -37,6 +37,7 @@ use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::{heap, hook};
 use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
+use crate::remembered;
 use crate::scoped::Backend;
 use crate::stands::Stand;
 
@@ -251,6 +252,9 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
     let unknown = file.holders.is_empty() && file.state.is_empty();
     if unknown && !find::is_module(file.py, &wanted.file)? {
         return Ok(());
+    }
+    if let Ok(module) = &file.module {
+        remembered::note(wanted, &module.digest);
     }
     let stands = match file.stands(wanted)? {
         Ok(stands) => stands,

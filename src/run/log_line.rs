@@ -45,8 +45,7 @@ pub(super) struct Log {
     /// Where messages go: stderr, stdout, FILE, or jsonl:FILE for JSON lines [default: stderr].
     #[arg(long = "to", value_name = "TARGET")]
     pub(super) to: Option<String>,
-    /// Where instrumented code is kept [default: the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
+    #[arg(long, value_name = "DIR", help = super::CACHE_DIR)]
     pub(super) cache_dir: Option<PathBuf>,
     /// The command to run, with its arguments.
     #[arg(value_name = "COMMAND", last = true, required = true)]

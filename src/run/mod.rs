@@ -14,19 +14,23 @@ mod tail;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ArgMatches;
 use pyo3::prelude::*;
 
 use crate::condition;
+use crate::environment;
 use crate::request::Purity;
 use crate::session::{Asked, Session};
 use log_line::Log;
 use options::{Asking, Named, Run};
 use tail::{End, Tail};
 
+/// What is told of `--cache-dir`.
+const CACHE_DIR: &str =
+    "Where instrumented code is kept [default: DAPPER_CACHE_DIR, else the user's cache folder]";
 /// Exit status of wrong use.
 const USAGE: u8 = 2;
 /// An environment variable longer than this is handed over in a file.
@@ -99,7 +103,7 @@ fn prepare(
     let log_to = log_to
         .map(|to| options::log_target("--log-to", to))
         .transpose()?;
-    let cache_dir = run.cache_dir.as_deref().map(absolute).transpose()?;
+    let cache_dir = cache_dir(py, run.cache_dir.as_deref())?;
     let purity = run.purity()?;
     let budget = run.condition_budget;
     if budget.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
@@ -129,7 +133,7 @@ fn prepare_log(py: Python<'_>, log: &Log, launch: &Launch) -> Result<Command, St
     let session = Session {
         breakpoints: checked(py, vec![log.breakpoint()?], Purity::default())?,
         log_to: to.map(|to| options::log_target("--to", to)).transpose()?,
-        cache_dir: log.cache_dir.as_deref().map(absolute).transpose()?,
+        cache_dir: cache_dir(py, log.cache_dir.as_deref())?,
         main_pid: std::process::id(),
         ..Session::default()
     };
@@ -183,6 +187,13 @@ fn open_events(path: &Path) -> Result<String, String> {
     File::create(path)
         .map_err(|error| format!("cannot write --events {}: {error}", path.display()))?;
     absolute(path)
+}
+
+/// The store that was given, or that the environment names from where the command was given.
+fn cache_dir(py: Python<'_>, given: Option<&Path>) -> Result<Option<String>, String> {
+    let named = || environment::variable(py, "DAPPER_CACHE_DIR").map(PathBuf::from);
+    let path = given.map(Path::to_owned).or_else(named);
+    path.as_deref().map(absolute).transpose()
 }
 
 fn absolute(path: &Path) -> Result<String, String> {

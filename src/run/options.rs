@@ -130,8 +130,7 @@ pub(super) struct Run {
     pub(super) measure: bool,
     #[command(flatten)]
     client: ForClient,
-    /// Where instrumented code is kept [default: the user's cache folder].
-    #[arg(long, value_name = "DIR", env = "DAPPER_CACHE_DIR")]
+    #[arg(long, value_name = "DIR", help = super::CACHE_DIR)]
     pub(super) cache_dir: Option<PathBuf>,
     /// SCRIPT, -m MODULE, -c CODE or -, and the arguments of the program.
     #[arg(

@@ -15,6 +15,7 @@ fn read(bytes: Vec<u8>, path: &Path) {
         mtime_ns: 0,
         size: 0,
         inode: 0,
+        changed_ns: 0,
         taken_ns: 0,
     };
     if let Ok(memo) = MemoFile::from_bytes(Box::new(bytes)) {
@@ -31,11 +32,11 @@ fn mend(bytes: &mut Vec<u8>) {
     if bytes.len() < 64 {
         return;
     }
-    let rows = (bytes.len() - 64) / 96;
-    bytes.truncate(64 + rows * 96);
+    let rows = (bytes.len() - 64) / 104;
+    bytes.truncate(64 + rows * 104);
     bytes[..16].copy_from_slice(b"DPRMEMO\0\x01\0\x02\x01\0\0\0\0");
     bytes[16..24].copy_from_slice(&(rows as u64).to_le_bytes());
-    bytes[24..28].copy_from_slice(&96_u32.to_le_bytes());
+    bytes[24..28].copy_from_slice(&104_u32.to_le_bytes());
     let sum = blake3::hash(&bytes[..56]);
     bytes[56..64].copy_from_slice(&sum.as_bytes()[..8]);
 }

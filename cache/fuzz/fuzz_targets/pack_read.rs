@@ -3,9 +3,13 @@
 #![no_main]
 
 use cache::Pack;
+use cache::pack::salvage;
 use libfuzzer_sys::fuzz_target;
 
 fn read(bytes: Vec<u8>) {
+    let most = bytes.len() / 64;
+    let salvaged = salvage(Box::new(bytes.clone()));
+    assert!(salvaged.sound.len() <= most);
     let Ok(pack) = Pack::from_bytes(Box::new(bytes)) else {
         return;
     };

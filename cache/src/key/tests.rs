@@ -114,3 +114,25 @@ fn tags_are_plain_directory_names() {
         assert!(name.as_str().chars().all(plain), "{name}");
     }
 }
+
+#[test]
+fn names_of_directories_are_read_as_they_are_written() {
+    for (cache_tag, magic) in [("cpython-313", 3571), ("odd tag!", 0), ("a-b-c", u16::MAX)] {
+        let tag = Tag::new(cache_tag, magic);
+        assert_eq!(Tag::from_name(tag.as_str()), Some(tag.clone()));
+        assert_eq!(tag.magic(), Some(magic));
+    }
+    for name in [
+        "",
+        "memo",
+        "-1",
+        "cpython-313-",
+        "cpython-313-03571",
+        "cpython-313-+571",
+        "cpython-313-99999",
+        "cpython/313-1",
+        "..-1",
+    ] {
+        assert_eq!(Tag::from_name(name), None, "{name}");
+    }
+}

@@ -11,6 +11,7 @@ fn stamp(mtime_s: i64, taken_s: i64) -> Stamp {
         mtime_ns: mtime_s * ns,
         size: 10,
         inode: 7,
+        changed_ns: mtime_s * ns,
         taken_ns: taken_s * ns,
     }
 }
@@ -51,6 +52,10 @@ fn any_difference_in_the_stat_is_a_miss() {
         },
         Stamp { size: 11, ..seen },
         Stamp { inode: 8, ..seen },
+        Stamp {
+            changed_ns: seen.changed_ns + 1,
+            ..seen
+        },
     ] {
         assert_eq!(memo.get(path, &other), None);
     }
@@ -66,6 +71,13 @@ fn a_file_that_was_young_or_from_the_future_is_not_believed() {
         (100, 50, false),
     ] {
         let seen = stamp(mtime, taken);
+        let memo = file(vec![row(path, &seen, &source)]);
+        assert_eq!(memo.get(path, &seen).is_some(), believed, "{mtime} {taken}");
+        // A modification time that was set back tells less than the change of the inode.
+        let seen = Stamp {
+            mtime_ns: 0,
+            ..seen
+        };
         let memo = file(vec![row(path, &seen, &source)]);
         assert_eq!(memo.get(path, &seen).is_some(), believed, "{mtime} {taken}");
     }
@@ -100,5 +112,25 @@ fn a_flipped_byte_never_changes_an_answer() {
             MemoFile::from_bytes(Box::new(content[..len].to_vec())).is_err(),
             "length {len}"
         );
+    }
+}
+
+#[test]
+fn every_row_is_found_wherever_it_lies() {
+    let seen = stamp(100, 110);
+    for count in [0_u64, 1, 2, 9, 300, 5000] {
+        let path = |number: u64| format!("/{number}.py");
+        let source = |number: u64| SourceHash::of(&number.to_le_bytes());
+        let rows = (0..count).map(|n| row(Path::new(&path(n)), &seen, &source(n)));
+        let memo = file(rows.collect());
+        for number in 0..count {
+            assert_eq!(
+                memo.get(Path::new(&path(number)), &seen),
+                Some(source(number))
+            );
+        }
+        for number in count..count + 200 {
+            assert_eq!(memo.get(Path::new(&path(number)), &seen), None);
+        }
     }
 }

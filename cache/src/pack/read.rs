@@ -1,28 +1,41 @@
-//! Lookups in the mapped bytes of a pack; nothing is decoded before it is asked for.
+//! Lookups in a pack; nothing is read before it is asked for.
+//!
+//! The table is kept from the first lookup on, 64 bytes for each entry; entries are read from the
+//! file each time, and what is handed out is the copy that was checked.
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{HEADER_LEN, LISTING_SUM_LEN, MAGIC, ROW_LEN};
 use crate::codec;
-use crate::entry::{ALIGN, Entry, Origin, Place, first, read_head};
+use crate::entry::{ALIGN, Entry, Origin, Place, check_row_len, first, read_head};
 use crate::error::FormatError;
 use crate::field::{array, range, u32_at, u64_at};
 use crate::key::Key;
-use crate::map::Bytes;
+use crate::search;
+use crate::source::{Bytes, Source};
 
 /// One opened pack.
 pub struct Pack {
-    bytes: Arc<Bytes>,
+    source: Source,
     table: Range<usize>,
+    table_sum: [u8; 8],
     listing: Range<usize>,
+    rows: OnceLock<Vec<u8>>,
 }
 
 impl Pack {
     /// Checks the header and takes the bytes.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, FormatError> {
         let content = (*bytes).as_ref();
+        let len = content.len() as u64;
+        let header = content[..content.len().min(HEADER_LEN)].to_vec();
+        Self::open(&header, len, Source::Bytes(bytes))
+    }
+
+    /// Checks the header of a file that is `len` bytes long, and reads from `source` later.
+    pub(crate) fn open(content: &[u8], len: u64, source: Source) -> Result<Self, FormatError> {
         read_head(content, MAGIC, HEADER_LEN)?;
         if array(content, 56) != Some(first::<8>(&blake3::hash(&content[..56]))) {
             return Err(FormatError::Header);
@@ -38,7 +51,7 @@ impl Pack {
         else {
             return Err(FormatError::Header);
         };
-        let len = content.len() as u64;
+        check_row_len(row_len, ROW_LEN)?;
         if len != expected {
             return Err(FormatError::Length { len, expected });
         }
@@ -47,13 +60,15 @@ impl Pack {
         let listing_len = len.checked_sub(listing_at).ok_or(FormatError::Bounds)?;
         let listing = range(listing_at, listing_len, len).ok_or(FormatError::Bounds)?;
         let table_follows_header = table.start >= HEADER_LEN && table.end == listing.start;
-        if row_len as usize != ROW_LEN || !table_follows_header || listing_len < LISTING_SUM_LEN {
+        if !table_follows_header || listing_len < LISTING_SUM_LEN {
             return Err(FormatError::Bounds);
         }
         Ok(Self {
-            bytes: Arc::new(bytes),
+            source,
             table,
+            table_sum: array(content, 48).ok_or(FormatError::Header)?,
             listing,
+            rows: OnceLock::new(),
         })
     }
 
@@ -69,30 +84,45 @@ impl Pack {
         self.table.is_empty()
     }
 
+    /// How long the file is.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.listing.end as u64
+    }
+
     /// True when the table lists the key; the entry itself is not looked at.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
-        self.find(key).is_some()
+        matches!(self.find(key), Ok(Some(_)))
     }
 
     /// The entry under a key, its checksum verified; `None` when the table does not list it.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Result<Entry, FormatError>> {
-        self.find(key).map(|row| self.entry(row))
+        match self.find(key) {
+            Ok(row) => row.map(|row| self.entry(row)),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     /// The keys in order.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
-        self.rows().iter().map(key_of)
+        self.rows().unwrap_or_default().iter().map(key_of)
+    }
+
+    /// How many bytes of code and sites each entry has, in the order of [`Pack::keys`].
+    pub fn body_lens(&self) -> impl Iterator<Item = u64> {
+        let len = |row, at| u64::from(u32_at(row, at).unwrap_or_default());
+        let rows = self.rows().unwrap_or_default().iter();
+        rows.map(move |row| len(row, 40) + len(row, 44))
     }
 
     /// Where the entries came from, in the order of [`Pack::keys`].
     pub fn origins(&self) -> Result<Vec<Origin>, FormatError> {
-        let section = self
-            .content()
-            .get(self.listing.clone())
-            .ok_or(FormatError::Bounds)?;
-        let sum: [u8; 16] = array(section, 0).ok_or(FormatError::Listing)?;
+        if self.listing.len() as u64 > codec::MAX_LISTING_LEN + LISTING_SUM_LEN {
+            return Err(FormatError::Listing);
+        }
+        let section = self.source.read(self.listing.clone())?;
+        let sum: [u8; 16] = array(&section, 0).ok_or(FormatError::Listing)?;
         let listing = &section[sum.len()..];
         if sum != first::<16>(&blake3::hash(listing)) {
             return Err(FormatError::Listing);
@@ -104,14 +134,16 @@ impl Pack {
     #[must_use]
     pub fn damage(&self) -> Vec<(Option<Key>, FormatError)> {
         let mut found = Vec::new();
-        let table = self.content().get(self.table.clone()).unwrap_or_default();
-        if array(self.content(), 48) != Some(first::<8>(&blake3::hash(table))) {
-            found.push((None, FormatError::Table));
+        // Read anew: what was kept says nothing about the file.
+        match self.source.read(self.table.clone()) {
+            Ok(table) if self.table_sum == first::<8>(&blake3::hash(&table)) => {}
+            Ok(_) => found.push((None, FormatError::Table)),
+            Err(error) => found.push((None, error)),
         }
         if let Err(error) = self.origins() {
             found.push((None, error));
         }
-        for row in self.rows() {
+        for row in self.rows().unwrap_or_default() {
             if let Err(error) = self.entry(row) {
                 found.push((Some(key_of(row)), error));
             }
@@ -119,41 +151,47 @@ impl Pack {
         found
     }
 
-    fn content(&self) -> &[u8] {
-        (**self.bytes).as_ref()
+    /// Reads the table, without which the pack is as good as empty.
+    pub(crate) fn read_table(&self) -> Result<(), FormatError> {
+        self.rows().map(|_| ())
     }
 
-    fn rows(&self) -> &[[u8; ROW_LEN]] {
-        let table = self.content().get(self.table.clone()).unwrap_or_default();
-        table.as_chunks().0
+    fn rows(&self) -> Result<&[[u8; ROW_LEN]], FormatError> {
+        let table = if let Some(table) = self.rows.get() {
+            table
+        } else {
+            let table = self.source.read(self.table.clone())?;
+            self.rows.get_or_init(|| table)
+        };
+        Ok(table.as_chunks().0)
     }
 
-    fn find(&self, key: &Key) -> Option<&[u8; ROW_LEN]> {
-        let rows = self.rows();
-        let index = rows
-            .binary_search_by(|row| row[..32].cmp(key.as_bytes()))
-            .ok()?;
-        rows.get(index)
+    fn find(&self, key: &Key) -> Result<Option<&[u8; ROW_LEN]>, FormatError> {
+        let rows = self.rows()?;
+        Ok(search::find(rows, key.as_bytes()).and_then(|index| rows.get(index)))
     }
 
     fn entry(&self, row: &[u8; ROW_LEN]) -> Result<Entry, FormatError> {
-        let fields = (
-            u64_at(row, 32),
-            u32_at(row, 40),
-            u32_at(row, 44),
-            array(row, 48),
-        );
-        let (Some(at), Some(code_len), Some(sites_len), Some(sum)) = fields else {
-            return Err(FormatError::Bounds);
-        };
-        let place = Place::new(at, code_len, sites_len, self.table.start as u64)
-            .filter(|_| at % ALIGN == 0 && at >= HEADER_LEN as u64)
-            .ok_or(FormatError::Bounds)?;
-        Entry::checked(&self.bytes, &key_of(row), place, &sum)
+        let (place, sum) = place_of(row, self.table.start as u64).ok_or(FormatError::Bounds)?;
+        let bytes: Bytes = Box::new(self.source.read(place.code.start..place.sites.end)?);
+        Entry::checked(
+            &Arc::new(bytes),
+            &key_of(row),
+            place.counted_from_its_code(),
+            &sum,
+        )
     }
 }
 
-fn key_of(row: &[u8; ROW_LEN]) -> Key {
+/// Where the entry of a row stands, which must end at `end` or before, and its checksum.
+pub(super) fn place_of(row: &[u8; ROW_LEN], end: u64) -> Option<(Place, [u8; 16])> {
+    let at = u64_at(row, 32)?;
+    let place = Place::new(at, u32_at(row, 40)?, u32_at(row, 44)?, end)?;
+    let aligned = at % ALIGN == 0 && at >= HEADER_LEN as u64;
+    aligned.then_some((place, array(row, 48)?))
+}
+
+pub(super) fn key_of(row: &[u8; ROW_LEN]) -> Key {
     Key::from_bytes(std::array::from_fn(|i| row[i]))
 }
 

@@ -1,6 +1,7 @@
 //! Packs give back what was put in, in any order, and refuse what is damaged.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -8,6 +9,7 @@ use super::{Pack, PackWriter};
 use crate::dir::Dir;
 use crate::entry::{Origin, Parts};
 use crate::key::{Key, SourceHash};
+use crate::trust::Trust;
 
 fn origin(path: &str) -> Origin {
     Origin {
@@ -21,10 +23,10 @@ fn origin(path: &str) -> Origin {
 
 fn write(entries: &[(Key, Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>> {
     let root = tempfile::tempdir().expect("a temporary directory");
-    let dir = Dir::open(&root.path().join("packs"), true)
+    let dir = Dir::open(&root.path().join("packs"), true, &Trust::default())
         .expect("opens")
         .expect("is there");
-    let mut writer = PackWriter::create(dir).expect("creates");
+    let mut writer = PackWriter::create(dir, Arc::default()).expect("creates");
     for (key, code, sites) in entries {
         writer
             .add(key, Parts { code, sites }, origin(&key.to_string()))

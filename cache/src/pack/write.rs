@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{HEADER_LEN, LISTING_SUM_LEN, MAGIC, ROW_LEN};
 use crate::codec;
@@ -14,7 +16,7 @@ use crate::entry::{ALIGN, Origin, Parts, checksum, first, part_len, write_head};
 use crate::error::PutError;
 use crate::field::align;
 use crate::key::Key;
-use crate::map::MAX_FILE_LEN;
+use crate::source::MAX_FILE_LEN;
 
 /// A pack that is being written; dropped before [`PackWriter::finish`], it leaves nothing.
 #[derive(Debug)]
@@ -23,12 +25,14 @@ pub struct PackWriter {
     temp: String,
     out: BufWriter<File>,
     at: u64,
+    /// What the store has written in all.
+    written: Arc<AtomicU64>,
     rows: Vec<([u8; ROW_LEN], Origin)>,
     finished: bool,
 }
 
 impl PackWriter {
-    pub(crate) fn create(dir: Dir) -> Result<Self, PutError> {
+    pub(crate) fn create(dir: Dir, written: Arc<AtomicU64>) -> Result<Self, PutError> {
         let opened = dir.create_temp().and_then(crate::dir::Temp::into_parts);
         let (file, temp) = opened.map_err(|e| PutError::io(dir.path(), e))?;
         let mut writer = Self {
@@ -36,6 +40,7 @@ impl PackWriter {
             temp,
             out: BufWriter::with_capacity(1 << 18, file),
             at: 0,
+            written,
             rows: Vec::new(),
             finished: false,
         };
@@ -79,10 +84,23 @@ impl PackWriter {
         self.rows.is_empty()
     }
 
+    /// How many bytes were written.
+    pub(crate) fn written(&self) -> u64 {
+        self.at
+    }
+
     /// Completes the pack and puts it in place; returns the name of its file.
     ///
     /// Without entries nothing is written, and the result is `None`.
-    pub fn finish(mut self) -> Result<Option<String>, PutError> {
+    pub fn finish(self) -> Result<Option<String>, PutError> {
+        match self.complete()? {
+            Some(ready) => ready.place().map(|placed| Some(placed.name)),
+            None => Ok(None),
+        }
+    }
+
+    /// Completes the pack, durable under its temporary name.
+    pub(crate) fn complete(mut self) -> Result<Option<ReadyPack>, PutError> {
         if self.rows.is_empty() {
             return Ok(None);
         }
@@ -118,19 +136,24 @@ impl PackWriter {
         let sum = blake3::hash(&header[..56]);
         header[56..].copy_from_slice(&first::<8>(&sum));
         let name = format!("{}.pack", &blake3::hash(&header).to_hex()[..32]);
-        self.place(&header, &name)
+        self.complete_with(&header)
             .map_err(|e| PutError::io(self.dir.path(), e))?;
+        let dir = self.dir.try_clone();
+        let dir = dir.map_err(|e| PutError::io(self.dir.path(), e))?;
         self.finished = true;
-        Ok(Some(name))
+        self.written.fetch_add(self.at, Ordering::Relaxed);
+        Ok(Some(ReadyPack {
+            dir,
+            temp: std::mem::take(&mut self.temp),
+            name,
+        }))
     }
 
-    fn place(&mut self, header: &[u8], name: &str) -> io::Result<()> {
+    fn complete_with(&mut self, header: &[u8]) -> io::Result<()> {
         self.out.seek(SeekFrom::Start(0))?;
         self.out.write_all(header)?;
         self.out.flush()?;
-        self.out.get_ref().sync_all()?;
-        self.dir.rename(&self.temp, name)?;
-        self.dir.sync()
+        self.out.get_ref().sync_all()
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), PutError> {
@@ -161,6 +184,67 @@ impl Drop for PackWriter {
         if !self.finished {
             // Best effort: `evict` sweeps what stays behind.
             let _ = self.dir.remove(&self.temp);
+        }
+    }
+}
+
+/// A complete pack under its temporary name; dropped before it is placed, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct ReadyPack {
+    dir: Dir,
+    /// Empty once it is in place.
+    temp: String,
+    name: String,
+}
+
+impl ReadyPack {
+    /// Puts the pack in place, where readers see it.
+    pub(crate) fn place(mut self) -> Result<PlacedPack, PutError> {
+        let replaced = self.dir.has(&self.name);
+        let placed = self.dir.rename(&self.temp, &self.name);
+        placed.map_err(|e| PutError::io(self.dir.path(), e))?;
+        self.temp.clear();
+        let dir = self.dir.try_clone();
+        let placed = PlacedPack {
+            name: self.name.clone(),
+            dir: dir.map_err(|e| PutError::io(self.dir.path(), e))?,
+            replaced,
+        };
+        match placed.dir.sync() {
+            Ok(()) => Ok(placed),
+            Err(error) => {
+                let error = PutError::io(placed.dir.path(), error);
+                placed.withdraw();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for ReadyPack {
+    fn drop(&mut self) {
+        if !self.temp.is_empty() {
+            // Best effort: `evict` sweeps what stays behind.
+            let _ = self.dir.remove(&self.temp);
+        }
+    }
+}
+
+/// A pack in its place.
+#[derive(Debug)]
+pub(crate) struct PlacedPack {
+    pub(crate) name: String,
+    dir: Dir,
+    /// True when its equal stood there before.
+    replaced: bool,
+}
+
+impl PlacedPack {
+    /// Takes the pack out again, unless its equal was there before.
+    pub(crate) fn withdraw(self) {
+        if !self.replaced {
+            // What stays is sound, and only more than was asked for.
+            let _ = self.dir.remove(&self.name);
         }
     }
 }

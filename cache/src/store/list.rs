@@ -1,12 +1,13 @@
 //! What a store holds and what is damaged in it: for listings and repairs, never at import.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use super::{ENTRY_SUFFIX, MissReason, Store};
+use super::{ENTRY_SUFFIX, GONE, MissReason, Store};
 use crate::dir::{self, Dir};
 use crate::entry::{self, Origin};
-use crate::key::Key;
-use crate::map;
+use crate::key::{FORMAT_VERSION, Key};
+use crate::source::{self, Bytes};
 
 /// One entry of a listing.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct Listed {
     pub key: Key,
     /// Where it came from.
     pub origin: Origin,
+    /// Bytes of its code and sites.
+    pub bytes: u64,
+    /// When its file was last used, to the day, or written.
+    pub used: SystemTime,
 }
 
 /// A damaged file, or one damaged entry in it.
@@ -39,17 +44,30 @@ impl Store {
             for open in &self.opened().packs {
                 let file = dir.path().join(&open.name);
                 let origins = open.pack.origins().unwrap_or_default();
-                listed.extend(open.pack.keys().zip(origins).map(|(key, origin)| Listed {
+                let rows = open.pack.keys().zip(open.pack.body_lens());
+                listed.extend(rows.zip(origins).map(|((key, bytes), origin)| Listed {
                     file: file.clone(),
                     key,
                     origin,
+                    bytes,
+                    used: open.mtime,
                 }));
             }
         }
-        self.each_overlay_file(|file, key, content| {
-            if let Ok(origin) = content.and_then(|bytes| Ok(entry::read_origin((*bytes).as_ref())?))
-            {
-                listed.push(Listed { file, key, origin });
+        self.each_overlay_file(|found| {
+            let bytes = found.content.as_ref().map(|bytes| (**bytes).as_ref());
+            let read = bytes.ok().and_then(|bytes| {
+                let len = entry::body_len(bytes).ok()?;
+                Some((entry::read_origin(bytes).ok()?, len))
+            });
+            if let Some((origin, bytes)) = read {
+                listed.push(Listed {
+                    file: found.path(),
+                    key: found.key,
+                    origin,
+                    bytes,
+                    used: found.used,
+                });
             }
         });
         listed
@@ -58,6 +76,11 @@ impl Store {
     /// Reads every byte of every file and returns what is damaged or not trusted.
     #[must_use]
     pub fn damage(&self) -> Vec<Damage> {
+        self.damage_with(&mut |_| {})
+    }
+
+    /// As [`Store::damage`]; `progress` is told the bytes of each file after it was read.
+    pub fn damage_with(&self, progress: &mut dyn FnMut(u64)) -> Vec<Damage> {
         let refused = self.refused().into_iter();
         let mut found: Vec<Damage> = refused
             .map(|r| Damage {
@@ -69,21 +92,26 @@ impl Store {
         if let Some(dir) = &self.packs {
             for open in &self.opened().packs {
                 let file = dir.path().join(&open.name);
-                found.extend(open.pack.damage().into_iter().map(|(key, why)| Damage {
+                let damaged = open.pack.damage().into_iter().map(|(key, why)| Damage {
                     file: file.clone(),
                     key,
                     why: why.into(),
-                }));
+                });
+                // What another process merged or evicted meanwhile is not damaged.
+                found.extend(damaged.filter(|damage| damage.why != GONE));
+                progress(open.pack.file_len());
             }
         }
-        self.each_overlay_file(|file, key, content| {
-            let checked = content.and_then(|bytes| {
+        self.each_overlay_file(|file| {
+            let (path, key) = (file.path(), file.key);
+            let checked = file.content.and_then(|bytes| {
+                progress((*bytes).as_ref().len() as u64);
                 entry::read_origin((*bytes).as_ref())?;
                 Ok(entry::read_file(bytes, &key)?)
             });
             if let Err(why) = checked {
                 found.push(Damage {
-                    file,
+                    file: path,
                     key: Some(key),
                     why,
                 });
@@ -92,26 +120,63 @@ impl Store {
         found
     }
 
-    fn each_overlay_file(
-        &self,
-        mut visit: impl FnMut(PathBuf, Key, Result<map::Bytes, MissReason>),
-    ) {
+    /// Directories beside ours of formats that a later version writes; they are left alone.
+    #[must_use]
+    pub fn newer_formats(&self) -> Vec<PathBuf> {
+        let Ok(found) = std::fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let format = |name: &str| name.strip_prefix('v')?.parse::<u32>().ok();
+        let newer = |entry: std::io::Result<std::fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let format = format(entry.file_name().to_str()?)?;
+            (format > FORMAT_VERSION).then(|| entry.path())
+        };
+        let mut newer: Vec<PathBuf> = found.filter_map(newer).collect();
+        newer.sort();
+        newer
+    }
+
+    pub(super) fn each_overlay_file(&self, mut visit: impl FnMut(OverlayFile<'_>)) {
         let Some(overlay) = &self.overlay else { return };
         for (group, dir) in overlay_groups(overlay) {
             for name in dir.names().unwrap_or_default() {
                 let Some(key) = key_of(&group, &name) else {
                     continue;
                 };
+                let mut used = SystemTime::UNIX_EPOCH;
                 let content = match dir.open_file(&name) {
                     Ok(None) => continue,
-                    Ok(Some((file, _))) => {
-                        map::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
+                    Ok(Some((file, metadata))) => {
+                        used = metadata.modified().unwrap_or(used);
+                        source::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))
                     }
                     Err(error) => Err(error.into()),
                 };
-                visit(dir.path().join(&name), key, content);
+                visit(OverlayFile {
+                    dir: &dir,
+                    name: &name,
+                    key,
+                    used,
+                    content,
+                });
             }
         }
+    }
+}
+
+/// A file of the overlay, read as a whole.
+pub(super) struct OverlayFile<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) name: &'a str,
+    pub(super) key: Key,
+    used: SystemTime,
+    pub(super) content: Result<Bytes, MissReason>,
+}
+
+impl OverlayFile<'_> {
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join(self.name)
     }
 }
 

@@ -1,11 +1,12 @@
 //! The answers of a store: an entry, or the reason why there is none.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::count::Counter;
 use crate::dir::FileError;
 use crate::entry::Entry;
-use crate::error::FormatError;
+use crate::error::{FormatError, OpenError};
 use crate::trust::Distrust;
 
 /// The answer to a lookup.
@@ -76,7 +77,9 @@ impl MissReason {
 impl From<FormatError> for MissReason {
     fn from(error: FormatError) -> Self {
         match error {
-            FormatError::Format { .. } => Self::Format(error),
+            FormatError::Format { .. } | FormatError::Rows { .. } => Self::Format(error),
+            FormatError::Untrusted(why) => Self::Untrusted(why),
+            FormatError::Unreadable(kind) => Self::Unreadable(kind),
             _ => Self::Corrupt(error),
         }
     }
@@ -91,6 +94,15 @@ impl From<FileError> for MissReason {
     }
 }
 
+impl From<OpenError> for MissReason {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Untrusted { why, .. } => Self::Untrusted(why),
+            OpenError::Io { source, .. } => Self::Unreadable(source.kind()),
+        }
+    }
+}
+
 /// A pack that was passed over when the store was opened.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -98,4 +110,14 @@ pub struct Refused {
     pub path: PathBuf,
     /// Why it is not used.
     pub why: MissReason,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not used: {}", self.path.display(), self.why)?;
+        if let MissReason::Corrupt(_) = self.why {
+            f.write_str("; dapper-instrument cache verify --repair removes it")?;
+        }
+        Ok(())
+    }
 }

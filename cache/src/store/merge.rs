@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Store;
 use crate::entry::{Origin, Parts};
-use crate::error::PutError;
+use crate::error::{FormatError, PutError};
 use crate::key::Key;
 
 impl Store {
@@ -23,7 +23,7 @@ impl Store {
         mut keep: impl FnMut(&Key, &Origin) -> bool,
     ) -> Result<Option<usize>, PutError> {
         let version = self.writable(self.version.as_ref())?;
-        let dir = self.writable(self.packs.as_ref())?;
+        let dir = self.writable(self.packs.as_deref())?;
         if !version
             .lock()
             .map_err(|e| PutError::io(version.path(), e))?
@@ -45,9 +45,22 @@ impl Store {
         let opened = self.opened();
         let mut writer = self.pack_writer()?;
         let mut seen = HashSet::new();
+        let mut merged = Vec::new();
+        // What cannot be read at the moment must not be removed.
+        let unreadable = |kind: std::io::ErrorKind| PutError::io(dir.path(), kind.into());
         for open in &opened.packs {
+            // Before its bytes are read, so that what is removed in the end is what was read.
+            let Ok(stat) = dir.stat(&open.name) else {
+                continue;
+            };
+            match open.pack.read_table() {
+                Ok(()) => merged.push((open, stat)),
+                Err(FormatError::Unreadable(kind)) => return Err(unreadable(kind)),
+                Err(_) => continue,
+            }
             let origins = match open.pack.origins() {
                 Ok(origins) => origins,
+                Err(FormatError::Unreadable(kind)) => return Err(unreadable(kind)),
                 // The entries are sound all the same; what they came from is lost.
                 Err(_) => vec![Origin::unknown(); open.pack.len()],
             };
@@ -55,24 +68,24 @@ impl Store {
                 if seen.contains(&key) || !keep(&key, &origin) {
                     continue;
                 }
-                if let Some(Ok(entry)) = open.pack.get(&key) {
-                    seen.insert(key);
-                    let (code, sites) = (entry.code(), entry.sites());
-                    writer.add(&key, Parts { code, sites }, origin)?;
+                match open.pack.get(&key) {
+                    Some(Ok(entry)) => {
+                        seen.insert(key);
+                        let (code, sites) = (entry.code(), entry.sites());
+                        writer.add(&key, Parts { code, sites }, origin)?;
+                    }
+                    Some(Err(FormatError::Unreadable(kind))) => return Err(unreadable(kind)),
+                    Some(Err(_)) | None => {}
                 }
             }
         }
         let count = writer.len();
         let name = writer.finish()?;
-        for open in &opened.packs {
-            if Some(&open.name) == name.as_ref() {
-                continue;
-            }
-            match dir.remove(&open.name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(PutError::io(dir.path(), error));
-                }
-                _ => {}
+        for (open, seen) in merged {
+            // One that was put in its place since may be sound where this one was not.
+            if Some(&open.name) != name.as_ref() {
+                dir.remove_seen(&open.name, &seen)
+                    .map_err(|e| PutError::io(dir.path(), e))?;
             }
         }
         Ok(count)

@@ -5,36 +5,45 @@
 //!   v1/                          one directory per FORMAT_VERSION, others are left alone
 //!     CACHEDIR.TAG  .gitignore   kept out of backups and commits
 //!     memo                       stat of a source -> its hash, for all interpreters
+//!     remembered                 lines that breakpoints were last on, for all interpreters
 //!     cpython-313-3571/          cache tag and magic number
 //!       packs/9f3c…a1.pack       immutable; many entries each
+//!       packs/verified           which packs were read whole and found sound
 //!       overlay/4e/07…b2.entry   one entry each, named by the key
 //! ```
 //! Readers take no lock. A lookup asks the packs, newest first, then the overlay; a damaged entry
-//! is passed over, so storing it again mends it.
+//! is passed over, so storing it again mends it. A pack that is gone when an entry of it is wanted
+//! was merged or evicted by another process: the directory is read again.
 
+mod check;
 mod list;
 mod lookup;
 mod merge;
+mod remember;
+mod repair;
+mod tidy;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::count::{Counter, Counters, Counts};
 use crate::dir::{self, Dir};
 use crate::entry::{self, Entry, Origin, Parts};
 use crate::error::{OpenError, PutError};
-use crate::evict::{self, Limits, Removal};
+use crate::evict::Limits;
 use crate::key::{FORMAT_VERSION, Key, SourceHash, Tag};
-use crate::map::{self, Map};
 use crate::memo::{Memo, Stamp};
-use crate::pack::{Pack, PackWriter};
+use crate::pack::{HEADER_LEN, Pack, PackWriter};
+use crate::source::{self, Source};
+use crate::trust::Trust;
 
 pub(crate) use list::overlay_groups;
 pub use list::{Damage, Listed};
 pub use lookup::{Lookup, MissReason, Refused};
+pub use repair::Repair;
 
 pub(crate) const PACKS: &str = "packs";
 pub(crate) const OVERLAY: &str = "overlay";
@@ -44,6 +53,8 @@ pub(crate) const ENTRY_SUFFIX: &str = ".entry";
 const TOUCH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a listing that changes under the reader is read again.
 const REFRESH_TRIES: usize = 8;
+/// What is told of an entry whose pack is no longer there.
+const GONE: MissReason = MissReason::Unreadable(std::io::ErrorKind::NotFound);
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This directory holds code instrumented by dapper. It can be removed at any time.\n";
 
@@ -61,14 +72,17 @@ pub struct Store {
     root: PathBuf,
     tag: Tag,
     access: Access,
-    map: Map,
     /// Missing parts of a store that may not be created are `None`: every lookup misses.
     version: Option<Dir>,
-    packs: Option<Dir>,
+    packs: Option<Arc<Dir>>,
     overlay: Option<Dir>,
     opened: RwLock<Arc<Opened>>,
     memo: Memo,
     counters: Counters,
+    /// What [`Store::tidy`] keeps the store within.
+    limits: OnceLock<Limits>,
+    /// Bytes written since the store was last tidied.
+    written: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -88,9 +102,9 @@ struct OpenPack {
 impl Store {
     /// Opens the entries of one kind of interpreter in the store at `root`.
     ///
-    /// `map` makes the bytes of packs and of the memo readable: [`read`](crate::read) or a
-    /// read-only private memory map. An absent store opened [`Access::ReadOnly`] is empty.
-    pub fn open(root: &Path, tag: &Tag, access: Access, map: Map) -> Result<Self, OpenError> {
+    /// An absent store opened [`Access::ReadOnly`] is empty. One of another user's is refused
+    /// unless `trust` names its root, and is never written.
+    pub fn open(root: &Path, tag: &Tag, access: Access, trust: &Trust) -> Result<Self, OpenError> {
         let mut writable = access == Access::ReadWrite;
         let mut step = |dir: Option<Dir>| {
             writable = writable && dir.as_ref().is_some_and(Dir::is_writable);
@@ -100,7 +114,7 @@ impl Store {
             Some(parent) => parent.child(name, *create),
             None => Ok(None),
         };
-        let top = step(Dir::open(root, access == Access::ReadWrite)?);
+        let top = step(Dir::open(root, access == Access::ReadWrite, trust)?);
         let version = step(child(&top, &format!("v{FORMAT_VERSION}"))?);
         let of_tag = step(child(&version, tag.as_str())?);
         let packs = step(child(&of_tag, PACKS)?);
@@ -115,13 +129,14 @@ impl Store {
             root: root.to_owned(),
             tag: tag.clone(),
             access,
-            map,
             version: version.0,
-            packs: packs.0,
+            packs: packs.0.map(Arc::new),
             overlay: overlay.0,
             opened: RwLock::default(),
-            memo: Memo::new(map),
+            memo: Memo::default(),
             counters: Counters::default(),
+            limits: OnceLock::new(),
+            written: Arc::default(),
         };
         store.mark();
         store.refresh();
@@ -162,85 +177,38 @@ impl Store {
     pub fn refresh(&self) {
         let Some(dir) = &self.packs else { return };
         let known = self.opened();
-        let mut opened = self.open_packs(dir, &known);
+        let mut opened = open_packs(dir, &known);
         // A pack that was merged away while the directory was read is listed as another one.
         for _ in 0..REFRESH_TRIES {
             let Err(()) = opened else { break };
-            opened = self.open_packs(dir, &known);
+            opened = open_packs(dir, &known);
         }
         let Ok(opened) = opened else { return };
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
-    }
-
-    /// Fails when a pack that is listed is gone.
-    fn open_packs(&self, dir: &Dir, known: &Opened) -> Result<Opened, ()> {
-        let mut opened = Opened::default();
-        for name in dir.names().unwrap_or_default() {
-            if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
-                continue;
-            }
-            match self.open_pack(dir, &name, known) {
-                Ok(Some(pack)) => opened.packs.push(pack),
-                Ok(None) => return Err(()),
-                Err(why) => opened.refused.push(Refused {
-                    path: dir.path().join(&name),
-                    why,
-                }),
-            }
-        }
-        let newest_first = |a: &Arc<OpenPack>, b: &Arc<OpenPack>| {
-            b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name))
-        };
-        opened.packs.sort_by(newest_first);
-        Ok(opened)
     }
 
     fn opened(&self) -> Arc<Opened> {
         Arc::clone(&self.opened.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn open_pack(
-        &self,
-        dir: &Dir,
-        name: &str,
-        known: &Opened,
-    ) -> Result<Option<Arc<OpenPack>>, MissReason> {
-        let Some((file, metadata)) = dir.open_file(name)? else {
-            return Ok(None);
-        };
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        if let Some(same) = known
-            .packs
-            .iter()
-            .find(|p| p.name == name && p.inode == inode)
-        {
-            return Ok(Some(Arc::clone(same)));
-        }
-        let bytes = (self.map)(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
-        Ok(Some(Arc::new(OpenPack {
-            name: name.to_owned(),
-            inode,
-            mtime: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            pack: Pack::from_bytes(bytes)?,
-            touched: AtomicBool::new(false),
-        })))
-    }
-
     /// Looks an entry up; its checksum is verified before it is handed out.
     #[must_use]
     pub fn get(&self, key: &Key) -> Lookup {
-        let mut reason = MissReason::Absent;
-        for open in &self.opened().packs {
-            match open.pack.get(key) {
-                Some(Ok(entry)) => {
-                    self.counters.add(Counter::PackHit);
-                    self.touch_pack(open);
-                    return Lookup::Hit(entry);
-                }
-                Some(Err(error)) => reason = error.into(),
-                None => {}
+        let mut packed = self.get_from_packs(key);
+        for _ in 0..REFRESH_TRIES {
+            if !matches!(packed, Err(GONE)) {
+                break;
             }
+            self.refresh();
+            packed = self.get_from_packs(key);
         }
+        let mut reason = match packed {
+            Ok(entry) => {
+                self.counters.add(Counter::PackHit);
+                return Lookup::Hit(entry);
+            }
+            Err(why) => why,
+        };
         match self.get_from_overlay(key) {
             Ok(entry) => {
                 self.counters.add(Counter::OverlayHit);
@@ -253,11 +221,27 @@ impl Store {
         Lookup::Miss(reason)
     }
 
+    fn get_from_packs(&self, key: &Key) -> Result<Entry, MissReason> {
+        let mut reason = MissReason::Absent;
+        for open in &self.opened().packs {
+            match open.pack.get(key) {
+                Some(Ok(entry)) => {
+                    self.touch_pack(open);
+                    return Ok(entry);
+                }
+                Some(Err(error)) if reason != GONE => reason = error.into(),
+                Some(Err(_)) | None => {}
+            }
+        }
+        Err(reason)
+    }
+
     fn get_from_overlay(&self, key: &Key) -> Result<Entry, MissReason> {
-        let dir = self.overlay.as_ref().ok_or(MissReason::Absent)?;
-        let found = dir.open_file(&entry_name(key))?;
-        let (file, metadata) = found.ok_or(MissReason::Absent)?;
-        let bytes = map::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
+        let overlay = self.overlay.as_ref().ok_or(MissReason::Absent)?;
+        let (group, name) = entry_name(key);
+        let group = overlay.child(&group, false)?.ok_or(MissReason::Absent)?;
+        let (file, metadata) = group.open_file(&name)?.ok_or(MissReason::Absent)?;
+        let bytes = source::read(&file).map_err(|e| MissReason::Unreadable(e.kind()))?;
         let entry = entry::read_file(bytes, key)?;
         if self.access == Access::ReadWrite && is_stale(metadata.modified().ok()) {
             // A lost touch makes the entry look older to eviction, nothing else.
@@ -269,14 +253,12 @@ impl Store {
     /// True when an entry is stored under the key; its bytes are not looked at.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
-        self.opened()
-            .packs
-            .iter()
-            .any(|open| open.pack.contains(key))
-            || self
-                .overlay
-                .as_ref()
-                .is_some_and(|dir| dir.has(&entry_name(key)))
+        if self.opened().packs.iter().any(|p| p.pack.contains(key)) {
+            return true;
+        }
+        let (group, name) = entry_name(key);
+        let group = self.overlay.as_ref().map(|dir| dir.child(&group, false));
+        matches!(group, Some(Ok(Some(group))) if group.has(&name))
     }
 
     /// Stores one entry in the overlay, over what stands under the key there.
@@ -293,17 +275,21 @@ impl Store {
     fn put_in_overlay(&self, key: &Key, parts: Parts<'_>, origin: &Origin) -> Result<(), PutError> {
         let dir = self.writable(self.overlay.as_ref())?;
         let content = entry::write_file(key, parts, origin)?;
-        let name = entry_name(key);
-        let (group, _) = name.split_at(2);
-        dir.make(group)
-            .and_then(|()| dir.write_file(&name, &content))
-            .map_err(|e| PutError::io(dir.path(), e))
+        let (group, name) = entry_name(key);
+        let gone = || PutError::io(dir.path(), std::io::ErrorKind::NotFound.into());
+        let group = dir.child(&group, true)?.ok_or_else(gone)?;
+        group
+            .write_file(&name, &content)
+            .map_err(|e| PutError::io(group.path(), e))?;
+        self.wrote(content.len() as u64);
+        Ok(())
     }
 
     /// Starts a pack; call [`Store::refresh`] after finishing it to read from it here.
     pub fn pack_writer(&self) -> Result<PackWriter, PutError> {
-        let dir = self.writable(self.packs.as_ref())?;
-        PackWriter::create(dir.try_clone().map_err(|e| PutError::io(dir.path(), e))?)
+        let dir = self.writable(self.packs.as_deref())?;
+        let dir = dir.try_clone().map_err(|e| PutError::io(dir.path(), e))?;
+        PackWriter::create(dir, Arc::clone(&self.written))
     }
 
     /// The hash of a source that is still in this state, if it is remembered.
@@ -336,14 +322,6 @@ impl Store {
             (Some(dir), Access::ReadWrite) => self.memo.flush(dir),
             _ => Ok(()),
         }
-    }
-
-    /// Removes what is older or more than the limits allow, for all interpreters.
-    pub fn evict(&self, limits: &Limits) -> Result<Removal, PutError> {
-        let dir = self.writable(self.version.as_ref())?;
-        let removal = evict::evict(dir, limits).map_err(|e| PutError::io(dir.path(), e));
-        self.refresh();
-        removal
     }
 
     fn writable<'a>(&self, dir: Option<&'a Dir>) -> Result<&'a Dir, PutError> {
@@ -398,12 +376,77 @@ impl fmt::Debug for Store {
     }
 }
 
-fn entry_name(key: &Key) -> String {
-    let hex = key.to_string();
-    format!("{}/{}{ENTRY_SUFFIX}", &hex[..2], &hex[2..])
+/// How many packs are used, and how many entries they list.
+pub(crate) fn n_entries(store: &Store) -> (u64, u64) {
+    let opened = store.opened();
+    let entries = opened.packs.iter().map(|open| open.pack.len() as u64).sum();
+    (opened.packs.len() as u64, entries)
 }
 
+/// Fails when a pack that is listed is gone.
+fn open_packs(dir: &Arc<Dir>, known: &Opened) -> Result<Opened, ()> {
+    let mut opened = Opened::default();
+    for name in dir.names().unwrap_or_default() {
+        if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
+            continue;
+        }
+        match open_pack(dir, &name, known) {
+            Ok(Some(pack)) => opened.packs.push(pack),
+            Ok(None) => return Err(()),
+            Err(why) => opened.refused.push(Refused {
+                path: dir.path().join(&name),
+                why,
+            }),
+        }
+    }
+    let newest_first = |a: &Arc<OpenPack>, b: &Arc<OpenPack>| {
+        b.mtime.cmp(&a.mtime).then_with(|| a.name.cmp(&b.name))
+    };
+    opened.packs.sort_by(newest_first);
+    Ok(opened)
+}
+
+fn open_pack(
+    dir: &Arc<Dir>,
+    name: &str,
+    known: &Opened,
+) -> Result<Option<Arc<OpenPack>>, MissReason> {
+    let Some((file, metadata)) = dir.open_file(name)? else {
+        return Ok(None);
+    };
+    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+    if let Some(same) = known
+        .packs
+        .iter()
+        .find(|p| p.name == name && p.inode == inode)
+    {
+        return Ok(Some(Arc::clone(same)));
+    }
+    let header_len = usize::try_from(metadata.len()).map_or(HEADER_LEN, |n| n.min(HEADER_LEN));
+    let header = source::read_piece(&file, 0..header_len)?;
+    let source = Source::File {
+        dir: Arc::clone(dir),
+        name: name.to_owned(),
+    };
+    Ok(Some(Arc::new(OpenPack {
+        name: name.to_owned(),
+        inode,
+        mtime: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+        pack: Pack::open(&header, metadata.len(), source)?,
+        touched: AtomicBool::new(false),
+    })))
+}
+
+/// The directory in the overlay and the file in it.
+fn entry_name(key: &Key) -> (String, String) {
+    let hex = key.to_string();
+    (hex[..2].to_owned(), format!("{}{ENTRY_SUFFIX}", &hex[2..]))
+}
+
+/// Whether a use is to be recorded: the last one was long ago, or at a time that is yet to come.
 fn is_stale(mtime: Option<SystemTime>) -> bool {
-    let age = mtime.and_then(|mtime| SystemTime::now().duration_since(mtime).ok());
-    age.is_some_and(|age| age > TOUCH_EVERY)
+    mtime.is_some_and(|mtime| match SystemTime::now().duration_since(mtime) {
+        Ok(age) => age > TOUCH_EVERY,
+        Err(ahead) => ahead.duration() > TOUCH_EVERY,
+    })
 }

@@ -6,7 +6,6 @@ would go wrong: an interpreter that the engine does not know, or another debugge
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,7 +100,7 @@ class FrameEvalCompatibilityPolicy:
 
 def _is_turned_off() -> bool:
     # CPython 3.11 is the one supported version without sys.monitoring.
-    off = os.environ.get("DAPPER_EXPERIMENTAL_FRAME_EVAL_311") == "0"
+    off = _engine.variable("DAPPER_EXPERIMENTAL_FRAME_EVAL_311") == "0"
     return off and not hasattr(sys, "monitoring")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, get_args
+
+from dapper import _engine
 
 __all__ = ["FrameEvalConfig", "FrameEvalConfigError"]
 
@@ -27,7 +28,7 @@ class FrameEvalConfigError(ValueError):
 
 def _enabled_by_default() -> bool:
     name = "DAPPER_USE_FRAME_EVAL"
-    value = os.environ.get(name, "")
+    value = _engine.variable(name) or ""
     if value not in ("", "0", "1"):
         raise FrameEvalConfigError(f"{name} is {value!r}: it has to be 0 or 1")
     return value == "1"

@@ -35,6 +35,8 @@ struct State {
     /// Files that were not stored.
     lost: HashMap<usize, String>,
     broken: Option<String>,
+    /// The packs that are in place.
+    names: Vec<String>,
 }
 
 impl<'a> Sink<'a> {
@@ -86,6 +88,10 @@ impl<'a> Sink<'a> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         state.close();
+        if !state.names.is_empty() {
+            self.store.refresh();
+            self.store.vouch_for(&state.names);
+        }
         state.lost
     }
 }
@@ -112,7 +118,10 @@ impl State {
             return;
         };
         match writer.finish() {
-            Ok(_) => self.pending.clear(),
+            Ok(name) => {
+                self.pending.clear();
+                self.names.extend(name);
+            }
             Err(error) => self.give_up(&error),
         }
         self.bytes = 0;

@@ -106,7 +106,7 @@ pub(in crate::dap) fn engine(py: Python<'_>, session: &Session, _request: &Reque
         "evalFrameRefusal": loaded::eval_frame_refusal(py),
         "hooks": hooks,
         "activities": activities,
-        "store": store::root(),
+        "store": store::root(py),
         "breakpoints": lock(&session.points).all().count(),
         "counters": counted(&mut counters::now()),
         "reasons": counted(&mut telemetry::counts()),
