@@ -156,7 +156,6 @@ def test_processes_of_a_pool_are_joined(tmp_path):
 
 
 def test_workers_of_xdist_are_joined(tmp_path):
-    pytest.importorskip("xdist")
     (tmp_path / "test_it.py").write_text("def test():\n    assert True\n")
     source = """\
         import pytest
