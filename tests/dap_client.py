@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Body = dict[str, Any]
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 
 class RefusedError(Exception):

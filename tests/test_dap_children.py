@@ -62,6 +62,10 @@ STARTS = {
         "status = subprocess.run([sys.executable, 'child.py'], env=dict(os.environ, X='1'))"
         ".returncode"
     ),
+    "cleaned": "status = subprocess.run([sys.executable, 'child.py'], env={}).returncode",
+    "posix_spawn": """\
+pid = os.posix_spawn(sys.executable, [sys.executable, "child.py"], {"PYTHONPATH": "x"})
+status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])""",
     "shell": "status = subprocess.run(f'{sys.executable} child.py', shell=True).returncode",
     "script": "status = subprocess.run(['sh', './script.sh']).returncode",
     "shebang": "status = subprocess.run(['./child.py']).returncode",
@@ -152,7 +156,6 @@ def test_processes_of_a_pool_are_joined(tmp_path):
 
 
 def test_workers_of_xdist_are_joined(tmp_path):
-    pytest.importorskip("xdist")
     (tmp_path / "test_it.py").write_text("def test():\n    assert True\n")
     source = """\
         import pytest
@@ -252,12 +255,13 @@ def test_children_that_are_not_wanted_run_on(tmp_path, way):
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
+        client = None
         if way != "nobody":
             client = Client.connect(("127.0.0.1", port))
             client.begin(subProcess=way != "settings")
             client.request("configurationDone")
         assert process.communicate(timeout=60)[0] == "4\n3\nTrue\n"
-        if way != "nobody":
+        if client is not None:
             client.read_to_the_end()
             assert not any(event["event"] == "debugpyAttach" for event in client.events)
             client.close()

@@ -37,6 +37,8 @@ _PROPERTIES: "dict[str, object]" = {"qt": "none", "subProcess": True}
 _used: "list[str]" = []
 # What is in the environment for children, and what was there before.
 _shared: "dict[str, str | None]" = {}
+# What starts programs, and what stands in for it.
+_starters: "dict[str, tuple[object, object]]" = {}
 _leave = os._exit
 
 
@@ -212,12 +214,45 @@ def _share() -> None:
     path = os.environ.get("PYTHONPATH", "")
     if bootstrap not in path.split(os.pathsep) and not _starts_itself(os.path.dirname(here)):  # noqa: PTH120
         variables["PYTHONPATH"] = bootstrap + os.pathsep + path if path else bootstrap
+    _stand_in(bootstrap if "PYTHONPATH" in variables or bootstrap in path else None)
     for name, value in variables.items():
         _shared.setdefault(name, os.environ.get(name))
         os.environ[name] = value
 
 
+def _stand_in(bootstrap: "str | None") -> None:
+    """Have interpreters be debugged that are started with an environment of their own."""
+    if _starters:
+        return
+    try:  # noqa: SIM105 - what is not imported here is not there for the program to see
+        import _posixsubprocess  # noqa: F401, PLC0415 - what `subprocess` starts programs with
+    except ImportError:
+        pass
+    places = {"posix_spawn": ("os", 2), "posix_spawnp": ("os", 2), "execve": ("os", 2)}
+    places["fork_exec"] = ("_posixsubprocess", 5)
+    for name, (module, at) in places.items():
+        before = getattr(sys.modules.get(module), name, None)
+        if before is not None:
+            _starters[name] = before, _engine.with_debugger_for_children(before, at, bootstrap)
+    _exchange({id(before): after for before, after in _starters.values()})
+
+
+def _exchange(functions: "dict[int, object]") -> None:
+    for module, names in (
+        ("os", ("posix_spawn", "posix_spawnp", "execve")),
+        ("_posixsubprocess", ("fork_exec",)),
+        ("subprocess", ("_fork_exec",)),
+    ):
+        there = sys.modules.get(module)
+        for name in names:
+            found = functions.get(id(getattr(there, name, None)))
+            if found is not None:
+                setattr(there, name, found)
+
+
 def _unshare() -> None:
+    _exchange({id(after): before for before, after in _starters.values()})
+    _starters.clear()
     for name, before in _shared.items():
         if before is None:
             os.environ.pop(name, None)

@@ -23,6 +23,7 @@ mod redirect;
 mod relay;
 mod scene;
 mod session;
+mod spawning;
 mod start;
 mod stops;
 mod stuck;

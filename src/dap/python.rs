@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
-use super::{ending, listener, redirect, session, stops, stuck, wire};
+use super::{ending, listener, redirect, session, spawning, stops, stuck, wire};
 use crate::ffi::tracing;
 use crate::hit;
 use crate::pause;
@@ -208,6 +208,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_function(wrap_pyfunction!(connect_client, module)?)?;
     module.add_function(wrap_pyfunction!(listen_for_clients, module)?)?;
+    spawning::register(module)?;
     module.add_function(wrap_pyfunction!(join_debugger, module)?)?;
     module.add_function(wrap_pyfunction!(offer_to_forked, module)?)?;
     module.add_function(wrap_pyfunction!(wait_at_start, module)?)?;

@@ -121,7 +121,12 @@ impl<'py> LoadedFile<'_, 'py> {
             Ok(module) => module.code.bind(self.py).clone(),
             Err(reason) => return Ok(Err(reason.clone())),
         };
-        let original = with_traits(&link::descend(&module, path)?, code)?;
+        let found = link::descend(&module, path)
+            .and_then(|found| Ok(is_same(&found, code)?.then_some(found)));
+        let Ok(Some(found)) = found else {
+            return Ok(Err(REWRITTEN.to_owned()));
+        };
+        let original = with_traits(&found, code)?;
         let mut inner = Vec::new();
         for (index, nested) in nested(code)? {
             match self.original_of(&nested)? {
@@ -340,6 +345,19 @@ fn place(code: &Bound<'_, PyAny>) -> PyResult<(u32, String)> {
 /// What a decorator may change in a copy of the code (`types.coroutine` sets a flag): probes stand
 /// on the same lines whatever it is.
 const TRAITS: [&str; 4] = ["co_flags", "co_name", "co_qualname", "co_filename"];
+
+/// Why code of a module that is loaded is left as it is.
+const REWRITTEN: &str = "its code was rewritten before it was loaded";
+
+/// Whether two code objects stand at the same place of a source.
+fn is_same(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+    for name in ["co_qualname", "co_firstlineno"] {
+        if !one.getattr(name)?.eq(other.getattr(name)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
 
 /// A compiled code object with the traits of a copy of it; itself when they are the same.
 fn with_traits<'py>(
