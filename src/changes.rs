@@ -90,20 +90,6 @@ impl Subject {
             Self::Local { name, .. } | Self::Attribute { name, .. } => name,
         }
     }
-
-    /// The value that an attribute has now, or nothing; the outer `None` says that its object is
-    /// gone.
-    fn attribute<'py>(
-        py: Python<'py>,
-        object: &Py<PyAny>,
-        name: &str,
-    ) -> PyResult<Option<Option<Bound<'py, PyAny>>>> {
-        let object = object.bind(py).call0()?;
-        if object.is_none() {
-            return Ok(None);
-        }
-        stored(&object, name).map(Some)
-    }
 }
 
 /// What is stored in an object under a name, without any of its code being run.
@@ -171,8 +157,8 @@ pub(crate) fn local<'py>(
 }
 
 /// Looks at these from now on, and at nothing else; the inner error is why that cannot be done.
-pub(crate) fn look_at(py: Python<'_>, watches: Vec<Arc<Watch>>) -> PyResult<Result<(), String>> {
-    let before = std::mem::replace(&mut *lock(), watches.clone());
+pub(crate) fn look_at(py: Python<'_>, watches: &[Arc<Watch>]) -> PyResult<Result<(), String>> {
+    let before = std::mem::replace(&mut *lock(), watches.to_vec());
     ACTIVE.store(!watches.is_empty(), Ordering::Relaxed);
     drop(before);
     if !tool::is_available(py) {
@@ -183,7 +169,7 @@ pub(crate) fn look_at(py: Python<'_>, watches: Vec<Arc<Watch>>) -> PyResult<Resu
     }
     tool::release(py, Owner::Changes)?;
     let mut everywhere = false;
-    for watch in &watches {
+    for watch in watches {
         match &watch.subject {
             Subject::Local { code, .. } => {
                 if let Err(reason) = tool::demand(Owner::Changes, code.bind(py), LOCAL)? {
@@ -237,15 +223,14 @@ fn look(frame: &Bound<'_, PyAny>, leaves: bool) -> PyResult<bool> {
                 if leaves {
                     continue;
                 }
-                let quiet = hit::Quiet::enter();
-                let value = Subject::attribute(py, object, name)?;
-                drop(quiet);
-                let Some(value) = value else {
+                let _quiet = hit::Quiet::enter();
+                let object = object.bind(py).call0()?;
+                if object.is_none() {
                     watch.over.store(true, Ordering::Relaxed);
                     ended = true;
                     continue;
-                };
-                watch.has_changed(value.as_ref())
+                }
+                watch.has_changed(stored(&object, name)?.as_ref())
             }
         };
         if changed && let Some(sink) = SINK.get() {
@@ -259,7 +244,7 @@ fn look(frame: &Bound<'_, PyAny>, leaves: bool) -> PyResult<bool> {
             .filter(|watch| !watch.is_over())
             .cloned()
             .collect();
-        look_at(py, rest)?.map_err(PyRuntimeError::new_err)?;
+        look_at(py, &rest)?.map_err(PyRuntimeError::new_err)?;
     }
     Ok(stopped)
 }

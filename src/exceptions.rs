@@ -32,6 +32,7 @@ pub(crate) struct Exits {
 }
 
 /// What is asked for.
+#[expect(clippy::struct_excessive_bools, reason = "each is a filter of its own")]
 struct Filters {
     exits: bool,
     raised: bool,
@@ -243,7 +244,7 @@ pub(crate) fn left(
     let caller = (!caller.is_none()).then_some(caller);
     let last = match &caller {
         Some(caller) => user_code::ends_a_thread(caller)?,
-        None => true,
+        None => !user_code::is_import_system(code)?,
     };
     if filters.uncaught && last && (exits || tool::is_available(py)) {
         return report_uncaught(&filters, exception);

@@ -10,7 +10,8 @@
 //! `request` is what is asked of a breakpoint (`terms` reads it from Python), `condition` evaluates it where it is hit (`compile`,
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
-//! `exceptions` stops at exceptions, `changes` where a variable has got another value.
+//! `exceptions` stops at exceptions, `changes` where a variable has got another value,
+//! `instructions` at single instructions.
 //! `variant` and `store` make and keep variants, `freshness` says which `.pyc` they may come from. `dap` is the debug server, `adapter` the process between it and an editor. `run` is the launcher, `cli` the command
 //! `dapper-instrument`. Only `ffi` holds unsafe code.
 //! The extension never imports `dapper.*`: Python registers what is to be called.
@@ -43,6 +44,7 @@ mod handle;
 mod hit;
 mod importer;
 mod inline;
+mod instructions;
 mod instrument_main;
 mod interpreter;
 mod link;

@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ create_exception!(
 const SEATS: usize = 256;
 /// How many times in one budget the clock is looked at.
 const LOOKS: u32 = 4;
+/// How long after its limit an evaluation is told to be stuck in native code.
+const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -69,6 +71,9 @@ static SHORTEST_OWN: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The default of `condition_budget_s`: 0.1 s.
 const DEFAULT_BUDGET: u64 = 100_000_000;
 static BUDGET: AtomicU64 = AtomicU64::new(DEFAULT_BUDGET);
+
+/// Called, without the GIL, with the number of a thread whose evaluation does not end.
+static ON_STUCK: OnceLock<fn(u64)> = OnceLock::new();
 
 /// Whether nobody looks at the clock.
 static ASLEEP: AtomicBool = AtomicBool::new(true);
@@ -246,6 +251,12 @@ pub(crate) fn set_condition_budget(seconds: f64) -> PyResult<()> {
     Ok(())
 }
 
+/// Says what is called with a thread whose evaluation has a limit of its own and does not end
+/// after it, as a call of native code does; the first one given stays.
+pub(crate) fn set_on_stuck(call: fn(u64)) {
+    let _ = ON_STUCK.set(call);
+}
+
 /// Has the watching thread look at the clock in other intervals.
 fn look_again() {
     let watcher = WATCHER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -300,6 +311,7 @@ fn watch() {
     let mut before = [0; SEATS];
     let mut looks = [0; SEATS];
     let mut since = [Instant::now(); SEATS];
+    let mut stuck = [0; SEATS];
     let mut idle = 0;
     loop {
         pause();
@@ -318,6 +330,12 @@ fn watch() {
                 let is_late = seat.limit().is_some_and(|limit| elapsed >= limit);
                 if looks[index] >= LOOKS && is_late {
                     interrupt(seat, serial);
+                    let is_stuck = seat.limit().is_some_and(|limit| elapsed >= limit + GRACE);
+                    let is_own = seat.limit.load(Ordering::Relaxed) != 0;
+                    if is_stuck && is_own && std::mem::replace(&mut stuck[index], serial) != serial
+                    {
+                        tell_stuck(seat.ident.load(Ordering::Relaxed));
+                    }
                 }
             }
         }
@@ -333,6 +351,12 @@ fn watch() {
             ASLEEP.store(false, Ordering::SeqCst);
             idle = 0;
         }
+    }
+}
+
+fn tell_stuck(ident: u64) {
+    if let Some(call) = ON_STUCK.get() {
+        call(ident);
     }
 }
 

@@ -31,6 +31,17 @@ fn libraries(py: Python<'_>) -> PyResult<Vec<String>> {
     Ok(folders)
 }
 
+/// Whether code is of the import system: the interpreter calls it from native code as well, where
+/// it looks for the importer of a script, and handles there what it raises.
+pub(crate) fn is_import_system(code: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let file: String = code
+        .getattr(pyo3::intern!(code.py(), "co_filename"))?
+        .extract()?;
+    Ok(["<frozen importlib", "<frozen zipimport"]
+        .iter()
+        .any(|prefix| file.starts_with(prefix)))
+}
+
 /// Whether a frame is the one in which `threading` catches what ends a thread.
 pub(crate) fn ends_a_thread(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = frame.py();

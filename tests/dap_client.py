@@ -195,7 +195,7 @@ class Client:
         self.response(attach)
         return capabilities
 
-    def set_breakpoints(self, path: Path, *breakpoints: int | Body) -> list[Body]:
+    def set_breakpoints(self, path: Path | str, *breakpoints: int | Body) -> list[Body]:
         """Set all breakpoints of a file."""
         asked = [{"line": point} if isinstance(point, int) else point for point in breakpoints]
         arguments = {"source": {"path": str(path)}, "breakpoints": asked}
@@ -250,3 +250,15 @@ def listening(
         client.close()
         process.kill()
         process.communicate()
+
+
+def printed(process: subprocess.Popen[str]) -> str:
+    """Return all that a program has printed, at its end."""
+    assert process.stdout is not None
+    return process.stdout.read()
+
+
+def printed_line(process: subprocess.Popen[str]) -> str:
+    """Wait for the next line that a program prints."""
+    assert process.stdout is not None
+    return process.stdout.readline()

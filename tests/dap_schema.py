@@ -28,6 +28,8 @@ NEWER = {
     "SetVariableResponse": ("memoryReference", "valueLocationReference"),
     "Variable": ("declarationLocationReference", "valueLocationReference"),
 }
+# What other definitions add to.
+BEGINNINGS = ("ProtocolMessage", "Message", "ValueFormat")
 # Events that clients of other debuggers for Python know.
 KNOWN_ELSEWHERE = {"debugpyAttach", "debugpyWaitingForServer", "debugpySockets"}
 
@@ -54,7 +56,7 @@ def schema() -> Body:
     """Return the schema, with closed objects where we answer."""
     known: Body = json.loads(SCHEMA.read_text())
     for name, definition in known["definitions"].items():
-        if name.endswith(("Arguments", "Request")) or name in ("ProtocolMessage", "Message"):
+        if name.endswith(("Arguments", "Request")) or name in BEGINNINGS:
             continue
         for part in definition.get("allOf", ()):
             body = part.get("properties", {}).get("body")

@@ -26,7 +26,8 @@ def add(a, b):
     return total
 
 def main():
-    print(add(1, 2))
+    total = add(1, 2)
+    print(total)
 
 main()
 """
@@ -108,9 +109,12 @@ def drive(modules: Path, path: Path, scenario: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("scenario", "source"), [("breakpoint", ADDS), ("conditions", FAILS)])
-def test_microsofts_client(tmp_path, modules, scenario, source):
-    drive(modules, program(tmp_path, source), scenario)
+def test_microsofts_client_at_a_breakpoint(tmp_path, modules):
+    drive(modules, program(tmp_path, ADDS), "breakpoint")
+
+
+def test_microsofts_client_with_conditions_and_exceptions(tmp_path, modules):
+    drive(modules, program(tmp_path, FAILS), "conditions")
 
 
 def test_microsofts_client_leaves_in_the_middle(tmp_path, modules):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-
 from tests.dap_client import listening
 
 RAISES = """\
@@ -81,7 +80,9 @@ def test_a_condition_that_raises_is_told_and_does_not_stop(tmp_path):
             {"filterId": "raised", "condition": "code =="},
             {"filterId": "sideways"},
         ]
-        told = client.request("setExceptionBreakpoints", {"filterOptions": options})["breakpoints"]
+        told = client.request("setExceptionBreakpoints", {"filters": [], "filterOptions": options})[
+            "breakpoints"
+        ]
         assert [one["verified"] for one in told] == [True, False, False]
         assert "code ==" in told[1]["message"]
         assert "sideways" in told[2]["message"]

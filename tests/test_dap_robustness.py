@@ -48,7 +48,6 @@ class Debuggee:
     def takes_the_next_client(self) -> None:
         """Debug it once more."""
         with closing(self.next_client()) as client:
-            client.begin()
             client.set_breakpoints(self.program, INSIDE)
             client.request("configurationDone")
             stop = client.stopped("breakpoint")
@@ -57,12 +56,12 @@ class Debuggee:
             client.read_to_the_end()
 
     def next_client(self) -> Client:
-        """Connect until the end of the session before is known."""
+        """Attach as soon as the end of the session before is known."""
         until = time.monotonic() + 30
         while True:
             client = Client.connect(self.address)
             try:
-                client.request("initialize", {"adapterID": "dapper"})
+                client.begin()
             except (EOFError, ConnectionError, RefusedError):
                 client.close()
                 assert time.monotonic() < until, "the session before does not end"

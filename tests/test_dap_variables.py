@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.dap_client import Body, Client, RefusedError, listening
 
 if TYPE_CHECKING:
@@ -235,7 +234,7 @@ def test_values_of_all_kinds(tmp_path):
 
 
 HOSTILE = """\
-    import sys, time
+    import collections, sys, time
     class Loops:
         def __repr__(self):
             while True:
@@ -259,6 +258,11 @@ HOSTILE = """\
     class Number:
         def __repr__(self):
             return 3
+    class Torn(collections.UserList):
+        def __len__(self):
+            return 5
+        def __getitem__(self, at):
+            return [7, 8][at]
     class Giant:
         def __repr__(self):
             return "g" * (1 << 28)
@@ -280,6 +284,7 @@ HOSTILE = """\
         raises = Raises(); exits = Exits(); recurses = Recurses()
         number = Number(); giant = Giant(); twisted = Twisted()
         lazy = Lazy()
+        torn = Torn()
         return 1  # stop
     show()
     """
@@ -293,6 +298,9 @@ def test_hostile_objects_are_shown_all_the_same(tmp_path):
         assert "RecursionError" in rows["recurses"]["value"]
         assert "TypeError" in rows["number"]["value"]
         assert len(rows["giant"]["value"]) < 70_000
+        torn = stop.children(rows["torn"]["variablesReference"], filter="indexed", count=5)
+        assert [row["value"] for row in torn[:2]] == ["7", "8"]
+        assert "IndexError" in torn[2]["value"]
         stop.children(rows["twisted"]["variablesReference"])
         lazy = stop.named(rows["lazy"]["variablesReference"])
         assert lazy["answer"]["presentationHint"]["lazy"]
@@ -429,7 +437,7 @@ def test_nothing_shown_lives_longer_than_its_stop(tmp_path):
         assert process.communicate(timeout=30)[0] == "[True, True]\n"
 
 
-def test_the_exception_and_returned_values_have_scopes(tmp_path):
+def test_the_exception_has_a_scope(tmp_path):
     source = """\
         def fail():
             raise ValueError("bad")
@@ -452,3 +460,60 @@ def test_the_exception_and_returned_values_have_scopes(tmp_path):
         rows = stop.named(scope["variablesReference"])
         assert rows["ValueError"]["value"] == "ValueError('bad')"
         assert stop.evaluate("__exception__[1].args")["result"] == "('bad',)"
+
+
+def test_every_thread_shows_what_is_its_own(tmp_path):
+    source = """\
+        import threading, contextvars
+        own = threading.local()
+        var = contextvars.ContextVar("var")
+        both = threading.Barrier(2)
+        def work(name):
+            own.name = name
+            var.set(name)
+            both.wait()
+            return name  # stop
+        threads = [threading.Thread(target=work, args=(name,), name=name) for name in "ab"]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """
+    with listening(tmp_path, source) as (client, program, _):
+        client.begin(stopAllThreads=False)
+        client.set_breakpoints(program, 9)
+        client.request("configurationDone")
+        stops = [Stop(client, client.stopped()) for _ in range(2)]
+        seen = set()
+        for stop in stops:
+            name = stop.locals()["name"]["value"]
+            asked = "own.name, var.get(), threading.current_thread().name"
+            assert stop.evaluate(asked)["result"] == f"({name}, {name}, {name})"
+            assert stop.evaluate(f"name = {name}.upper()", "repl")["result"] == ""
+            seen.add(stop.evaluate("name")["result"])
+        assert seen == {"'A'", "'B'"}
+
+
+def test_generators_and_frames_that_were_left(tmp_path):
+    source = """\
+        def count(limit):
+            for n in range(limit):
+                yield n  # stop
+        def fail(reason):
+            near = [reason]
+            raise ValueError(reason)
+        print(next(count(3)))
+        fail("because")
+        """
+    with listening(tmp_path, source) as (client, program, process):
+        client.begin()
+        client.request("setExceptionBreakpoints", {"filters": ["uncaught"]})
+        client.set_breakpoints(program, 3)
+        client.request("configurationDone")
+        stop = Stop(client, client.stopped("breakpoint"))
+        assert stop.locals()["limit"]["value"] == "3"
+        stop.evaluate("n = 'changed'", "repl")
+        client.request("continue", {"threadId": stop.thread})
+        stop = Stop(client, client.stopped("exception"))
+        assert stop.locals()["near"]["value"] == "['because']"
+        assert stop.evaluate("[near for _ in range(2)]")["result"] == "[['because'], ['because']]"
+        client.request("continue", {"threadId": stop.thread})
+        assert process.communicate(timeout=30)[0] == "changed\n"

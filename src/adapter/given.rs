@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::dap::protocol::Refusal;
 
 /// The keys of `launch` and `attach` that mean something to dapper.
-const KNOWN: [&str; 54] = [
+const KNOWN: [&str; 55] = [
     "args",
     "autoReload",
     "breakOnSystemExit",
@@ -22,6 +22,7 @@ const KNOWN: [&str; 54] = [
     "django",
     "env",
     "envFile",
+    "evaluationTimeout",
     "flask",
     "frameEval",
     "frameEvalConfig",

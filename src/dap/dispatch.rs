@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::parked::{Go, ask};
+use super::parked::{Cancelled, Go, ask};
 use super::protocol::{Answer, Message, Refusal, Request};
 use super::scene::Scene;
 use super::session::Session;
@@ -40,6 +40,7 @@ fn route(command: &str) -> Option<Route> {
         "configurationDone" => Route::Reader(configured),
         "disconnect" => Route::Reader(ending::disconnect),
         "terminate" => Route::Reader(ending::terminate),
+        "cancel" => Route::Attached(cancel),
         "pause" => Route::Attached(pause_thread),
         "continue" => Route::Reader(|session, request| resume(session, request, Go::Continue)),
         "next" => Route::Reader(|session, request| step(session, request, Mode::Over)),
@@ -115,7 +116,10 @@ fn meant(session: &Session, means: &Means) -> Option<u64> {
     let number = means.frame_id.or(means.variables_reference);
     match number {
         Some(number) => session.owner_of(number),
-        None => session.thread_of(means.thread_id?),
+        None => match means.thread_id? {
+            id if stops::tasks::is_task(id) => stops::tasks::thread_of(session, id),
+            id => session.thread_of(id),
+        },
     }
 }
 
@@ -152,6 +156,35 @@ pub(crate) fn capabilities() -> Value {
 fn configured(session: &Arc<Session>, request: &Request) {
     session.respond(request, Ok(Value::Null));
     session.configure();
+    stops::census::begin(session);
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelArguments {
+    request_id: Option<i64>,
+}
+
+/// `cancel`: what has been answered already is no error.
+fn cancel(py: Python<'_>, session: &Session, request: &Request) -> Answer {
+    let wanted: CancelArguments = request.arguments()?;
+    let Some(seq) = wanted.request_id else {
+        return Err(Refusal::new("cancel needs the number of a request"));
+    };
+    for ident in session.stopped() {
+        let cancelled = session
+            .parked(ident)
+            .map(|thread| thread.cancel(py, ident, seq));
+        match cancelled {
+            Some(Cancelled::Pending(pending)) => {
+                session.respond(&pending, Err(Refusal::new("cancelled")));
+                break;
+            }
+            Some(Cancelled::Running) => break,
+            Some(Cancelled::Unknown) | None => {}
+        }
+    }
+    Ok(Value::Null)
 }
 
 fn pause_thread(py: Python<'_>, session: &Session, request: &Request) -> Answer {
@@ -177,6 +210,10 @@ fn resume(session: &Arc<Session>, request: &Request, go: Go) {
         Ok(means) => means,
         Err(refusal) => return session.respond(request, Err(refusal)),
     };
+    if means.thread_id.is_some_and(stops::tasks::is_task) && go != Go::Continue {
+        let refusal = Refusal::new("a task that waits cannot step: step in the thread of its loop");
+        return session.respond(request, Err(refusal));
+    }
     let ident = meant(session, &means);
     let Some(parked) = ident.and_then(|ident| session.parked(ident)) else {
         let refusal = Refusal::new("the thread is not stopped");

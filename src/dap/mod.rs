@@ -25,6 +25,7 @@ mod scene;
 mod session;
 mod start;
 mod stops;
+mod stuck;
 mod view;
 pub(crate) mod wire;
 

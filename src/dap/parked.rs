@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use serde_json::json;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
-use super::stops;
+use super::{stops, stuck, view};
 use crate::ffi::attach::try_attach;
 use crate::ffi::{threads, tracing};
 use crate::hit;
@@ -62,23 +62,83 @@ impl Stride {
 pub(crate) type Job = Box<dyn FnOnce(&mut Scene<'_>) -> Option<Go> + Send>;
 
 /// A stopped thread, as the thread of the protocol sees it.
+#[derive(Default)]
 pub(crate) struct Parked {
-    jobs: Mutex<VecDeque<Job>>,
+    /// What it is to do, with the request that it answers by that.
+    jobs: Mutex<VecDeque<(Option<Request>, Job)>>,
     ready: Condvar,
+    running: Mutex<Running>,
+}
+
+/// The request that a stopped thread is answering.
+#[derive(Default)]
+struct Running {
+    seq: Option<i64>,
+    cancelled: bool,
+}
+
+/// What became of a request that was to be cancelled.
+pub(super) enum Cancelled {
+    /// It had not begun, and is answered by whoever asked.
+    Pending(Request),
+    /// It answers for itself.
+    Running,
+    /// It is not there.
+    Unknown,
 }
 
 impl Parked {
     /// Has the thread do something.
     pub(crate) fn give(&self, job: Job) {
+        self.give_for(None, job);
+    }
+
+    fn give_for(&self, request: Option<Request>, job: Job) {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.push_back(job);
+        jobs.push_back((request, job));
         self.ready.notify_one();
+    }
+
+    /// Gives up a request of that number; the thread's own number is `ident`.
+    pub(super) fn cancel(&self, py: Python<'_>, ident: u64, seq: i64) -> Cancelled {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let meant = |request: &Option<Request>| {
+            let request = request.as_ref();
+            request.is_some_and(|request| request.seq == seq)
+        };
+        let pending = jobs.iter().position(|(request, _)| meant(request));
+        let pending = pending.and_then(|at| jobs.remove(at));
+        drop(jobs);
+        if let Some((Some(request), _)) = pending {
+            return Cancelled::Pending(request);
+        }
+        let mut running = self.running();
+        if running.seq != Some(seq) {
+            return Cancelled::Unknown;
+        }
+        running.cancelled = true;
+        // What evaluates is not over as long as this is locked and the GIL is held.
+        view::interrupt(py, ident);
+        Cancelled::Running
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, seq: i64) {
+        self.running().seq = Some(seq);
+    }
+
+    /// Whether the request was cancelled that has come to its end.
+    fn finish(&self) -> bool {
+        std::mem::take(&mut *self.running()).cancelled
     }
 
     fn take(&self) -> Job {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(job) = jobs.pop_front() {
+            if let Some((_, job)) = jobs.pop_front() {
                 return job;
             }
             jobs = self
@@ -130,10 +190,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
         return Ok(());
     }
     let ident = threads::number();
-    let parked = Arc::new(Parked {
-        jobs: Mutex::default(),
-        ready: Condvar::new(),
-    });
+    let parked = Arc::new(Parked::default());
     let silent = why.silent;
     let told = json!({
         "reason": why.reason,
@@ -233,16 +290,30 @@ pub(crate) fn ask(
         let refusal = Refusal::new("the thread is running: what belongs to a stop is gone");
         return session.respond(&request, Err(refusal));
     };
+    if let Some(refusal) = ident.and_then(stuck::refusal) {
+        return session.respond(&request, Err(refusal));
+    }
     let session = Arc::clone(session);
-    parked.give(Box::new(move |scene| {
+    let (thread, asked) = (Arc::clone(&parked), request.clone());
+    let job: Job = Box::new(move |scene| {
+        thread.begin(request.seq);
+        stuck::begin(&session, scene.ident(), &request);
         let asked = AssertUnwindSafe(|| answer(scene, &request));
-        let answer = catch_unwind(asked).unwrap_or_else(|_| {
-            Err(Refusal::new(
-                "an error of dapper's own; the program goes on",
-            ))
-        });
+        let answer = catch_unwind(asked);
         let py = scene.py();
-        py.detach(|| session.respond(&request, answer));
+        let answer = if thread.finish() {
+            Err(Refusal::new("cancelled"))
+        } else {
+            answer.unwrap_or_else(|_| {
+                Err(Refusal::new(
+                    "an error of dapper's own; the program goes on",
+                ))
+            })
+        };
+        if stuck::finish(scene.ident()) {
+            py.detach(|| session.respond(&request, answer));
+        }
         None
-    }));
+    });
+    parked.give_for(Some(asked), job);
 }

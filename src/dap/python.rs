@@ -6,11 +6,11 @@ use pyo3::types::PyDict;
 
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
-use super::{ending, listener, redirect, session, stops, wire};
+use super::{ending, listener, redirect, session, stops, stuck, wire};
 use crate::ffi::tracing;
 use crate::hit;
 use crate::pause;
-use crate::{breakpoint, changes};
+use crate::{breakpoint, changes, instructions, time_limit};
 
 fn prepare(py: Python<'_>) {
     stops::prepare(py);
@@ -18,7 +18,9 @@ fn prepare(py: Python<'_>) {
     ending::expect();
     pause::set_sink(stops::paused);
     changes::set_sink(stops::data_changed);
+    instructions::set_sink(stops::instruction_reached);
     breakpoint::observe(stops::changed);
+    time_limit::set_on_stuck(stuck::tell);
 }
 
 /// Connects to an adapter that waits at `HOST:PORT` or `unix:PATH`.

@@ -16,6 +16,9 @@ use super::stops::hides;
 use super::view::Programs;
 use crate::ffi::tracing;
 
+/// Frames that are not on the stack of the thread have numbers from here on.
+const ASIDE: usize = 1 << 32;
+
 /// A frame of the stack.
 pub(crate) struct Shown<'py> {
     /// The frame object.
@@ -98,6 +101,8 @@ pub(crate) struct Scene<'py> {
     frames: Vec<Shown<'py>>,
     /// Whether all frames are in `frames`.
     whole: bool,
+    /// Frames of tasks that wait, numbered from [`ASIDE`].
+    aside: Vec<Shown<'py>>,
     held: HashMap<i64, Held<'py>>,
     /// What the numbers that were given out have to be taken back by.
     given: Vec<i64>,
@@ -127,6 +132,7 @@ impl<'py> Scene<'py> {
             ident,
             frames: vec![shown(frame.clone(), None)],
             whole: false,
+            aside: Vec::new(),
             held: HashMap::new(),
             given: Vec::new(),
             extras: HashMap::new(),
@@ -195,25 +201,53 @@ impl<'py> Scene<'py> {
         Ok(&self.frames)
     }
 
+    /// Numbers a frame that is not on the stack of the thread.
+    pub(crate) fn put_aside(&mut self, frame: Bound<'py, PyAny>) -> usize {
+        let known = self.aside.iter().position(|shown| shown.frame.is(&frame));
+        let index = known.unwrap_or_else(|| {
+            self.aside.push(Shown {
+                frame,
+                line: None,
+                id: None,
+            });
+            self.aside.len() - 1
+        });
+        ASIDE + index
+    }
+
     /// The frame of that number, the innermost being 0.
     pub(crate) fn frame(&self, index: usize) -> &Shown<'py> {
-        &self.frames[index]
+        match index.checked_sub(ASIDE) {
+            Some(aside) => &self.aside[aside],
+            None => &self.frames[index],
+        }
+    }
+
+    /// A number for something of a stop that can be asked nothing.
+    pub(crate) fn idle_id(&mut self) -> i64 {
+        let id = self.session.new_id(self.ident);
+        self.given.push(id);
+        id
     }
 
     /// The client's number of a frame.
     pub(crate) fn frame_id(&mut self, index: usize) -> i64 {
-        if let Some(id) = self.frames[index].id {
+        if let Some(id) = self.frame(index).id {
             return id;
         }
-        let id = self.session.new_id(self.ident);
-        self.given.push(id);
-        self.frames[index].id = Some(id);
+        let id = self.idle_id();
+        let shown = match index.checked_sub(ASIDE) {
+            Some(aside) => &mut self.aside[aside],
+            None => &mut self.frames[index],
+        };
+        shown.id = Some(id);
         id
     }
 
     /// The frame that the client knows by a number.
     pub(crate) fn frame_of(&self, id: i64) -> Result<usize, Refusal> {
-        let found = self.frames.iter().position(|shown| shown.id == Some(id));
+        let of = |frames: &[Shown<'_>]| frames.iter().position(|shown| shown.id == Some(id));
+        let found = of(&self.frames).or_else(|| of(&self.aside).map(|aside| ASIDE + aside));
         found.ok_or_else(|| Refusal::new(format!("there is no frame {id} at this stop")))
     }
 

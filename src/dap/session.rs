@@ -25,7 +25,8 @@ use super::parked::{Go, Parked};
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
 use super::stops::{self, Points};
-use super::view::Sources;
+use super::stuck;
+use super::view::{self, Sources};
 use super::wire::{Arrival, Wire};
 use crate::ffi::attach::try_attach;
 use crate::ffi::threads::Thread;
@@ -163,7 +164,8 @@ impl Session {
         }
         *current = Some(Arc::clone(&session));
         drop(current);
-        Python::try_attach(|py| stops::note_own(session.follow.bind(py)));
+        stops::forget();
+        try_attach(|py| stops::note_own(session.follow.bind(py)));
         let reading = session.read_on(first);
         if reading.is_err() {
             lock(&CURRENT).take();
@@ -181,6 +183,10 @@ impl Session {
             session.read();
         })?;
         *lock(&self.reader) = Some(reader);
+        // Not while the client is still configuring.
+        if *lock(&self.configured.0) {
+            stops::census::begin(self);
+        }
         Ok(())
     }
 
@@ -211,6 +217,7 @@ impl Session {
 
     /// Has the thread that reads end, as before a fork.
     pub(super) fn part(&self) {
+        stops::census::end();
         let reader = lock(&self.reader).take();
         if let Some(reader) = reader {
             self.wire.interrupt();
@@ -228,9 +235,13 @@ impl Session {
             activation::withdraw();
         }
         self.configure();
+        stops::census::end();
         self.resume_all(Go::Continue);
         pause::nobody();
         let taken_out = try_attach(|py| {
+            for ident in self.stopped() {
+                view::interrupt(py, ident);
+            }
             self.take_out(py);
             pause::refresh(py)
         });
@@ -458,5 +469,7 @@ pub(super) fn forget() {
         session.wire.abandon();
         std::mem::forget(session);
     }
+    stuck::forget();
+    stops::forget();
     pause::nobody();
 }

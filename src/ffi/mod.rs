@@ -8,10 +8,8 @@
 //! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
 //! the symbols that the stable ABI lacks ([`symbols`]).
 //! Read-only memory maps ([`map`]), what runs after the interpreter ([`exit`]), threads without
-//! signals ([`threads`]), descriptors of a fork ([`descriptor`]) and processes that end with this
-//! one ([`spawn`]) are here for the same reason.
-//! signals ([`threads`]), how those get the interpreter ([`attach`]) and descriptors of a fork
-//! ([`descriptor`]) are here for the same reason.
+//! signals ([`threads`]), how those get the interpreter ([`attach`]), descriptors of a fork
+//! ([`descriptor`]) and processes that end with this one ([`spawn`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 

@@ -165,3 +165,22 @@ fn a_file_that_cannot_be_opened_is_refused_with_the_cause() {
     assert!(refused("/no/such/folder/log").contains("No such file"));
     assert!(refused("jsonl:").contains("name of the file is missing"));
 }
+
+#[test]
+fn records_at_the_end_of_a_full_batch_are_delivered() {
+    let (gate, permit) = gate();
+    let sink = Sink::new(
+        Target::Output(Arc::clone(&gate) as Arc<dyn Output>),
+        usize::MAX,
+    );
+    let message = |number: usize| format!("{number} {}", "x".repeat(1000));
+    for number in 0..1000 {
+        sent(&sink, &message(number));
+    }
+    for _ in 0..900 {
+        permit.send(()).expect("open");
+    }
+    assert_eq!(sink.flush(PATIENCE), 0);
+    let taken = gate.taken.lock().expect("no panic");
+    assert_eq!(*taken, (0..1000).map(message).collect::<Vec<_>>());
+}

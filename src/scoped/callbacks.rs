@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches::{self, Means};
 use crate::ffi::tracing;
-use crate::{changes, exceptions, hit, pause, step};
+use crate::{changes, exceptions, hit, instructions, pause, step};
 
 thread_local! {
     /// What a stop at a jump wants raised at the jump's target.
@@ -162,14 +162,18 @@ fn defer(code: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Interest> {
 }
 
 #[pyfunction]
-fn instruction(code: &Bound<'_, PyAny>, _offset: i32) -> PyResult<Option<Py<PyAny>>> {
+fn instruction(code: &Bound<'_, PyAny>, offset: i32) -> PyResult<Option<Py<PyAny>>> {
     answer(code.py(), || {
         if let Some(error) = DEFERRED.take() {
             tool::demand(Owner::Jump, code, Events::NONE)?.ok();
             return Err(error);
         }
-        if let Some(frame) = stepping(code.py()) {
-            step::instruction(&frame, code)?;
+        let stopped = match stepping(code.py()) {
+            Some(frame) => step::instruction(&frame, code)?,
+            None => false,
+        };
+        if !stopped && instructions::is_active() {
+            instructions::reached(code, offset)?;
         }
         Ok(Interest::Wanted)
     })

@@ -78,6 +78,8 @@ pub(crate) enum Owner {
     Pause,
     /// Variables and attributes that are looked at.
     Changes,
+    /// Instructions that stop.
+    Instructions,
 }
 
 /// What the owners want, of one code object or everywhere.

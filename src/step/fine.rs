@@ -11,6 +11,9 @@ use pyo3::prelude::*;
 use super::{ENTRIES, Lines, address, everywhere, go_on, may_stop, stop, walk, with};
 use crate::scoped::tool;
 
+/// A call with its inline caches takes no more bytes than this, nor than its arguments would.
+const CALL_SIZE: usize = 10;
+
 thread_local! {
     /// The frame and the instruction that it was sent to, until a line is told of.
     static LANDED: Cell<Option<(usize, i64)>> = const { Cell::new(None) };
@@ -23,7 +26,18 @@ fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
 
 /// Sends a frame whose line is told of to another one; the error is the interpreter's.
 pub(crate) fn jump(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<()> {
-    frame.setattr(pyo3::intern!(frame.py(), "f_lineno"), line)?;
+    let py = frame.py();
+    let (line_name, trace_name) = (pyo3::intern!(py, "f_lineno"), pyo3::intern!(py, "f_trace"));
+    let trace = frame.getattr(trace_name)?;
+    if !tool::is_available(py) && trace.is_none() {
+        // There only a frame with a trace function of its own may be sent anywhere.
+        frame.setattr(trace_name, py.get_type::<PyAny>())?;
+        let sent = frame.setattr(line_name, line);
+        frame.setattr(trace_name, py.None())?;
+        sent?;
+    } else {
+        frame.setattr(line_name, line)?;
+    }
     LANDED.set(Some(place(frame)?));
     Ok(())
 }
@@ -75,7 +89,8 @@ pub(super) fn is_the_call(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let at: usize = back
         .getattr(pyo3::intern!(frame.py(), "f_lasti"))?
         .extract()?;
-    if at != offset {
+    // Some versions point at the caches behind the call.
+    if !(offset..offset + CALL_SIZE).contains(&at) {
         return Ok(false);
     }
     with(|step| step.call = None);

@@ -63,6 +63,10 @@ enum Lines {
 }
 
 /// The step of one thread.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own of whoever steps"
+)]
 struct Step {
     id: u64,
     mode: Mode,

@@ -74,7 +74,7 @@ const scenarios = {
         await configured(async () => {
             const breakpoints = [
                 { line: INSIDE, logMessage: 'adds {a}' },
-                { line: INSIDE + 1, condition: 'b == 3' },
+                { line: INSIDE + 1, condition: 'b == 2' },
             ];
             await client.setBreakpointsRequest({ source: { path: program }, breakpoints });
             await client.setExceptionBreakpointsRequest({ filters: ['uncaught'] });

@@ -32,7 +32,10 @@ def work(count, thing):
 
 count = 0
 while not os.path.exists("enough"):
-    count = work(count % 10, Thing(1))
+    try:
+        count = work(count % 10, Thing(1))
+    except Exception:
+        count = 0  # something was assigned to
     time.sleep(0.001)
 """
 INSIDE = 11

@@ -13,10 +13,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::data::{self, DataPoints};
+use super::disassembly::{self, Codes};
 use super::jumps;
 use super::log_output;
 use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
+use super::tasks::KnownTask;
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::dap::parked::{Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
@@ -39,10 +41,15 @@ pub(crate) struct Points {
     functions: Vec<Point>,
     /// Which code is the user's, by file.
     pub(in crate::dap) verdicts: HashMap<String, Verdict>,
+    /// Tasks that the client was told of.
+    pub(super) tasks: Vec<KnownTask>,
+    pub(super) last_task: i64,
     /// Lines that frames may be sent to, by the number that the client has of them.
     pub(super) goto_targets: Vec<(Arc<str>, u32)>,
     /// Variables and attributes that may be looked at.
     pub(super) data: DataPoints,
+    /// Code whose instructions have addresses.
+    pub(super) codes: Codes,
 }
 
 impl Points {
@@ -226,19 +233,21 @@ fn set_in_file(py: Python<'_>, session: &Session, request: &Request) -> Answer {
         .by_file
         .remove(&file)
         .unwrap_or_default();
-    let none_yet = before.is_empty() && asked.is_empty();
+    let ids = |points: &[Point]| points.iter().map(|point| point.breakpoint.id).collect();
+    let ids_before: Vec<u64> = ids(&before);
     let place = |one: &Asked| Place::Line {
         file: path.clone(),
         line: one.line,
         column: one.column,
     };
     let (kept, results) = exchange(py, before, asked.clone(), place);
+    let changed = ids_before != ids(&kept);
     if !kept.is_empty() {
         lock(&session.points)
             .by_file
             .insert(Arc::clone(&file), kept);
     }
-    if !none_yet {
+    if changed {
         session.follow(py).map_err(|error| failed(&error))?;
         loaded::bind(py, &file).map_err(|error| failed(&error))?;
         follow_messages(py, session);
@@ -382,6 +391,7 @@ impl Session {
         }
         log_output::give_back(py);
         data::clear(py)?;
+        disassembly::clear(py)?;
         super::exceptions::clear(py)
     }
 }

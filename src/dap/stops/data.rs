@@ -32,8 +32,9 @@ pub(in crate::dap) struct DataPoints {
     terms: HashMap<u64, Terms>,
 }
 
+/// When a stop of this kind is one.
 #[derive(Clone, Default)]
-struct Terms {
+pub(super) struct Terms {
     condition: Option<String>,
     rule: Option<HitRule>,
     hits: Arc<Mutex<u64>>,
@@ -227,7 +228,7 @@ pub(in crate::dap) fn set(py: Python<'_>, session: &Session, request: &Request) 
         told.push(json!({"verified": false, "message": refusal, "reason": "failed"}));
     }
     lock(&session.points).data.terms = terms;
-    let looked = changes::look_at(py, watches).map_err(|error| failed(&error))?;
+    let looked = changes::look_at(py, &watches).map_err(|error| failed(&error))?;
     if let Err(reason) = looked {
         for one in &mut told {
             *one = json!({"verified": false, "message": reason, "reason": "failed"});
@@ -245,21 +246,66 @@ impl Asked {
                 "access {access:?} cannot be seen: only \"write\" can"
             ));
         }
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-        let condition = given(&self.condition);
+        Terms::new(py, self.condition.as_ref(), self.hit_condition.as_ref())
+    }
+}
+
+/// What is to be said of a condition, if anything.
+type Said = Option<String>;
+
+impl Terms {
+    /// What was asked for, or what is wrong with it.
+    pub(super) fn new(
+        py: Python<'_>,
+        condition: Option<&String>,
+        hit_condition: Option<&String>,
+    ) -> Result<Self, String> {
+        let given = |text: Option<&String>| text.filter(|text| !text.trim().is_empty()).cloned();
+        let condition = given(condition);
         if let Some(condition) = &condition {
             compile::expression(py, condition, "condition")
                 .map_err(|error| format!("condition {}", error.value(py)))?;
         }
-        let rule = match given(&self.hit_condition) {
+        let rule = match given(hit_condition) {
             Some(text) => Some(HitRule::parse(&text).map_err(|error| error.to_string())?),
             None => None,
         };
-        Ok(Terms {
+        Ok(Self {
             condition,
             rule,
             hits: Arc::default(),
         })
+    }
+
+    /// Whether a pass is a stop, and what is to be said of its condition.
+    pub(super) fn let_through(&self, frame: &Bound<'_, PyAny>) -> PyResult<Option<Said>> {
+        let py = frame.py();
+        let mut text = None;
+        if let Some(condition) = &self.condition {
+            let held = condition::undisturbed(py, || {
+                Evaluator::new(condition, "condition")
+                    .value(frame)?
+                    .is_truthy()
+            })?;
+            match held {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(error) => {
+                    let said = condition::describe(py, &error);
+                    text = Some(format!("its condition failed: {said}"));
+                }
+            }
+        }
+        let hits = {
+            let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
+            *hits += 1;
+            *hits
+        };
+        let lets = self
+            .rule
+            .as_ref()
+            .is_none_or(|rule| rule.lets_through(hits));
+        Ok(lets.then_some(text))
     }
 }
 
@@ -269,32 +315,9 @@ pub(in crate::dap) fn changed(frame: &Bound<'_, PyAny>, watch: &Arc<Watch>) -> P
         return Ok(());
     };
     let terms = lock(&session.points).data.terms.get(&watch.id).cloned();
-    let terms = terms.unwrap_or_default();
-    let py = frame.py();
-    let mut text = None;
-    if let Some(condition) = &terms.condition {
-        let held = condition::undisturbed(py, || {
-            Evaluator::new(condition, "condition of a data breakpoint")
-                .value(frame)?
-                .is_truthy()
-        })?;
-        match held {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                let said = condition::describe(py, &error);
-                text = Some(format!("its condition failed: {said}"));
-            }
-        }
-    }
-    let hits = {
-        let mut hits = terms.hits.lock().unwrap_or_else(PoisonError::into_inner);
-        *hits += 1;
-        *hits
-    };
-    if terms.rule.is_some_and(|rule| !rule.lets_through(hits)) {
+    let Some(text) = terms.unwrap_or_default().let_through(frame)? else {
         return Ok(());
-    }
+    };
     let name = watch.subject.name();
     let ends = if watch.is_over() {
         ", and its call ends"
@@ -316,5 +339,5 @@ pub(in crate::dap) fn changed(frame: &Bound<'_, PyAny>, watch: &Arc<Watch>) -> P
 /// Looks at nothing any more.
 pub(super) fn clear(py: Python<'_>) -> PyResult<()> {
     // Taking events away cannot be refused.
-    changes::look_at(py, Vec::new()).map(drop)
+    changes::look_at(py, &[]).map(drop)
 }

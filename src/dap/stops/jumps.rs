@@ -19,8 +19,9 @@ use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
-use crate::ffi::rewind::{self, Rewound};
+use crate::ffi::rewind::{self, Jumps, Rewound};
 use crate::ffi::{prove, tracing};
+use crate::scoped::tool;
 use crate::step::{self, Mode, Wish};
 use crate::{loaded, registry};
 
@@ -142,7 +143,8 @@ fn go(scene: &mut Scene<'_>, request: &Request, file: &str, line: u32) -> Result
                 }));
                 Ok(true)
             }
-            _ => Err(failed(&error)),
+            Ok(None) => Err(failed(&error)),
+            Err(other) => Err(failed(&other)),
         },
     }
 }
@@ -176,10 +178,30 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
         }
         start = instruction.offset;
     }
+    let line = load.positions.0;
+    let reaches = |from: usize, to: usize| from.abs_diff(to) < 500;
+    let between = all.iter().find(|instruction| {
+        let other = instruction.positions.0;
+        other.is_some()
+            && other != line
+            && reaches(instruction.offset, start)
+            && reaches(instruction.offset, next.offset)
+    });
+    let mut way = vec![next.offset, start];
+    if tool::is_available(py) {
+        let Some(between) = between else {
+            return Ok(None);
+        };
+        way.insert(1, between.offset);
+    }
     let numbers = py.import("opcode")?.getattr("opmap")?;
-    let jump: u8 = numbers.get_item("JUMP_BACKWARD_NO_INTERRUPT")?.extract()?;
+    let number = |name: &str| numbers.get_item(name)?.extract();
+    let jumps = Jumps {
+        forward: number("JUMP_FORWARD")?,
+        backward: number("JUMP_BACKWARD_NO_INTERRUPT")?,
+    };
     begin(frame)?;
-    let rewound = rewind::replace(code, layout, (start, next.offset), jump);
+    let rewound = rewind::replace(code, layout, jumps, &way);
     if rewound.is_none() {
         step::cancel(py)?;
     }

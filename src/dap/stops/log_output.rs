@@ -31,8 +31,8 @@ struct Line<'a> {
     event: &'a str,
     #[serde(borrow, default)]
     file: Cow<'a, str>,
-    #[serde(default)]
-    line: u32,
+    #[serde(default, rename = "line")]
+    number: u32,
     #[serde(borrow, default)]
     message: Cow<'a, str>,
 }
@@ -76,7 +76,7 @@ fn bodies(session: &Session, records: &[&str]) -> Vec<Value> {
         let line = serde_json::from_str::<Line<'_>>(record).ok();
         let line = line.filter(|line| line.event == "log");
         let same = match (&line, &place) {
-            (Some(line), Some((file, number))) => line.file == *file && line.line == *number,
+            (Some(line), Some((file, number))) => line.file == *file && line.number == *number,
             (None, None) => true,
             _ => false,
         };
@@ -85,7 +85,7 @@ fn bodies(session: &Session, records: &[&str]) -> Vec<Value> {
             send(&mut text, &place);
             place = line
                 .as_ref()
-                .map(|line| (line.file.clone().into_owned(), line.line));
+                .map(|line| (line.file.clone().into_owned(), line.number));
         }
         text.push_str(message);
         text.push('\n');
@@ -112,4 +112,11 @@ pub(super) fn give_back(py: Python<'_>) {
     if let Some(former) = former {
         log::give_back(py, former);
     }
+}
+
+/// Forgets what got the messages before: in a forked child, nobody does but standard error.
+pub(super) fn forget() {
+    let former = FORMER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Its locks may be held by a thread that this process does not have.
+    std::mem::forget(former);
 }

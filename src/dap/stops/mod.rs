@@ -1,7 +1,9 @@
 //! Where threads of the program stop, in terms of the engine: breakpoints, exceptions, steps.
 
 mod breakpoints;
+pub(super) mod census;
 mod data;
+mod disassembly;
 mod exception_rules;
 mod exceptions;
 mod jumps;
@@ -11,6 +13,7 @@ mod places;
 mod status;
 mod step_targets;
 mod stepping;
+pub(super) mod tasks;
 
 use pyo3::prelude::*;
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ use super::dispatch::Route;
 
 pub(super) use breakpoints::{Points, changed};
 pub(super) use data::changed as data_changed;
+pub(super) use disassembly::{pointer, reached as instruction_reached};
 pub(crate) use mine::CodeRule;
 pub(super) use mine::{hides, note_own, verdict};
 pub(super) use stepping::{begin, paused, stride};
@@ -29,6 +33,8 @@ pub(super) fn route(command: &str) -> Option<Route> {
         "setBreakpoints" => Route::Attached(breakpoints::set),
         "breakpointLocations" => Route::Attached(places::locations),
         "stepInTargets" => Route::InThread(step_targets::list),
+        "disassemble" => Route::Attached(disassembly::disassemble),
+        "setInstructionBreakpoints" => Route::Attached(disassembly::set),
         "dataBreakpointInfo" => Route::InThread(data::info),
         "setDataBreakpoints" => Route::Attached(data::set),
         "gotoTargets" => Route::Attached(jumps::targets),
@@ -52,6 +58,9 @@ pub(super) fn capabilities() -> Value {
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
         "supportsGotoTargetsRequest": true,
+        "supportsCancelRequest": true,
+        "supportsDisassembleRequest": true,
+        "supportsInstructionBreakpoints": true,
         "supportsDataBreakpoints": true,
         "supportsSteppingGranularity": true,
         "supportsStepInTargetsRequest": true,
@@ -69,4 +78,10 @@ pub(super) fn prepare(py: Python<'_>) {
     py.get_type::<mine::Mine>();
     py.get_type::<jumps::Landing>();
     stepping::prepare(py);
+}
+
+/// Begins from nothing: with a session, and in a forked child.
+pub(super) fn forget() {
+    census::forget();
+    log_output::forget();
 }

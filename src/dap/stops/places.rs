@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::breakpoint::Breakpoint;
 use crate::dap::protocol::{Answer, Refusal, Request};
-use crate::dap::session::Session;
+use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
 use crate::{loaded, registry};
 
@@ -24,11 +24,19 @@ use crate::{loaded, registry};
 pub(super) struct Source {
     path: Option<String>,
     name: Option<String>,
+    #[serde(rename = "sourceReference")]
+    reference: Option<i64>,
 }
 
 impl Source {
     /// The path by which the program knows the file.
     pub(super) fn path(&self, session: &Session) -> Result<String, Refusal> {
+        let numbered = self.reference.filter(|number| *number > 0);
+        if let Some(number) = numbered
+            && let Some((file, _)) = lock(&session.sources).file(number)
+        {
+            return Ok(file.clone());
+        }
         if let Some(path) = &self.path {
             return Ok(session.settings().remote(path));
         }

@@ -63,6 +63,10 @@ fn figures(session: &Session, breakpoint: &Breakpoint) -> Value {
 }
 
 /// `dapper/engineStatus`
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of all that answer requests"
+)]
 pub(in crate::dap) fn engine(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
     let counted = |figures: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
         figures

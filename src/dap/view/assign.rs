@@ -13,9 +13,10 @@ use super::evaluate::{frame_of, limit, told};
 use super::guard::{guarded, refused};
 use super::names;
 use super::program::Mode;
+use super::row::Whence;
 use super::run::run;
 use super::text::{Patience, Style, show};
-use super::variables::{Format, Whence};
+use super::variables::Format;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
 

@@ -229,7 +229,7 @@ fn offers(scene: &Scene<'_>, index: Option<usize>, asked: &Asked) -> PyResult<Ve
                 return Ok(offers);
             };
             if asked.is_key {
-                offers.extend(keys(&value, &asked.prefix)?);
+                offers.extend(keys(&value, &asked.prefix));
             } else {
                 for entry in contents::attributes(&value)? {
                     let kind = match &entry.content {
@@ -305,9 +305,9 @@ fn written(key: &Bound<'_, PyAny>) -> Option<String> {
     simple.then(|| key.repr().ok().map(|text| text.to_string()))?
 }
 
-fn keys(container: &Bound<'_, PyAny>, prefix: &str) -> PyResult<Vec<Offer>> {
+fn keys(container: &Bound<'_, PyAny>, prefix: &str) -> Vec<Offer> {
     let Ok(dict) = container.cast::<PyDict>() else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
     let double = prefix.starts_with('"');
     let labels = dict.iter().filter_map(|(key, _)| {
@@ -325,7 +325,7 @@ fn keys(container: &Bound<'_, PyAny>, prefix: &str) -> PyResult<Vec<Offer>> {
         label,
         kind: "value",
     };
-    Ok(labels.take(MOST).map(offer).collect())
+    labels.take(MOST).map(offer).collect()
 }
 
 fn kind_of(value: &Bound<'_, PyAny>, otherwise: &'static str) -> &'static str {

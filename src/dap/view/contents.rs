@@ -6,6 +6,8 @@
 //! itself and those of its classes, read without calling what would compute them: a property is
 //! there to be asked for.
 
+use std::ops::Range;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{
@@ -13,11 +15,15 @@ use pyo3::types::{
     PyInt, PyList, PyMappingProxy, PyModule, PyRange, PySet, PyString, PyTuple, PyType,
 };
 
+use super::guard::last_line;
 use super::names::entries;
 use super::text::{Patience, Style, class_name, show};
 use crate::ffi::attributes;
 use crate::log::loaded_module;
 use crate::snapshot::slots;
+
+/// Attributes of the interpreter's own that it warns about when they are read.
+const WARNED_OF: [&str; 1] = ["co_lnotab"];
 
 /// How the items of a value are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,31 +177,26 @@ pub(super) fn page<'py>(
                 let found = (start..end).filter_map(|at| Some((at, tuple.get_item(at).ok()?)));
                 return Ok(found.map(|(at, item)| indexed(at, item)).collect());
             }
-            patience.run(py, || {
-                (start..end)
-                    .map(|at| Ok(indexed(at, value.get_item(at)?)))
-                    .collect()
+            one_by_one(py, start..end, patience, |at| {
+                Ok(indexed(at, value.get_item(at)?))
             })
         }
-        Items::Located(_) => patience.run(py, || {
-            let rows = value.getattr("iloc")?;
-            (start..end)
-                .map(|at| {
-                    Ok(Entry {
-                        name: at.to_string(),
-                        content: Content::Value(rows.get_item(at)?),
-                        suffix: Some(format!(".iloc[{at}]")),
-                    })
+        Items::Located(_) => {
+            let rows = patience.run(py, || value.getattr("iloc"))?;
+            one_by_one(py, start..end, patience, |at| {
+                Ok(Entry {
+                    name: at.to_string(),
+                    content: Content::Value(rows.get_item(at)?),
+                    suffix: Some(format!(".iloc[{at}]")),
                 })
-                .collect()
-        }),
+            })
+        }
         Items::Iterated(_) => {
-            let all: Vec<Bound<'py, PyAny>> = match value.cast::<PySet>() {
-                Ok(set) => set.iter().skip(start).take(end - start).collect(),
-                Err(_) => {
-                    let set = value.cast::<PyFrozenSet>()?;
-                    set.iter().skip(start).take(end - start).collect()
-                }
+            let all: Vec<Bound<'py, PyAny>> = if let Ok(set) = value.cast::<PySet>() {
+                set.iter().skip(start).take(end - start).collect()
+            } else {
+                let set = value.cast::<PyFrozenSet>()?;
+                set.iter().skip(start).take(end - start).collect()
             };
             let named = all.into_iter().enumerate().map(|(at, item)| Entry {
                 name: (start + at).to_string(),
@@ -208,13 +209,38 @@ pub(super) fn page<'py>(
     }
 }
 
+/// The items of a page that the program gives; what it raises stands in the place of an item.
+fn one_by_one<'py>(
+    py: Python<'py>,
+    page: Range<usize>,
+    patience: &mut Patience,
+    item: impl Fn(usize) -> PyResult<Entry<'py>>,
+) -> PyResult<Vec<Entry<'py>>> {
+    let mut found = Vec::new();
+    let mut at = page.start;
+    let all = patience.run(py, || {
+        while at < page.end {
+            found.push(item(at)?);
+            at += 1;
+        }
+        Ok(())
+    });
+    if let Err(error) = all {
+        found.push(Entry {
+            name: at.to_string(),
+            content: Content::Note(format!("<{}>", last_line(py, &error))),
+            suffix: None,
+        });
+    }
+    Ok(found)
+}
+
 fn keyed<'py>(
     value: &Bound<'py, PyAny>,
     start: usize,
     end: usize,
     patience: &mut Patience,
 ) -> PyResult<Vec<Entry<'py>>> {
-    let py = value.py();
     let pairs = pairs(value, start, end, patience)?;
     let mut found: Vec<Entry<'py>> = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
@@ -238,7 +264,6 @@ fn keyed<'py>(
             entry.name = format!("{} ({seen})", entry.name);
         }
     }
-    let _ = py;
     Ok(found)
 }
 
@@ -317,7 +342,7 @@ pub(super) fn attributes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Vec<Entry<'
         }
     }
     for (name, member) in members(&value.get_type())? {
-        if let Some(content) = of_class(value, &member) {
+        if let Some(content) = of_class(value, &name, &member) {
             add(name, content);
         }
     }
@@ -338,27 +363,34 @@ fn members<'py>(class: &Bound<'py, PyType>) -> PyResult<Vec<(String, Bound<'py, 
 }
 
 /// What an attribute of a class is in an instance; none when the class only declares it.
-fn of_class<'py>(object: &Bound<'py, PyAny>, member: &Bound<'py, PyAny>) -> Option<Content<'py>> {
+fn of_class<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &str,
+    member: &Bound<'py, PyAny>,
+) -> Option<Content<'py>> {
+    if WARNED_OF.contains(&name) {
+        return Some(Content::Lazy(object.clone()));
+    }
     let bound = || member.call_method1("__get__", (object, object.get_type()));
     if member.is_instance_of::<PyFunction>() || member.is_instance_of::<PyCFunction>() {
         return Some(Content::Value(bound().unwrap_or_else(|_| member.clone())));
     }
     match class_name(member).as_str() {
+        // A slot that is empty has no value, nor has what the interpreter cannot compute.
         "method_descriptor"
         | "wrapper_descriptor"
         | "classmethod"
         | "staticmethod"
         | "classmethod_descriptor"
-        | "_tuplegetter" => bound().ok().map(Content::Value),
-        // A slot that is empty, or one that the interpreter computes.
-        "member_descriptor" | "getset_descriptor" => bound().ok().map(Content::Value),
+        | "_tuplegetter"
+        | "member_descriptor"
+        | "getset_descriptor" => bound().ok().map(Content::Value),
         "property" | "cached_property" | "DynamicClassAttribute" => {
             Some(Content::Lazy(object.clone()))
         }
         _ => {
-            // Asked of the class alone: the member's own attributes do not make it a descriptor.
-            let describes = member.get_type().hasattr("__get__").unwrap_or(false);
-            Some(if describes {
+            let declared = members(&member.get_type()).unwrap_or_default();
+            Some(if declared.iter().any(|(name, _)| name == "__get__") {
                 Content::Lazy(object.clone())
             } else {
                 Content::Value(member.clone())

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::guard::{guarded, refused};
-use super::program::{Mode, is_expression};
+use super::program::{Mode, program};
+use super::row::{Whence, shape};
 use super::run::run;
 use super::text::{Patience, Style, show};
-use super::variables::{Format, Whence, shape};
+use super::variables::Format;
 use crate::dap::parked::ask;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
@@ -92,9 +93,9 @@ fn in_thread(scene: &mut Scene<'_>, request: &Request) -> Answer {
         "clipboard" => copied(&value, style),
         _ => show(&value, style, &mut patience),
     };
-    let evaluates_again = mode == Mode::Expression || is_expression(py, text);
+    let again = program(scene, index, text, mode).map_err(|error| refused(py, &error))?;
     let whence = Whence {
-        evaluate_name: evaluates_again.then(|| text.trim().to_owned()),
+        evaluate_name: again.is_expression.then(|| text.trim().to_owned()),
         frame: index.unwrap_or(0),
     };
     let mut body = shape(scene, &value, whence, &mut patience);

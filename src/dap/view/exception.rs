@@ -79,14 +79,12 @@ fn details(exception: &Bound<'_, PyAny>, seen: &mut Vec<usize>) -> Value {
         })
         .collect();
     seen.pop();
-    let source = raised_in(exception);
     without_nulls(json!({
         "message": message(exception),
         "typeName": name.unwrap_or_else(|_| "?".to_owned()),
         "fullTypeName": full_name(&class),
         "stackTrace": trace(exception),
         "innerException": inner,
-        "source": source,
     }))
 }
 
@@ -113,7 +111,7 @@ fn behind<'py>(exception: &Bound<'py, PyAny>) -> Vec<Bound<'py, PyAny>> {
     {
         found.extend(grouped.iter().take(MOST_GROUPED));
     }
-    found.retain(|value| value.is_instance_of::<PyBaseException>());
+    found.retain(PyAnyMethods::is_instance_of::<PyBaseException>);
     found
 }
 
@@ -121,20 +119,6 @@ fn is_group(exception: &Bound<'_, PyAny>) -> bool {
     let builtins = exception.py().import("builtins");
     let group = builtins.and_then(|builtins| builtins.getattr("BaseExceptionGroup"));
     group.is_ok_and(|group| exception.is_instance(&group).unwrap_or(false))
-}
-
-/// The file of the frame that raised.
-fn raised_in(exception: &Bound<'_, PyAny>) -> Option<String> {
-    let mut traceback = exception.getattr("__traceback__").ok()?;
-    loop {
-        let next = traceback.getattr("tb_next").ok()?;
-        if next.is_none() {
-            break;
-        }
-        traceback = next;
-    }
-    let code = traceback.getattr("tb_frame").ok()?.getattr("f_code").ok()?;
-    code.getattr("co_filename").ok()?.extract().ok()
 }
 
 /// The traceback of one exception as the interpreter prints it, without those of others.

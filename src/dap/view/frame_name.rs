@@ -12,6 +12,7 @@ const VARARGS: u32 = 0x4;
 const VARKEYWORDS: u32 = 0x8;
 
 /// What the name of a frame says.
+#[expect(clippy::struct_excessive_bools, reason = "the fields of the protocol")]
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct FrameFormat {

@@ -14,6 +14,7 @@ mod guard;
 mod modules;
 mod names;
 mod program;
+mod row;
 mod run;
 mod scopes;
 mod sources;

@@ -105,17 +105,16 @@ pub(super) fn locals_of<'py>(frame: &Bound<'py, PyAny>, free: bool) -> PyResult<
 
 /// What a namespace holds under names.
 pub(super) fn entries<'py>(namespace: &Bound<'py, PyAny>) -> PyResult<Vec<Named<'py>>> {
-    let items: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = match namespace.cast::<PyDict>() {
-        Ok(dict) => dict.iter().collect(),
-        Err(_) => {
-            let items = namespace.call_method0("items")?;
+    let items: Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> =
+        if let Ok(dict) = namespace.cast::<PyDict>() {
+            dict.iter().collect()
+        } else {
             let mut all = Vec::new();
-            for item in items.try_iter()? {
+            for item in namespace.call_method0("items")?.try_iter()? {
                 all.push(item?.extract()?);
             }
             all
-        }
-    };
+        };
     let named = items.into_iter().filter_map(|(name, value)| {
         let name = name.cast::<PyString>().ok()?;
         Some((name.to_string_lossy().into_owned(), value))
@@ -192,10 +191,10 @@ pub(super) fn look_up<'py>(
             }
         }
     }
-    if let Some(value) = scene.extras(index).map(|extras| extras.get_item(name)) {
-        if let Some(value) = value? {
-            return Ok(Some(value));
-        }
+    if let Some(extras) = scene.extras(index)
+        && let Some(value) = extras.get_item(name)?
+    {
+        return Ok(Some(value));
     }
     if let Ok(value) = globals(&frame)?.get_item(name) {
         return Ok(Some(value));

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
 use super::names::{Room, room};
-use crate::compile::{compile, compile_with, names, nested};
+use crate::compile::{compile_with, names, nested};
 use crate::dap::scene::Scene;
 use crate::evaluator::{Slot, class_around};
 use crate::ffi::tracing;
@@ -46,6 +46,8 @@ pub(super) struct Program {
     pub(super) form: Form,
     /// Whether running it gives a coroutine.
     pub(super) awaits: bool,
+    /// Whether it is one expression.
+    pub(super) is_expression: bool,
 }
 
 /// How a text is run.
@@ -108,6 +110,7 @@ pub(super) fn program(
         _ => None,
     };
     let parsed = Parsed::read(py, &text, mode)?;
+    let is_expression = matches!(parsed.body()?, (statements, Some(_)) if statements.is_empty());
     let program = match place {
         None => parsed.in_namespace(py).map(Form::Namespace)?,
         Some(_) if parsed.asks_for_frame()? => parsed.in_namespace(py).map(Form::Snapshot)?,
@@ -127,12 +130,16 @@ pub(super) fn program(
     let program = Rc::new(Program {
         form: program,
         awaits: parsed.awaits,
+        is_expression,
     });
     if extras.is_none() {
         scene.programs.0.insert(key, Rc::clone(&program));
     }
     Ok(program)
 }
+
+/// Statements, and the expression that they end with.
+type Body<'py> = (Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 /// A text as a tree.
 struct Parsed<'py> {
@@ -183,7 +190,7 @@ impl<'py> Parsed<'py> {
     }
 
     /// The statements, and the expression that they end with.
-    fn body(&self) -> PyResult<(Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
+    fn body(&self) -> PyResult<Body<'py>> {
         let body = self.tree.getattr("body")?;
         if self.mode == Mode::Expression {
             return Ok((Vec::new(), Some(body)));
@@ -344,9 +351,4 @@ fn dedented(text: &str) -> String {
         .map(|line| line.get(least..).unwrap_or(""))
         .collect();
     kept.join("\n").trim_matches('\n').trim_end().to_owned()
-}
-
-/// Whether a text is one expression.
-pub(super) fn is_expression(py: Python<'_>, text: &str) -> bool {
-    compile(py, &dedented(text), SUBJECT, "eval").is_ok()
 }

@@ -60,8 +60,7 @@ pub(super) fn of_code(
     py: Python<'_>,
 ) -> Value {
     let mut source = super::source_of(session, file);
-    let known = lock(&session.sources).numbers.get(file).copied();
-    let number = known.or_else(|| {
+    let number = number_of(session, file).or_else(|| {
         let is_file = !registry::is_pseudo(file) && std::path::Path::new(file).is_file();
         if is_file || !has_text(py, file, globals) {
             return None;
@@ -76,6 +75,11 @@ pub(super) fn of_code(
         source["origin"] = "in memory".into();
     }
     source
+}
+
+/// The number of a source that the client was told of.
+pub(super) fn number_of(session: &Session, file: &str) -> Option<i64> {
+    lock(&session.sources).numbers.get(file).copied()
 }
 
 fn cached<'py>(py: Python<'py>, file: &str) -> Option<Bound<'py, PyAny>> {

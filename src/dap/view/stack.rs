@@ -11,7 +11,7 @@ use super::{names, sources};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::Session;
-use crate::dap::stops;
+use crate::dap::stops::{self, tasks::Link};
 use crate::ffi::tracing;
 use crate::log::loaded_module;
 use crate::registry;
@@ -24,6 +24,8 @@ pub(in crate::dap) fn failed(error: &PyErr) -> Refusal {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct StackTraceArguments {
+    #[serde(default)]
+    thread_id: i64,
     #[serde(default)]
     start_frame: usize,
     #[serde(default)]
@@ -55,6 +57,7 @@ pub(super) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> 
             });
             threads.push(json!({"id": id, "name": name}));
         }
+        threads.extend(stops::tasks::list(py, session)?);
         Ok(threads)
     };
     let threads = list().map_err(|error| failed(&error))?;
@@ -88,6 +91,9 @@ pub(super) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
         wanted.levels
     };
     let end = wanted.start_frame.saturating_add(levels);
+    if stops::tasks::is_task(wanted.thread_id) {
+        return task_stack(scene, &wanted, end);
+    }
     // One more says whether there are more.
     let there = scene
         .frames(end.saturating_add(1))
@@ -99,6 +105,31 @@ pub(super) fn stack_trace(scene: &mut Scene<'_>, request: &Request) -> Answer {
     for index in wanted.start_frame..end.min(there) {
         let told = frame(scene, index, format, &mut patience);
         frames.push(told.map_err(|error| failed(&error))?);
+    }
+    Ok(json!({"stackFrames": frames, "totalFrames": there}))
+}
+
+/// The stack of a task that waits, and of those that wait for it.
+fn task_stack(scene: &mut Scene<'_>, wanted: &StackTraceArguments, end: usize) -> Answer {
+    let links = stops::tasks::stack(scene, wanted.thread_id)?;
+    let there = links.len();
+    let mut frames = Vec::new();
+    let format = wanted.format.unwrap_or_default();
+    let mut patience = Patience::default();
+    for link in links.into_iter().take(end).skip(wanted.start_frame) {
+        frames.push(match link {
+            Link::Frame(awaiting) => {
+                let index = scene.put_aside(awaiting);
+                frame(scene, index, format, &mut patience).map_err(|error| failed(&error))?
+            }
+            Link::Label(text) => json!({
+                "id": scene.idle_id(),
+                "name": text,
+                "line": 0,
+                "column": 0,
+                "presentationHint": "label",
+            }),
+        });
     }
     Ok(json!({"stackFrames": frames, "totalFrames": there}))
 }
@@ -126,13 +157,17 @@ fn frame(
         source["presentationHint"] = "deemphasize".into();
     }
     frame["source"] = source;
+    frame["instructionPointerReference"] = stops::pointer(session, &shown.frame, &code)?.into();
     Ok(frame)
 }
 
 /// A file of the program's as the client knows it.
 pub(in crate::dap) fn source_of(session: &Session, file: &str) -> Value {
     if registry::is_pseudo(file) {
-        return json!({"name": file});
+        return match sources::number_of(session, file) {
+            Some(number) => json!({"name": file, "sourceReference": number}),
+            None => json!({"name": file}),
+        };
     }
     let known = registry::file_name(file);
     let path = session.settings().local(&known);

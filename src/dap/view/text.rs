@@ -12,8 +12,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
-    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyFunction, PyInt, PyList,
-    PyModule, PyRange, PySet, PyString, PyTuple, PyType,
+    PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyFunction, PyInt, PyList, PyRange,
+    PySet, PyString, PyTuple, PyType,
 };
 
 use super::guard::{guarded, last_line};
@@ -62,16 +62,6 @@ impl Style {
         items: 10,
         inner_items: 4,
         room: 1 << 9,
-    };
-
-    /// For the clipboard.
-    pub(super) const WHOLE: Self = Self {
-        hex: false,
-        string: 1 << 26,
-        inner_string: 1 << 26,
-        items: 1 << 22,
-        inner_items: 1 << 22,
-        room: 1 << 26,
     };
 
     /// The same with hexadecimal integers, or not.
@@ -224,9 +214,27 @@ impl Writer<'_> {
             || slot == slots.function
         {
             self.plain(value);
-        } else if self.special(value, slot).is_none() {
+        } else if self.method(value).is_none() && self.special(value, slot).is_none() {
             self.own(value);
         }
+    }
+
+    /// A method, without the text of the object that it is bound to.
+    fn method(&mut self, value: &Bound<'_, PyAny>) -> Option<()> {
+        if class_name(value) != "method" {
+            return None;
+        }
+        let function = value.getattr("__func__").ok()?;
+        let function = function.cast_into::<PyFunction>().ok()?;
+        let name: String = function.getattr("__qualname__").ok()?.extract().ok()?;
+        let object = value.getattr("__self__").ok()?;
+        let _ = write!(
+            self.text,
+            "<bound method {name} of <{} object at {:#x}>>",
+            class_name(&object),
+            object.as_ptr() as usize,
+        );
+        Some(())
     }
 
     /// Containers of the standard library that write as many items as there are.
@@ -320,9 +328,8 @@ impl Writer<'_> {
             return self.own(value);
         };
         // A part of an instance of a subclass is a plain string.
-        let (text, cut) = match start(string.as_any(), self.most_string()) {
-            Ok(start) => start,
-            Err(_) => return self.own(value),
+        let Ok((text, cut)) = start(string.as_any(), self.most_string()) else {
+            return self.own(value);
         };
         self.plain(&text);
         if cut {
@@ -491,9 +498,4 @@ pub(super) fn class_name(value: &Bound<'_, PyAny>) -> String {
         |_| "?".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )
-}
-
-/// Whether a value is a module: its names are listed like those of a frame.
-pub(super) fn is_module(value: &Bound<'_, PyAny>) -> bool {
-    value.is_instance_of::<PyModule>()
 }

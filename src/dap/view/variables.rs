@@ -1,20 +1,20 @@
-//! `variables`, and how a value is told in every answer that has one.
+//! `variables`: what is in a scope or in a value.
 //!
 //! Owns the groups in which attributes are shown, as the setting `variablePresentation` has them,
 //! and which part of a long container is sent: what was asked for, and no more than a client can
 //! show at once.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyCFunction, PyFunction, PyString, PyType};
+use pyo3::types::{PyCFunction, PyFunction, PyType};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::contents::{self, Content, Entry, Items};
 use super::guard::last_line;
-use super::text::{Patience, Style, class_name, show};
+use super::row::{Whence, group, note, row, told};
+use super::text::{Patience, Style, class_name};
 use super::{failed, names};
 use crate::dap::client::Placement;
-use crate::dap::parked::without_nulls;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
 
@@ -49,15 +49,6 @@ impl Format {
     }
 }
 
-/// Where a value is: by which expression, in which frame.
-#[derive(Clone, Debug)]
-pub(super) struct Whence {
-    /// An expression that gives it.
-    pub(super) evaluate_name: Option<String>,
-    /// The frame in which the expression means it.
-    pub(super) frame: usize,
-}
-
 /// `variables`
 pub(super) fn variables(scene: &mut Scene<'_>, request: &Request) -> Answer {
     let wanted: Arguments = request.arguments()?;
@@ -66,8 +57,8 @@ pub(super) fn variables(scene: &mut Scene<'_>, request: &Request) -> Answer {
     Ok(json!({"variables": rows}))
 }
 
-fn rows<'py>(
-    scene: &mut Scene<'py>,
+fn rows(
+    scene: &mut Scene<'_>,
     wanted: &Arguments,
     patience: &mut Patience,
 ) -> Result<Vec<Value>, crate::dap::protocol::Refusal> {
@@ -146,8 +137,10 @@ fn rows<'py>(
 }
 
 /// A row of the answer: a group, or something in the value itself.
-enum Shown<'py> {
+pub(super) enum Shown<'py> {
+    /// Those of a kind.
     Group(Part),
+    /// One.
     Entry(Entry<'py>),
 }
 
@@ -197,21 +190,21 @@ pub(super) fn of_scope<'py>(
 }
 
 /// Which group a name and its value belong to.
-fn part_of(entry: &Entry<'_>) -> Part {
+pub(super) fn part_of(entry: &Entry<'_>) -> Part {
     let name = entry.name.as_str();
     if name.starts_with("__") && name.ends_with("__") && name.len() > 4 {
         return Part::Special;
     }
-    if name.starts_with('_') {
-        return Part::Protected;
+    if let Content::Value(value) = &entry.content {
+        if is_routine(value) {
+            return Part::Functions;
+        }
+        if value.is_instance_of::<PyType>() {
+            return Part::Class;
+        }
     }
-    let Content::Value(value) = &entry.content else {
-        return Part::Whole;
-    };
-    if value.is_instance_of::<PyType>() {
-        Part::Class
-    } else if is_routine(value) {
-        Part::Functions
+    if name.starts_with('_') {
+        Part::Protected
     } else {
         Part::Whole
     }
@@ -245,7 +238,11 @@ fn placement(scene: &Scene<'_>, part: Part) -> Placement {
 }
 
 /// The entries of a part: of the whole, with the groups in front.
-fn grouped<'py>(scene: &Scene<'py>, entries: Vec<Entry<'py>>, part: Part) -> Vec<Shown<'py>> {
+pub(super) fn grouped<'py>(
+    scene: &Scene<'py>,
+    entries: Vec<Entry<'py>>,
+    part: Part,
+) -> Vec<Shown<'py>> {
     const ORDER: [Part; 4] = [Part::Special, Part::Functions, Part::Class, Part::Protected];
     let mut groups = Vec::new();
     let mut shown = Vec::new();
@@ -289,7 +286,7 @@ fn paged<'py>(
 }
 
 /// Whether the items of a container are sent in pages.
-fn is_paged(items: Items) -> bool {
+pub(super) fn is_paged(items: Items) -> bool {
     match items {
         Items::None => false,
         Items::Indexed(_) | Items::Located(_) => true,
@@ -346,191 +343,4 @@ fn of_value<'py>(
         }
     }
     Ok(shown)
-}
-
-fn group(part: Part, reference: i64) -> Value {
-    let name = match part {
-        Part::Special => "special variables",
-        Part::Functions => "function variables",
-        Part::Class => "class variables",
-        Part::Protected => "protected variables",
-        Part::Whole => "variables",
-    };
-    json!({
-        "name": name,
-        "value": "",
-        "type": "",
-        "variablesReference": reference,
-        "presentationHint": {"kind": "virtual", "attributes": ["readOnly"]},
-    })
-}
-
-fn note(name: &str, text: &str) -> Value {
-    json!({
-        "name": name,
-        "value": text,
-        "variablesReference": 0,
-        "presentationHint": {"attributes": ["readOnly"]},
-    })
-}
-
-fn row<'py>(
-    scene: &mut Scene<'py>,
-    entry: Entry<'py>,
-    base: Option<&str>,
-    frame: usize,
-    style: Style,
-    patience: &mut Patience,
-) -> Value {
-    let part = part_of(&entry);
-    let evaluate_name = entry.suffix.and_then(|suffix| match base {
-        Some(base) => Some(format!("{base}{suffix}")),
-        // Of a scope: the name is the expression.
-        None => (!suffix.starts_with(['.', '['])).then_some(suffix),
-    });
-    let whence = Whence {
-        evaluate_name,
-        frame,
-    };
-    match entry.content {
-        Content::Value(value) => {
-            let mut row = told(scene, &entry.name, &value, whence, style, patience);
-            let name = entry.name.as_str();
-            let fixed = name == "len()" || name.starts_with("(return) ");
-            hint(&mut row, &value, part, fixed);
-            row
-        }
-        Content::Lazy(object) => {
-            let held = Held::Lazy {
-                object,
-                name: entry.name.clone(),
-                evaluate_name: whence.evaluate_name.clone(),
-                frame,
-            };
-            let reference = scene.hold(held);
-            let row = json!({
-                "name": entry.name,
-                "value": "",
-                "variablesReference": reference,
-                "evaluateName": whence.evaluate_name,
-                "presentationHint": {"kind": "property", "lazy": true},
-            });
-            without_nulls(row)
-        }
-        Content::Note(text) => note(&entry.name, &text),
-    }
-}
-
-fn hint(row: &mut Value, value: &Bound<'_, PyAny>, part: Part, fixed: bool) {
-    let mut hint = serde_json::Map::new();
-    let kind = match part {
-        Part::Class => Some("class"),
-        Part::Functions => Some("method"),
-        _ => None,
-    };
-    if let Some(kind) = kind {
-        hint.insert("kind".to_owned(), kind.into());
-    }
-    if part == Part::Protected {
-        hint.insert("visibility".to_owned(), "protected".into());
-    }
-    let mut attributes = Vec::new();
-    if value.is_instance_of::<PyString>() {
-        attributes.push("rawString");
-    }
-    if fixed {
-        attributes.push("readOnly");
-    }
-    if !attributes.is_empty() {
-        hint.insert("attributes".to_owned(), attributes.into());
-    }
-    if !hint.is_empty() {
-        row["presentationHint"] = hint.into();
-    }
-}
-
-/// A value under a name.
-fn told<'py>(
-    scene: &mut Scene<'py>,
-    name: &str,
-    value: &Bound<'py, PyAny>,
-    whence: Whence,
-    style: Style,
-    patience: &mut Patience,
-) -> Value {
-    let evaluate_name = whence.evaluate_name.clone();
-    let text = show(value, style, patience);
-    let mut row = shape(scene, value, whence, patience);
-    row["name"] = name.into();
-    row["value"] = text.into();
-    row["evaluateName"] = evaluate_name.into();
-    without_nulls(row)
-}
-
-/// What is told of a value beside its text: its type, and what is in it.
-pub(super) fn shape<'py>(
-    scene: &mut Scene<'py>,
-    value: &Bound<'py, PyAny>,
-    whence: Whence,
-    patience: &mut Patience,
-) -> Value {
-    let (typed, pages) = {
-        let client = scene.session().client();
-        (
-            client.supports_variable_type,
-            client.supports_variable_paging,
-        )
-    };
-    let mut row = json!({"variablesReference": 0});
-    if typed {
-        row["type"] = class_name(value).into();
-    }
-    if contents::is_plain(value) {
-        return row;
-    }
-    let items = contents::items(value, patience);
-    let held = Held::Value {
-        value: value.clone(),
-        evaluate_name: whence.evaluate_name.map(|name| parenthesised(&name)),
-        frame: whence.frame,
-        part: Part::Whole,
-    };
-    row["variablesReference"] = scene.hold(held).into();
-    if pages && is_paged(items) {
-        let entries = contents::attributes(value).unwrap_or_default();
-        let named = grouped(scene, entries, Part::Whole).len() + 1;
-        row["indexedVariables"] = items.len().into();
-        row["namedVariables"] = named.into();
-    }
-    row
-}
-
-/// An expression to which `.name` or `[key]` can be added.
-fn parenthesised(expression: &str) -> String {
-    let mut depth = 0_usize;
-    let mut quoted = None;
-    let simple = expression.chars().all(|character| {
-        match (quoted, character) {
-            (Some(quote), _) => {
-                if character == quote {
-                    quoted = None;
-                }
-                return character != '\\';
-            }
-            (None, '\'' | '"') => {
-                quoted = Some(character);
-                return depth > 0;
-            }
-            (None, '[' | '(') => depth += 1,
-            (None, ']' | ')') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        depth > 0 || character.is_alphanumeric() || "._[]()".contains(character)
-    });
-    let number = expression.starts_with(|first: char| first.is_ascii_digit());
-    if simple && !number {
-        expression.to_owned()
-    } else {
-        format!("({expression})")
-    }
 }
