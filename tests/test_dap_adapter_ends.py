@@ -207,7 +207,6 @@ class TestRestart:
         adapter.event("terminated")
         assert "does not compile" in adapter.output("important")
 
-
     def test_of_what_is_only_being_started(self, adapter, tmp_path):
         slow = tmp_path / "python"
         slow.write_text(
