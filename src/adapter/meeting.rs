@@ -82,8 +82,8 @@ impl Meeting {
     /// Has [`Meeting::next`] end; who comes later is refused.
     pub(super) fn close(&self) {
         self.closed.raise();
-        // The folder is removed in the end at the latest.
-        let _ = fs::remove_file(socket_in(self.folder.path()));
+        // Whoever still waits for the next process holds the folder.
+        let _ = fs::remove_dir_all(self.folder.path());
     }
 
     /// Waits for the next process; nothing when the meeting is closed, or the time is over.

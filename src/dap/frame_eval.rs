@@ -74,7 +74,7 @@ pub(super) fn begin(py: Python<'_>, session: &Session, arguments: &Value) -> Res
 impl Options {
     fn backend(&self, py: Python<'_>, session: &Session) -> Result<Backend, Refusal> {
         let falls_back = self.fallback_to_tracing.or(self.fallback_on_error) != Some(false);
-        let fall_back = |reason: String| {
+        let replaces = |reason: String| {
             if !falls_back {
                 return Err(Refusal::shown(format!("\"frameEvalConfig\": {reason}")));
             }
@@ -91,13 +91,13 @@ impl Options {
             let Some(reason) = refusal.filter(|_| is_wanted || !falls_back) else {
                 return Ok(Backend::EvalFrame);
             };
-            fall_back(format!("the eval-frame backend cannot be used: {reason}"))?;
+            replaces(format!("the eval-frame backend cannot be used: {reason}"))?;
         }
         let can_monitor = Backend::SysMonitoring.is_available(py);
         match self.tracing_backend.as_deref() {
             Some("settrace") => Ok(Backend::Settrace),
             Some("sys_monitoring") if !can_monitor => {
-                fall_back("this interpreter has no sys.monitoring".to_owned())?;
+                replaces("this interpreter has no sys.monitoring".to_owned())?;
                 Ok(Backend::Settrace)
             }
             _ if can_monitor => Ok(Backend::SysMonitoring),
