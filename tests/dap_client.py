@@ -11,7 +11,7 @@ import sys
 import textwrap
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.dap_schema import Exchange
 
@@ -44,7 +44,7 @@ class Client:
         self.requests: list[Body] = []
 
     @classmethod
-    def connect(cls, address: tuple[str, int]) -> Client:
+    def connect(cls, address: tuple[str, int]) -> Self:
         """Connect, waiting until somebody listens."""
         until = time.monotonic() + PATIENCE
         while True:
