@@ -5,8 +5,9 @@
 //! reaches one and is wanted is handed to the sink; nothing is installed otherwise.
 //! A thread that waits in native code stops when it comes back from there.
 
+use std::cell::Cell;
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -45,7 +46,14 @@ struct Wanted {
 
 static SINK: OnceLock<Sink> = OnceLock::new();
 static ACTIVE: AtomicBool = AtomicBool::new(false);
+/// How often all that was asked for has been given up.
+static ROUND: AtomicU64 = AtomicU64::new(0);
 static WANTED: Mutex<Option<Wanted>> = Mutex::new(None);
+
+thread_local! {
+    /// The round in which this thread was last found to be wanted.
+    static FOUND_IN: Cell<u64> = const { Cell::new(0) };
+}
 
 fn lock() -> MutexGuard<'static, Option<Wanted>> {
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,8 +102,16 @@ pub(crate) fn all_but(py: Python<'_>, ident: u64) -> PyResult<()> {
 
 /// Lets every thread run; what was installed for it goes with the next [`refresh`].
 pub(crate) fn nobody() {
-    *lock() = None;
+    let mut wanted = lock();
+    *wanted = None;
+    ROUND.fetch_add(1, Ordering::AcqRel);
+    drop(wanted);
     ACTIVE.store(false, Ordering::Relaxed);
+}
+
+/// Whether nobody has let every thread run since this one was handed to the sink.
+pub(crate) fn is_still_asked() -> bool {
+    FOUND_IN.get() == ROUND.load(Ordering::Acquire)
 }
 
 /// Installs what is needed now, and takes away what is not.
@@ -130,6 +146,7 @@ pub(crate) fn reached(frame: &Bound<'_, PyAny>) -> PyResult<()> {
         let Some(wanted) = wanted.as_mut() else {
             return Ok(());
         };
+        FOUND_IN.set(ROUND.load(Ordering::Acquire));
         if begins {
             wanted.entry = false;
             Asked::AtEntry

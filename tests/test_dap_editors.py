@@ -270,7 +270,6 @@ class TestCode:
         # It connects to the port that is named, without an adapter between.
         connect = configuration["connect"]
         child = Adapter.connect((connect["host"], connect["port"]))
-        assert isinstance(child, Adapter)
         try:
             begun = begin(child, program, older, CHILDS, **configuration)
             configured(child, begun)

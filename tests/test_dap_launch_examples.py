@@ -1,4 +1,4 @@
-"""The configurations that debugpy's users have, and those of docs/debugging.md, as they stand.
+"""The configurations that debugpy's users have, and those of the documents, as they stand.
 
 Variables of the editor are put in as an editor would, and ports are free ones.
 """
@@ -37,9 +37,9 @@ def main():
 while main():
     time.sleep(0.01)
 """
-DOCUMENT = (ROOT / "docs" / "debugging.md").read_text()
+DOCUMENTS = "".join((ROOT / name).read_text() for name in ("docs/debugging.md", "README.md"))
 EXAMPLES: list[Body] = json.loads((ROOT / "fixtures" / "dap" / "launch.json").read_text())
-EXAMPLES += [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)]
+EXAMPLES += [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENTS, re.DOTALL)]
 LAUNCHES = [example for example in EXAMPLES if example["request"] == "launch"]
 CONNECTS = [example for example in EXAMPLES if "connect" in example or "port" in example]
 

@@ -3,8 +3,6 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::stops::CodeRule;
-
 /// The arguments of `initialize`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -122,6 +120,18 @@ impl Presentation {
     pub(crate) fn protected(self) -> Placement {
         self.protected.or(self.all).unwrap_or(Placement::Inline)
     }
+}
+
+/// What the user says of some files or modules.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub(crate) struct CodeRule {
+    /// A pattern of paths.
+    pub(super) path: Option<String>,
+    /// A module or package.
+    pub(super) module: Option<String>,
+    /// Whether it is the user's.
+    pub(super) include: bool,
 }
 
 /// What `launch` and `attach` say that concerns the process of the program.

@@ -166,6 +166,8 @@ pub(crate) struct Why<'py> {
     pub(crate) returned: Option<Bound<'py, PyAny>>,
     /// Whether the client is not told: it has been told of the thread that stopped this one.
     pub(crate) silent: bool,
+    /// Whether this thread was to stop wherever it is, and goes on where nobody wants that now.
+    pub(crate) is_pause: bool,
 }
 
 thread_local! {
@@ -192,6 +194,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
     let ident = threads::number();
     let parked = Arc::new(Parked::default());
     let silent = why.silent;
+    let is_pause = why.is_pause;
     let told = json!({
         "reason": why.reason,
         "description": why.description,
@@ -203,7 +206,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
     });
     let go = {
         let mut scene = Scene::new(&session, frame, ident, why);
-        if !session.enter(ident, &parked) {
+        if !session.enter(ident, &parked, || !is_pause || pause::is_still_asked()) {
             return Ok(());
         }
         if !silent {

@@ -391,9 +391,20 @@ impl Session {
         lock(&self.ids).get(&id).copied()
     }
 
-    /// Notes that a thread has stopped; false when the session is over.
-    pub(super) fn enter(&self, ident: u64, parked: &Arc<Parked>) -> bool {
-        lock(&self.parked).insert(ident, Arc::clone(parked));
+    /// Notes that a thread has stopped; false when it is not to stop any more, as `is_meant` says
+    /// while nobody can have the stopped threads go on, or when the session is over.
+    pub(super) fn enter(
+        &self,
+        ident: u64,
+        parked: &Arc<Parked>,
+        is_meant: impl FnOnce() -> bool,
+    ) -> bool {
+        let mut all = lock(&self.parked);
+        if !is_meant() {
+            return false;
+        }
+        all.insert(ident, Arc::clone(parked));
+        drop(all);
         !self.is_over()
     }
 

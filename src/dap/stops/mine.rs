@@ -21,18 +21,6 @@ use crate::dap::view::failed;
 use crate::ffi::tracing;
 use crate::{registry, user_code};
 
-/// What the user says of some files or modules.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(default)]
-pub(crate) struct CodeRule {
-    /// A pattern of paths.
-    path: Option<String>,
-    /// A module or package.
-    module: Option<String>,
-    /// Whether it is the user's.
-    include: bool,
-}
-
 /// Whether code is the user's, and why.
 #[derive(Clone, Debug)]
 pub(in crate::dap) struct Verdict {

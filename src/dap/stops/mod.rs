@@ -23,7 +23,6 @@ use super::dispatch::Route;
 pub(super) use breakpoints::{Points, changed};
 pub(super) use data::changed as data_changed;
 pub(super) use disassembly::{pointer, reached as instruction_reached};
-pub(crate) use mine::CodeRule;
 pub(super) use mine::{hides, note_own, verdict};
 pub(super) use stepping::{begin, paused, stride};
 

@@ -1,28 +1,37 @@
 //! Going on from a stop: steps, and what stops at their end.
 
+use std::sync::{Arc, Weak};
+
 use pyo3::prelude::*;
 use serde::Deserialize;
 
 use super::{mine, step_targets};
 use crate::dap::parked::{Stride, Why, park};
 use crate::dap::protocol::{Refusal, Request};
+use crate::dap::session::{self, Session};
 use crate::ffi::tracing;
 use crate::pause::Asked;
 use crate::step::{self, Mode, Wish};
 
 /// Called at the end of a step.
 #[pyclass(frozen, module = "dapper._engine")]
-struct StepEnd;
+struct StepEnd {
+    /// Whose step it is: one of a client that has left stops for nobody.
+    session: Weak<Session>,
+}
 
 #[pymethods]
 impl StepEnd {
-    #[expect(clippy::unused_self, reason = "the protocol's signature")]
     fn __call__(
         &self,
         frame: &Bound<'_, PyAny>,
         event: &str,
         argument: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        let current = session::current();
+        if !current.is_some_and(|session| Arc::as_ptr(&session) == self.session.as_ptr()) {
+            return Ok(());
+        }
         let returned = (event == "return").then(|| argument.clone());
         park(
             frame,
@@ -82,6 +91,9 @@ pub(in crate::dap) fn stride(request: &Request, mode: Mode) -> Result<Stride, Re
 
 /// Begins a step of this thread from the frame `depth` above `frame`.
 pub(in crate::dap) fn begin(frame: &Bound<'_, PyAny>, stride: Stride) -> PyResult<()> {
+    let Some(session) = session::current() else {
+        return Ok(());
+    };
     let py = frame.py();
     let mut from = frame.clone();
     let mut depth = 0;
@@ -95,11 +107,14 @@ pub(in crate::dap) fn begin(frame: &Bound<'_, PyAny>, stride: Stride) -> PyResul
         from = back;
     }
     let skip = Some(Py::new(py, Library)?.into_any());
+    let end = StepEnd {
+        session: Arc::downgrade(&session),
+    };
     let wish = Wish {
         mode: stride.mode,
         instructions: stride.instructions,
         call: stride.call,
-        on_stop: Py::new(py, StepEnd)?.into_any(),
+        on_stop: Py::new(py, end)?.into_any(),
         skip,
         returns: false,
         exceptions: false,
@@ -117,6 +132,7 @@ pub(in crate::dap) fn paused(frame: &Bound<'_, PyAny>, asked: Asked) -> PyResult
                 Asked::Alone | Asked::WithOthers => "pause",
             },
             silent: asked == Asked::WithOthers,
+            is_pause: true,
             ..Why::default()
         },
     )
