@@ -23,10 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a process is debugged from its start.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of its own"
-)]
 pub(crate) struct Debug {
     /// Where an adapter waits: `unix:PATH` or `HOST:PORT`.
     pub(crate) connect: Option<String>,

@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 /// The arguments of `initialize`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the protocol"
+)]
 pub(crate) struct Client {
     /// Whether its first line is 1.
     #[serde(rename = "linesStartAt1")]
@@ -137,6 +141,10 @@ pub(crate) struct CodeRule {
 /// What `launch` and `attach` say that concerns the process of the program.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of the protocol"
+)]
 pub(crate) struct Settings {
     /// Whether code of libraries is passed through and left out.
     pub(crate) just_my_code: bool,
@@ -246,7 +254,8 @@ impl Settings {
             let root = mapping.remote_root.as_str();
             let relative = root == "." || root.starts_with("./");
             if relative && let Some(root) = here.join(root).components().as_path().to_str() {
-                mapping.remote_root = root.trim_end_matches("/.").to_owned();
+                root.trim_end_matches("/.")
+                    .clone_into(&mut mapping.remote_root);
             }
         }
     }

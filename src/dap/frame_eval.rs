@@ -73,9 +73,9 @@ pub(super) fn begin(py: Python<'_>, session: &Session, arguments: &Value) -> Res
 
 impl Options {
     fn backend(&self, py: Python<'_>, session: &Session) -> Result<Backend, Refusal> {
-        let falls_back = self.fallback_to_tracing.or(self.fallback_on_error) != Some(false);
+        let may_fall = self.fallback_to_tracing.or(self.fallback_on_error) != Some(false);
         let replaces = |reason: String| {
-            if !falls_back {
+            if !may_fall {
                 return Err(Refusal::shown(format!("\"frameEvalConfig\": {reason}")));
             }
             let output = format!("dapper: \"frameEvalConfig\": {reason}\n");
@@ -88,7 +88,7 @@ impl Options {
         if !traces {
             let refusal = loaded::eval_frame_refusal(py);
             let is_wanted = self.backend.as_deref() == Some("eval_frame");
-            let Some(reason) = refusal.filter(|_| is_wanted || !falls_back) else {
+            let Some(reason) = refusal.filter(|_| is_wanted || !may_fall) else {
                 return Ok(Backend::EvalFrame);
             };
             replaces(format!("the eval-frame backend cannot be used: {reason}"))?;

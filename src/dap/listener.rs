@@ -5,6 +5,7 @@
 //! this process, one at a time, or the child that it names. The thread is gone while the program
 //! forks, and a child of a fork keeps nothing of it.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -86,7 +87,11 @@ impl Hub {
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         let mut random = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let token = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut token = String::new();
+        for byte in random {
+            // Writing to a string cannot fail.
+            let _ = write!(token, "{byte:02x}");
+        }
         Ok(Self {
             listener,
             folder,
@@ -249,10 +254,10 @@ impl Listener {
         }
         children.retain_mut(|child| !next() || child.read(bytes));
         relays.retain_mut(|relay| {
-            let from_client = next();
-            let from_child = next();
-            let alive = (!from_client || relay.from_client(bytes))
-                && (!from_child || relay.from_child(bytes));
+            let said = next();
+            let answered = next();
+            let alive =
+                (!said || relay.pass_to_child(bytes)) && (!answered || relay.pass_to_client(bytes));
             if !alive {
                 relay.close();
             }
@@ -325,10 +330,7 @@ impl Listener {
         while index < state.clients.len() {
             let waiting: Vec<u32> = state.children.iter().map(|child| child.pid).collect();
             match state.clients[index].turn_of_client(occupied, &waiting) {
-                Turn::Stay => {
-                    index += 1;
-                    continue;
-                }
+                Turn::Stay => index += 1,
                 Turn::Client(Some(pid), message) => {
                     let guest = state.clients.remove(index);
                     let child = state.children.iter().position(|child| child.pid == pid);
@@ -336,12 +338,10 @@ impl Listener {
                     state
                         .relays
                         .extend(child.and_then(|child| child.meet(guest, &message)));
-                    continue;
                 }
                 Turn::Client(None, message) => {
                     occupied = true;
                     self.begin_session(state.clients.remove(index), message);
-                    continue;
                 }
                 Turn::Gone | Turn::Child(_) => drop(state.clients.remove(index)),
             }

@@ -45,6 +45,10 @@ fn connect_client(
 /// Waits for clients at `HOST:PORT` from now on, one after the other; returns the host and port.
 #[pyfunction]
 #[pyo3(signature = (host, port, follow, children=true))]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python arguments are extracted into values"
+)]
 fn listen_for_clients(
     py: Python<'_>,
     host: &str,
@@ -83,6 +87,10 @@ fn join_debugger(py: Python<'_>, follow: Py<PyAny>) -> PyResult<bool> {
 
 /// Has only children that are forked be debugged; this process is one of `multiprocessing`'s own.
 #[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python arguments are extracted into values"
+)]
 fn offer_to_forked(py: Python<'_>, follow: Py<PyAny>) {
     prepare(py);
     activation::offer(py, activation::asked(), &follow);

@@ -54,7 +54,7 @@ impl Relay {
     }
 
     /// Takes what the client has sent; false when one of the two is gone.
-    pub(crate) fn from_client(&self, bytes: &mut [u8]) -> bool {
+    pub(crate) fn pass_to_child(&self, bytes: &mut [u8]) -> bool {
         match self.client.read(bytes) {
             Ok(0) | Err(_) => false,
             Ok(read) => self.child.write_all(&bytes[..read]).is_ok(),
@@ -62,7 +62,7 @@ impl Relay {
     }
 
     /// Takes what the child has sent; false when one of the two is gone.
-    pub(crate) fn from_child(&mut self, bytes: &mut [u8]) -> bool {
+    pub(crate) fn pass_to_client(&mut self, bytes: &mut [u8]) -> bool {
         match self.child.read(bytes) {
             Ok(0) | Err(_) => false,
             Ok(read) => self.answered(&bytes[..read]).is_ok(),

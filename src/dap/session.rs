@@ -61,12 +61,12 @@ pub(super) fn stop_waiting() {
 pub(super) fn wait_for_client(py: Python<'_>) -> PyResult<()> {
     let cancelled = CANCELLED.load(Ordering::Relaxed);
     while CANCELLED.load(Ordering::Relaxed) == cancelled {
-        let ready = py.detach(|| match current() {
-            Some(session) => session.is_configured(),
-            None => {
-                std::thread::sleep(MOMENT / 10);
-                false
+        let ready = py.detach(|| {
+            if let Some(session) = current() {
+                return session.is_configured();
             }
+            std::thread::sleep(MOMENT / 10);
+            false
         });
         if ready {
             return Ok(());

@@ -53,13 +53,11 @@ fn enriched<'py>(
     let mut wanted = vec![("DAPPER", "run".to_owned()), (SESSION, session)];
     let environment = if let Ok(lines) = environment.cast::<PyList>() {
         let value_of = |name: &str| {
-            let lines = lines
+            let mut lines = lines
                 .iter()
                 .filter_map(|line| line.extract::<Vec<u8>>().ok());
             let prefix = format!("{name}=").into_bytes();
-            lines
-                .filter_map(|line| Some(line.strip_prefix(&*prefix)?.to_vec()))
-                .next()
+            lines.find_map(|line| Some(line.strip_prefix(&*prefix)?.to_vec()))
         };
         if value_of(SESSION).is_some() {
             return Ok(None);

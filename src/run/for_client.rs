@@ -10,10 +10,10 @@ pub(super) struct ForClient {
     /// Wait for a client of the Debug Adapter Protocol here [default host: 127.0.0.1].
     #[arg(long, value_name = "[HOST:]PORT", conflicts_with = "connect")]
     listen: Option<String>,
-    /// Connect to an adapter that waits here; DAPPER_TOKEN is what it asks for, if it does.
+    /// Connect to an adapter that waits here; `DAPPER_TOKEN` is what it asks for, if it does.
     #[arg(long, value_name = "[HOST:]PORT")]
     connect: Option<String>,
-    /// What the adapter asks for; others can read it on the command line, but not in DAPPER_TOKEN.
+    /// What the adapter asks for; others can read it on the command line, but not in `DAPPER_TOKEN`.
     #[arg(
         long = "adapter-access-token",
         value_name = "TOKEN",

@@ -29,7 +29,7 @@ impl StepEnd {
         argument: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let current = session::current();
-        if !current.is_some_and(|session| Arc::as_ptr(&session) == self.session.as_ptr()) {
+        if current.is_none_or(|session| Arc::as_ptr(&session) != self.session.as_ptr()) {
             return Ok(());
         }
         let returned = (event == "return").then(|| argument.clone());
