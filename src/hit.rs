@@ -384,6 +384,7 @@ fn end_callbacks(py: Python<'_>) {
         }
         py.detach(|| std::thread::sleep(MOMENT));
     }
+    ffi::attach::close(py);
 }
 
 /// Has [`end_callbacks`] run after all that the program wants to run at its end.

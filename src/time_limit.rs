@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::compile;
-use crate::ffi::{evaluate, exit};
+use crate::ffi::{attach, evaluate, exit};
 
 create_exception!(
     dapper,
@@ -365,7 +365,7 @@ fn interrupt(seat: &Seat, serial: u64) {
     if exit::is_finalizing() {
         return;
     }
-    Python::try_attach(|py| {
+    attach::try_attach(|py| {
         if seat.serial.load(Ordering::SeqCst) != serial {
             return;
         }

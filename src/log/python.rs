@@ -13,7 +13,7 @@ use super::record::ThreadName;
 use super::target::{Output, Target};
 use super::{LAST_PATIENCE, PATIENCE};
 use crate::events;
-use crate::ffi::threads;
+use crate::ffi::{attach, threads};
 use crate::hit;
 
 /// Set when no thread of ours may ask for the interpreter any more.
@@ -30,7 +30,7 @@ impl Output for Callback {
         if ENDING.load(Ordering::Acquire) {
             return Err("the program has ended".to_owned());
         }
-        let delivered = Python::try_attach(|py| {
+        let delivered = attach::try_attach(|py| {
             hit::call_quietly(py, "log output", || {
                 self.0.call1(py, (records,)).map(|_| ())
             })
@@ -166,6 +166,7 @@ fn resume_log() {
 
 #[pyfunction]
 fn begin_log_in_child() {
+    attach::begin_in_child();
     super::begin_in_child();
 }
 

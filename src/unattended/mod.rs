@@ -19,6 +19,7 @@ use pyo3::types::PyDict;
 use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::breakpoint_file::{self, FileBreakpoint};
 use crate::condition;
+use crate::ffi::attach;
 use crate::hit;
 use crate::modules;
 use crate::registry;
@@ -129,7 +130,7 @@ fn watch_file(path: PathBuf, changed: Py<PyAny>) -> PyResult<()> {
             return;
         }
         // None when the interpreter is going down, where nothing is to be armed.
-        let _ = Python::try_attach(|py| {
+        let _ = attach::try_attach(|py| {
             hit::call_quietly(py, "change of the breakpoint file", || {
                 changed.call0(py).map(|_| ())
             })
