@@ -55,6 +55,7 @@ pub(super) fn walk(paths: &[PathBuf], kinds: Kinds, exclude: &GlobSet) -> Walk {
         exclude,
         entered: HashMap::new(),
         linked: HashMap::new(),
+        by_link: false,
         walk: Walk::default(),
     };
     for path in paths {
@@ -90,6 +91,8 @@ struct Walker<'a> {
     entered: HashMap<Identity, bool>,
     /// Files met under another name than their canonical one.
     linked: HashMap<PathBuf, Found>,
+    /// Whether the folder that is walked was reached by a link.
+    by_link: bool,
     walk: Walk,
 }
 
@@ -101,6 +104,7 @@ impl Walker<'_> {
             Err(error) => return self.failed(given, unreachable_path(&error)),
         };
         if metadata.is_dir() {
+            self.by_link = path.canonicalize().is_ok_and(|canonical| canonical != path);
             return self.folder(&path);
         }
         if !metadata.is_file() {
@@ -188,7 +192,10 @@ impl Walker<'_> {
         };
         if is_folder {
             if self.enters(&name) {
+                let around = self.by_link;
+                self.by_link |= linked;
                 self.folder(&path);
+                self.by_link = around;
             }
         } else if let Some(compiled) = self.kind(Path::new(&name)) {
             if is_file {
@@ -196,7 +203,7 @@ impl Walker<'_> {
                     path,
                     compiled,
                     given: false,
-                    linked,
+                    linked: linked || self.by_link,
                 });
             } else {
                 self.walk
