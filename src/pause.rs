@@ -132,9 +132,20 @@ pub(crate) fn refresh(py: Python<'_>) -> PyResult<()> {
     tracer::refresh(py)
 }
 
+/// Whether some thread holds the lock of the import system: stopped with it, it would keep every
+/// other thread from importing anything, the one that reads from the client included.
+fn imports(py: Python<'_>) -> PyResult<bool> {
+    let imp = py.import(pyo3::intern!(py, "_imp"))?;
+    imp.call_method0(pyo3::intern!(py, "lock_held"))?
+        .is_truthy()
+}
+
 /// A line is about to run in `frame`.
 pub(crate) fn reached(frame: &Bound<'_, PyAny>) -> PyResult<()> {
     if hit::in_callback() {
+        return Ok(());
+    }
+    if imports(frame.py())? {
         return Ok(());
     }
     let ident = threads::number();

@@ -12,7 +12,24 @@ use crate::hit;
 use crate::pause;
 use crate::{breakpoint, changes, instructions, time_limit};
 
+/// What the thread that reads makes use of: it imports nothing later, when a stopped thread may
+/// hold the lock of the import system.
+const MODULES: [&str; 8] = [
+    "contextvars",
+    "linecache",
+    "opcode",
+    "sysconfig",
+    "threading",
+    "types",
+    "warnings",
+    "weakref",
+];
+
 fn prepare(py: Python<'_>) {
+    for name in MODULES {
+        // One that cannot be imported is told of where it is needed.
+        let _ = py.import(name);
+    }
     stops::prepare(py);
     redirect::prepare(py);
     ending::expect();
