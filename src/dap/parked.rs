@@ -221,7 +221,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
     };
     match go {
         Go::Continue | Go::Jump => Ok(()),
-        Go::Step(stride) => stops::begin(frame, stride),
+        Go::Step(stride) => stops::begin(&session, frame, stride),
     }
 }
 

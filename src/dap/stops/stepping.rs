@@ -89,11 +89,15 @@ pub(in crate::dap) fn stride(request: &Request, mode: Mode) -> Result<Stride, Re
     Ok(stride)
 }
 
-/// Begins a step of this thread from the frame `depth` above `frame`.
-pub(in crate::dap) fn begin(frame: &Bound<'_, PyAny>, stride: Stride) -> PyResult<()> {
-    let Some(session) = session::current() else {
+/// Begins a step of this thread, which its client has asked for at its stop in `frame`.
+pub(in crate::dap) fn begin(
+    session: &Arc<Session>,
+    frame: &Bound<'_, PyAny>,
+    stride: Stride,
+) -> PyResult<()> {
+    if session.is_over() {
         return Ok(());
-    };
+    }
     let py = frame.py();
     let mut from = frame.clone();
     let mut depth = 0;
@@ -108,7 +112,7 @@ pub(in crate::dap) fn begin(frame: &Bound<'_, PyAny>, stride: Stride) -> PyResul
     }
     let skip = Some(Py::new(py, Library)?.into_any());
     let end = StepEnd {
-        session: Arc::downgrade(&session),
+        session: Arc::downgrade(session),
     };
     let wish = Wish {
         mode: stride.mode,
