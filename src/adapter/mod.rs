@@ -35,6 +35,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -72,6 +73,8 @@ pub(crate) struct Environment {
 struct Adapter {
     environment: Environment,
     sessions: Mutex<Vec<Arc<Session>>>,
+    /// Whether a client was here and has left.
+    had_client: AtomicBool,
     children: Children,
     /// Raised when nothing is left to do.
     over: Signal,
@@ -129,6 +132,7 @@ fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Res
     let adapter = Arc::new(Adapter {
         environment,
         sessions: Mutex::default(),
+        had_client: AtomicBool::new(false),
         children: Children::default(),
         over: Signal::new()?,
     });
@@ -236,8 +240,11 @@ impl Adapter {
             session.serve();
             let mut sessions = adapter.lock();
             sessions.retain(|other| !Arc::ptr_eq(other, &session));
-            // One that looked in and left is no reason to end.
-            if sessions.is_empty() && (is_only || session.was_client()) {
+            // One that looked in and left is no reason to end, unless all clients left before it.
+            if is_only || session.was_client() {
+                adapter.had_client.store(true, Ordering::Relaxed);
+            }
+            if sessions.is_empty() && adapter.had_client.load(Ordering::Relaxed) {
                 adapter.over.raise();
             }
         })?;
