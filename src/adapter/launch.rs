@@ -202,6 +202,9 @@ fn oddities(given: &Given) -> Result<Vec<String>, Refusal> {
     ] {
         given.flag(key, false)?;
     }
+    if given.flag("showReturnValue", false)? {
+        remarks.push("\"showReturnValue\": what calls returned is not shown".to_owned());
+    }
     if given.flag("inProcess", false)? {
         remarks.push("\"inProcess\": the program runs in a process of its own".to_owned());
     }
