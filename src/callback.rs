@@ -9,6 +9,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
+use crate::ffi::name::name;
 use crate::hit::Hit;
 use crate::scoped::tracer;
 
@@ -38,13 +39,13 @@ impl Callback {
     /// Calls it without tracing: a tracer is not to see what runs for a breakpoint.
     pub(crate) fn call(&self, py: Python<'_>, hit: Hit) -> PyResult<()> {
         let sys = py.import("sys")?;
-        let mut trace = sys.call_method0("gettrace")?;
+        let mut trace = sys.call_method0(name!("gettrace"))?;
         // Ours sees nothing of what runs for a breakpoint.
         if tracer::is_own(&trace) {
             trace = py.None().into_bound(py);
         }
         if !trace.is_none() {
-            sys.call_method1("settrace", (py.None(),))?;
+            sys.call_method1(name!("settrace"), (py.None(),))?;
         }
         let outer = TRACE_PUT_ASIDE.replace(!trace.is_none());
         let result = match self {
@@ -56,7 +57,7 @@ impl Callback {
         TRACE_PUT_ASIDE.set(outer);
         let next = result.as_ref().unwrap_or(&trace);
         if !(trace.is_none() && next.is_none()) {
-            sys.call_method1("settrace", (next,))?;
+            sys.call_method1(name!("settrace"), (next,))?;
         }
         tracer::restore(py)?;
         result.map(|_| ())

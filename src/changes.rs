@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::condition;
 use crate::evaluator::Evaluator;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::hit;
 use crate::scoped::tool::{self, Events, Owner};
@@ -98,7 +99,7 @@ pub(crate) fn stored<'py>(
     name: &str,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = object.py();
-    let generic = py.get_type::<PyAny>().getattr("__getattribute__")?;
+    let generic = py.get_type::<PyAny>().getattr(name!("__getattribute__"))?;
     let name = PyString::new(py, name);
     if let Ok(variables) = generic.call1((object, "__dict__"))
         && let Ok(variables) = variables.cast_into::<PyDict>()
@@ -106,13 +107,13 @@ pub(crate) fn stored<'py>(
     {
         return Ok(Some(value));
     }
-    let member = py.import("types")?.getattr("MemberDescriptorType")?;
+    let member = py.import("types")?.getattr(name!("MemberDescriptorType"))?;
     for class in object.get_type().mro().iter() {
-        let own = class.getattr("__dict__")?;
+        let own = class.getattr(name!("__dict__"))?;
         if let Ok(slot) = own.get_item(&name)
             && slot.is_instance(&member)?
         {
-            return Ok(slot.call_method1("__get__", (object,)).ok());
+            return Ok(slot.call_method1(name!("__get__"), (object,)).ok());
         }
     }
     Ok(None)

@@ -5,6 +5,7 @@
 //! filters begins with one that ignores all, in a context without filters of the program's.
 //! Compiling runs no bytecode, so no other thread sees that list.
 
+use crate::ffi::name::name;
 use pyo3::exceptions::{PySyntaxError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -47,7 +48,7 @@ pub(crate) fn function<'py>(
 /// The first code object among the constants of another.
 pub(crate) fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let constants = code
-        .getattr("co_consts")?
+        .getattr(name!("co_consts"))?
         .cast_into::<PyTuple>()
         .map_err(PyErr::from)?;
     constants
@@ -60,14 +61,14 @@ pub(crate) fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny
 pub(crate) fn names(code: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
     let mut found = Vec::new();
     // What an assignment expression binds may be read before it is bound.
-    for attribute in ["co_varnames", "co_cellvars"] {
+    for attribute in [name!("co_varnames"), name!("co_cellvars")] {
         found.extend(code.getattr(attribute)?.extract::<Vec<String>>()?);
     }
     let mut codes = vec![code.clone()];
     while let Some(code) = codes.pop() {
-        found.extend(code.getattr("co_names")?.extract::<Vec<String>>()?);
+        found.extend(code.getattr(name!("co_names"))?.extract::<Vec<String>>()?);
         let constants = code
-            .getattr("co_consts")?
+            .getattr(name!("co_consts"))?
             .cast_into::<PyTuple>()
             .map_err(PyErr::from)?;
         let inner = constants
@@ -99,16 +100,16 @@ pub(crate) fn compile_with<'py>(
     mode: &str,
     flags: u32,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let compile = py.import("builtins")?.getattr("compile")?;
+    let compile = py.import("builtins")?.getattr(name!("compile"))?;
     let options = PyDict::new(py);
     options.set_item("dont_inherit", true)?;
     options.set_item("flags", flags)?;
-    let context = py.import("contextvars")?.call_method0("Context")?;
+    let context = py.import("contextvars")?.call_method0(name!("Context"))?;
     let filters = filters(py)?;
     let all = py.get_type::<pyo3::exceptions::PyWarning>();
     let ignore = ("ignore", py.None(), all, py.None(), 0).into_pyobject(py)?;
-    filters.call_method1("insert", (0, &ignore))?;
-    let code = context.call_method("run", (compile, source, name, mode), Some(&options));
+    filters.call_method1(name!("insert"), (0, &ignore))?;
+    let code = context.call_method(name!("run"), (compile, source, name, mode), Some(&options));
     // Somebody may have changed the list, in a finalizer.
     if filters.get_item(0).is_ok_and(|first| first.is(&ignore)) {
         filters.del_item(0)?;
@@ -120,12 +121,12 @@ pub(crate) fn compile_with<'py>(
 fn filters(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let loaded = py
         .import("sys")?
-        .getattr("modules")?
-        .call_method1("get", ("warnings",))?;
-    if let Ok(filters) = loaded.getattr("filters") {
+        .getattr(name!("modules"))?
+        .call_method1(name!("get"), ("warnings",))?;
+    if let Ok(filters) = loaded.getattr(name!("filters")) {
         return Ok(filters);
     }
-    py.import("_warnings")?.getattr("filters")
+    py.import("_warnings")?.getattr(name!("filters"))
 }
 
 /// What is wrong with an expression, in one line.
@@ -135,7 +136,7 @@ fn refusal(py: Python<'_>, text: &str, error: &PyErr) -> PyErr {
         return PyValueError::new_err(format!("{text:?} is no expression: {error}"));
     }
     let said = value
-        .getattr("msg")
+        .getattr(name!("msg"))
         .and_then(|said| said.extract())
         .unwrap_or_else(|_| "invalid syntax".to_owned());
     let position = |name| value.getattr(name).and_then(|at| at.extract::<u32>());

@@ -4,6 +4,7 @@
 //! (`-E` and `-I`), nor in a process that runs with the rights of somebody else than who started
 //! it. `HOME` and `XDG_CACHE_HOME` are not ours: they say where the user's files are, and count.
 
+use crate::ffi::name::name;
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
@@ -32,8 +33,8 @@ pub(crate) fn is_ignored(py: Python<'_>) -> bool {
 }
 
 fn flagged(py: Python<'_>) -> PyResult<bool> {
-    let flags = py.import("sys")?.getattr("flags")?;
-    flags.getattr("ignore_environment")?.is_truthy()
+    let flags = py.import("sys")?.getattr(name!("flags"))?;
+    flags.getattr(name!("ignore_environment"))?.is_truthy()
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::compile;
+use crate::ffi::name::name;
 use crate::ffi::{evaluate, locals, prove, tracing};
 
 /// `CO_OPTIMIZED`: local variables are in slots.
@@ -86,7 +87,7 @@ impl Evaluator {
     /// Its value in `frame`.
     pub(crate) fn value<'py>(&self, frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = frame.py();
-        let globals = frame.getattr(pyo3::intern!(py, "f_globals"))?;
+        let globals = frame.getattr(name!("f_globals"))?;
         match self.form(frame)? {
             Form::Namespace(code) => {
                 evaluate::in_namespace(code.bind(py), &globals, &namespace(frame)?)
@@ -168,7 +169,7 @@ impl Evaluator {
     fn find_form(&self, frame: &Bound<'_, PyAny>) -> PyResult<Form> {
         let py = frame.py();
         let host = tracing::code_of(frame);
-        let flags: u32 = host.getattr("co_flags")?.extract()?;
+        let flags: u32 = host.getattr(name!("co_flags"))?.extract()?;
         let has_namespace = flags & OPTIMIZED == 0;
         let plain = compile::expression(py, &self.text, &self.subject)?;
         let asks_for_frame = compile::names(&plain)?
@@ -232,14 +233,14 @@ impl Name {
             return Ok(None);
         };
         let Some(layout) = prove::proved() else {
-            let locals = frame.getattr(pyo3::intern!(frame.py(), "f_locals"))?;
+            let locals = frame.getattr(name!("f_locals"))?;
             return Ok(locals.get_item(&self.text).ok());
         };
         let value = locals::slot(frame, layout, slot.index);
         Ok(match value {
             // An empty cell has no contents.
             Some(cell) if slot.shared => {
-                let contents = pyo3::intern!(frame.py(), "cell_contents");
+                let contents = name!("cell_contents");
                 cell.getattr(contents).ok()
             }
             value => value,
@@ -248,15 +249,15 @@ impl Name {
 }
 
 fn namespace<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    frame.getattr(pyo3::intern!(frame.py(), "f_locals"))
+    frame.getattr(name!("f_locals"))
 }
 
 /// The local variables of a code object and their slots.
 pub(crate) fn slots(code: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Slot)>> {
     let names = |attribute| code.getattr(attribute)?.extract::<Vec<String>>();
-    let cells = names("co_cellvars")?;
+    let cells = names(name!("co_cellvars"))?;
     let mut all: Vec<(String, bool)> = Vec::new();
-    for name in names("co_varnames")? {
+    for name in names(name!("co_varnames"))? {
         let shared = cells.contains(&name);
         all.push((name, shared));
     }
@@ -265,7 +266,11 @@ pub(crate) fn slots(code: &Bound<'_, PyAny>) -> PyResult<Vec<(String, Slot)>> {
             all.push((name, true));
         }
     }
-    all.extend(names("co_freevars")?.into_iter().map(|name| (name, true)));
+    all.extend(
+        names(name!("co_freevars"))?
+            .into_iter()
+            .map(|name| (name, true)),
+    );
     let slot = |(index, (name, shared))| (name, Slot { index, shared });
     Ok(all.into_iter().enumerate().map(slot).collect())
 }
@@ -275,8 +280,8 @@ pub(crate) fn class_around(
     code: &Bound<'_, PyAny>,
     has_namespace: bool,
 ) -> PyResult<Option<String>> {
-    let qualname: String = code.getattr("co_qualname")?.extract()?;
-    let name: String = code.getattr("co_name")?.extract()?;
+    let qualname: String = code.getattr(name!("co_qualname"))?.extract()?;
+    let name: String = code.getattr(name!("co_name"))?.extract()?;
     let mut parts: Vec<&str> = qualname.split('.').collect();
     if !(has_namespace && name != "<module>") {
         parts.pop();
@@ -290,7 +295,7 @@ pub(crate) fn class_around(
     };
     let is_name: bool = class
         .into_pyobject(code.py())?
-        .call_method0("isidentifier")?
+        .call_method0(name!("isidentifier"))?
         .extract()?;
     Ok(is_name.then(|| (*class).to_owned()))
 }

@@ -7,13 +7,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::exceptions;
+use crate::ffi::name::{Name, name};
 
 /// What stands in for a hook.
 #[pyclass(frozen, module = "dapper._engine")]
 struct ExceptHook {
     previous: Py<PyAny>,
     /// Where the exception is: an attribute of the only argument, or the second argument.
-    attribute: Option<&'static str>,
+    attribute: Option<&'static Name>,
 }
 
 #[pymethods]
@@ -38,18 +39,18 @@ impl ExceptHook {
 
 /// Puts the hooks in place, or takes them away.
 pub(crate) fn set(py: Python<'_>, wanted: bool) -> PyResult<()> {
-    for (module, attribute) in [("sys", None), ("threading", Some("exc_value"))] {
+    for (module, attribute) in [("sys", None), ("threading", Some(name!("exc_value")))] {
         let module = py.import(module)?;
-        let installed = module.getattr("excepthook")?;
+        let installed = module.getattr(name!("excepthook"))?;
         match (installed.cast::<ExceptHook>(), wanted) {
-            (Ok(own), false) => module.setattr("excepthook", &own.get().previous)?,
+            (Ok(own), false) => module.setattr(name!("excepthook"), &own.get().previous)?,
             (Err(_), true) => {
                 let previous = installed.clone().unbind();
                 let hook = ExceptHook {
                     previous,
                     attribute,
                 };
-                module.setattr("excepthook", Bound::new(py, hook)?)?;
+                module.setattr(name!("excepthook"), Bound::new(py, hook)?)?;
             }
             _ => {}
         }

@@ -17,6 +17,7 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::scoped::tool::{self, Events, Owner};
 use crate::scoped::{figures, tracer};
@@ -201,7 +202,7 @@ impl Filters {
 
 /// An exception reached `frame`, where it was raised or on its way out.
 pub(crate) fn raised(frame: &Bound<'_, PyAny>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
-    let traceback = exception.getattr(pyo3::intern!(exception.py(), "__traceback__"))?;
+    let traceback = exception.getattr(name!("__traceback__"))?;
     raised_with(frame, exception, &traceback)
 }
 
@@ -216,9 +217,7 @@ fn raised_with(
     // An exception that has left a frame has more of a traceback than the frame that it is in.
     let passes = UNWINDING.take() == exception.as_ptr() as usize
         && !traceback.is_none()
-        && !traceback
-            .getattr(pyo3::intern!(frame.py(), "tb_next"))?
-            .is_none();
+        && !traceback.getattr(name!("tb_next"))?.is_none();
     if filters.raised && !passes && !is_ordinary(exception) {
         filters.call(Some(frame), exception, "raised")?;
     }
@@ -240,7 +239,7 @@ pub(crate) fn left(
         return Ok(());
     }
     let py = frame.py();
-    let caller = frame.getattr(pyo3::intern!(py, "f_back"))?;
+    let caller = frame.getattr(name!("f_back"))?;
     let caller = (!caller.is_none()).then_some(caller);
     let last = match &caller {
         Some(caller) => user_code::ends_a_thread(caller)?,
@@ -275,11 +274,11 @@ pub(crate) fn uncaught(exception: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Reports with the frame that raised: those of the traceback are all that is left.
 fn report_uncaught(filters: &Filters, exception: &Bound<'_, PyAny>) -> PyResult<()> {
-    let mut traceback = exception.getattr("__traceback__")?;
+    let mut traceback = exception.getattr(name!("__traceback__"))?;
     let mut frame = None;
     while !traceback.is_none() {
-        frame = Some(traceback.getattr("tb_frame")?);
-        traceback = traceback.getattr("tb_next")?;
+        frame = Some(traceback.getattr(name!("tb_frame"))?);
+        traceback = traceback.getattr(name!("tb_next"))?;
     }
     filters.call(frame.as_ref(), exception, "uncaught")
 }

@@ -20,6 +20,7 @@ use crate::breakpoint::{Breakpoint, Kind};
 use crate::callback::callback_of;
 use crate::condition::{self, Evaluators, Outcome};
 use crate::events::{self, HitFacts};
+use crate::ffi::name::name;
 use crate::ffi::{self, tracing};
 use crate::handle::Handle;
 use crate::log;
@@ -348,7 +349,10 @@ fn stop(py: Python<'_>, probe: &Probe, due: Due<'_>) -> PyResult<()> {
     };
     thread_info::count_stop();
     // Called from native code, so frame 0 is the one that reached the probe.
-    let frame = py.import("sys")?.call_method1("_getframe", (0,))?.unbind();
+    let frame = py
+        .import("sys")?
+        .call_method1(name!("_getframe"), (0,))?
+        .unbind();
     let handle = Py::new(py, Handle(Arc::clone(breakpoint)))?;
     let function = probe.function.to_string();
     let hit = Hit {
@@ -391,7 +395,7 @@ fn end_callbacks(py: Python<'_>) {
 pub(crate) fn expect_the_end(py: Python<'_>) -> PyResult<()> {
     let atexit = py.import("atexit")?;
     let end = wrap_pyfunction!(end_callbacks, &atexit)?;
-    atexit.call_method1("register", (end,))?;
+    atexit.call_method1(name!("register"), (end,))?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::breakpoint::Tier;
+use crate::ffi::name::name;
 use crate::registry::{self, WantedFile};
 use crate::scoped::Backend;
 use crate::stands::Stands;
@@ -40,7 +41,7 @@ impl GetCode {
         Ok(Self {
             original,
             loader_type,
-            method_type: py.import("types")?.getattr("MethodType")?.unbind(),
+            method_type: py.import("types")?.getattr(name!("MethodType"))?.unbind(),
         })
     }
 
@@ -111,7 +112,7 @@ fn wanted_by(
             ));
         }
     }
-    let path = text(&loader.getattr(pyo3::intern!(py, "path")).ok()?)?;
+    let path = text(&loader.getattr(name!("path")).ok()?)?;
     let path = path.to_str().ok()?;
     if let Ok(name) = name.to_str() {
         registry::meet(name, path);
@@ -135,8 +136,10 @@ pub(crate) fn stand_in(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// Puts [`exec`] into the globals of a module that is in `sys.modules`.
 fn stand_in_for_exec(py: Python<'_>, module: &str) -> PyResult<()> {
-    let modules = py.import("sys")?.getattr("modules")?;
-    modules.get_item(module)?.setattr("exec", stand_in(py)?)
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
+    modules
+        .get_item(module)?
+        .setattr(name!("exec"), stand_in(py)?)
 }
 
 /// Runs `source` as the built-in `exec` does; a code object of a wanted file runs as its variant.
@@ -154,7 +157,7 @@ pub(crate) fn exec<'py>(
     let mut all = vec![source.clone()];
     all.extend(args.iter());
     py.import("builtins")?
-        .getattr("exec")?
+        .getattr(name!("exec"))?
         .call(PyTuple::new(py, all)?, kwargs)
 }
 
@@ -162,14 +165,14 @@ pub(crate) fn exec<'py>(
 fn meet_module(code: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Option<()> {
     let globals = args.get_item(0).ok()?.cast_into::<PyDict>().ok()?;
     let name = globals.get_item("__name__").ok()??;
-    let path: String = code.getattr("co_filename").ok()?.extract().ok()?;
+    let path: String = code.getattr(name!("co_filename")).ok()?.extract().ok()?;
     registry::meet(name.extract().ok()?, &path);
     Some(())
 }
 
 /// The variant of a code object that is about to run for the first time, if its file wants one.
 pub(crate) fn variant_of<'py>(code: &Bound<'py, PyAny>, tier: Tier) -> Option<Bound<'py, PyAny>> {
-    let path: String = code.getattr("co_filename").ok()?.extract().ok()?;
+    let path: String = code.getattr(name!("co_filename")).ok()?.extract().ok()?;
     let wanted = registry::wanted(&path)?;
     if link::carries_probe(code).unwrap_or(true)
         || told(&wanted, loaded::watch_module(code, &wanted).map(Ok)).unwrap_or(true)
@@ -228,7 +231,7 @@ fn load<'py>(
     // Entries know no path: the code says where its source is now.
     let fixed = py
         .import("_imp")
-        .and_then(|imp| imp.call_method1("_fix_co_filename", (&code, path)));
+        .and_then(|imp| imp.call_method1(name!("_fix_co_filename"), (&code, path)));
     told(wanted, fixed.map(|_| Ok(code)))
 }
 
@@ -258,7 +261,9 @@ fn make(code: &Bound<'_, PyAny>, wanted: &WantedFile) -> PyResult<Result<Made, S
         Ok(interpreter) => interpreter,
         Err(reason) => return Ok(Err(reason.to_owned())),
     };
-    let marshalled = py.import("marshal")?.call_method1("dumps", (code,))?;
+    let marshalled = py
+        .import("marshal")?
+        .call_method1(name!("dumps"), (code,))?;
     Ok(instrument(
         py,
         interpreter.version,

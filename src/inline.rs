@@ -12,6 +12,7 @@ use instrument::inset::{self, Part};
 use pyo3::prelude::*;
 
 use crate::breakpoint::{Breakpoint, Request};
+use crate::ffi::name::name;
 use crate::{compile, time_limit};
 
 /// The expressions of one breakpoint, as marshalled code.
@@ -116,7 +117,7 @@ fn compiled(
     let code = compile::compile(py, source, "<breakpoint>", mode);
     let marshalled = code.and_then(|code| {
         let marshal = py.import("marshal")?;
-        marshal.call_method1("dumps", (code,))?.extract()
+        marshal.call_method1(name!("dumps"), (code,))?.extract()
     });
     marshalled.map_err(|error| format!("evaluated out of line: {error}"))
 }

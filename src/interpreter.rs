@@ -4,6 +4,7 @@
 //! the engine knows: a pre-release, a free-threaded build, another implementation, a
 //! subinterpreter's copy of the module never gets here.
 
+use crate::ffi::name::name;
 use std::sync::OnceLock;
 
 use instrument::PyVersion;
@@ -36,18 +37,18 @@ pub(crate) fn current(py: Python<'_>) -> Result<&'static Interpreter, &'static s
 /// Whether a JIT compiles code here: it takes for granted what the extension changes.
 pub(crate) fn jit_enabled(py: Python<'_>) -> bool {
     let enabled = || -> PyResult<bool> {
-        let jit = py.import("sys")?.getattr("_jit")?;
-        jit.call_method0("is_enabled")?.is_truthy()
+        let jit = py.import("sys")?.getattr(name!("_jit"))?;
+        jit.call_method0(name!("is_enabled"))?.is_truthy()
     };
     enabled().unwrap_or(false)
 }
 
 fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
     let sys = py.import("sys")?;
-    let implementation = sys.getattr("implementation")?;
-    let kind: String = implementation.getattr("name")?.extract()?;
+    let implementation = sys.getattr(name!("implementation"))?;
+    let kind: String = implementation.getattr(name!("name"))?.extract()?;
     let (major, minor, micro): (u8, u8, u8) = sys
-        .getattr("version_info")?
+        .getattr(name!("version_info"))?
         .get_item(pyo3::types::PySlice::new(py, 0, 3, 1))?
         .extract()?;
     if kind != "cpython" {
@@ -55,7 +56,7 @@ fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
     }
     let magic = py
         .import("_frozen_importlib_external")?
-        .getattr("MAGIC_NUMBER")?;
+        .getattr(name!("MAGIC_NUMBER"))?;
     let magic = magic.cast_into::<PyBytes>()?;
     let magic = magic
         .as_bytes()
@@ -67,22 +68,22 @@ fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
             "the bytecode of CPython {major}.{minor}.{micro} (magic number {magic}) is not known"
         )));
     };
-    let flags = sys.getattr("flags")?;
-    let xoptions = sys.getattr("_xoptions")?;
+    let flags = sys.getattr(name!("flags"))?;
+    let xoptions = sys.getattr(name!("_xoptions"))?;
     let debug_ranges = !xoptions.contains("no_debug_ranges")?
-        && (flags.getattr("ignore_environment")?.is_truthy()?
+        && (flags.getattr(name!("ignore_environment"))?.is_truthy()?
             || std::env::var_os("PYTHONNODEBUGRANGES").is_none_or(|value| value.is_empty()));
     Ok(Ok(Interpreter {
         version,
         cache_tag: implementation
-            .getattr("cache_tag")?
+            .getattr(name!("cache_tag"))?
             .extract::<Option<String>>()?
             .unwrap_or_default(),
         abi_flags: sys
-            .getattr("abiflags")
+            .getattr(name!("abiflags"))
             .and_then(|flags| flags.extract())
             .unwrap_or_default(),
-        optimize: flags.getattr("optimize")?.extract()?,
+        optimize: flags.getattr(name!("optimize"))?.extract()?,
         debug_ranges,
         name: format!("CPython {major}.{minor}.{micro}"),
     }))

@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use crate::allowance;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi;
+use crate::ffi::name::name;
 use crate::inline::{self, Group};
 use crate::interpreter;
 use crate::probe::Probe;
@@ -36,7 +37,9 @@ pub(crate) fn load<'py>(
     let mut targets = Targets::new(wanted, stands);
     let (code, sites) = targets.inset(py, code, &placement.sites);
     let bytes = PyBytes::new(py, &code);
-    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
+    let module = py
+        .import("marshal")?
+        .call_method1(name!("loads"), (bytes,))?;
     for group in sites.chunk_by(|a, b| a.path == b.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
@@ -73,7 +76,9 @@ pub(crate) fn load_parts<'py>(
 ) -> PyResult<Vec<Part<'py>>> {
     let (code, sites) = targets.inset(py, &variant.code, &variant.placement.sites);
     let bytes = PyBytes::new(py, &code);
-    let module = py.import("marshal")?.call_method1("loads", (bytes,))?;
+    let module = py
+        .import("marshal")?
+        .call_method1(name!("loads"), (bytes,))?;
     let mut parts = Vec::new();
     for sites in sites.chunk_by(|a, b| a.path == b.path) {
         if originals.contains_key(&sites[0].path) {
@@ -84,7 +89,7 @@ pub(crate) fn load_parts<'py>(
     let mut linked = Vec::new();
     for (sites, part) in parts {
         let path = &sites[0].path;
-        let own = originals[path].getattr("co_consts")?;
+        let own = originals[path].getattr(name!("co_consts"))?;
         let mut constants = Vec::new();
         for (index, constant) in own.cast_into::<PyTuple>()?.iter().enumerate() {
             constants.push((index, constant.unbind()));
@@ -107,14 +112,14 @@ pub(crate) fn load_parts<'py>(
 pub(crate) fn descend<'py>(code: &Bound<'py, PyAny>, path: &[u32]) -> PyResult<Bound<'py, PyAny>> {
     let mut code = code.clone();
     for index in path {
-        code = code.getattr("co_consts")?.get_item(*index)?;
+        code = code.getattr(name!("co_consts"))?.get_item(*index)?;
     }
     Ok(code)
 }
 
 /// Whether a code object, or one inside it, holds a probe of ours.
 pub(crate) fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let constants = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     for constant in constants {
         if constant.is_instance_of::<Probe>()
             || (constant.get_type().is(code.get_type()) && carries_probe(&constant)?)

@@ -11,6 +11,7 @@ use pyo3::types::PyDict;
 
 use crate::breakpoint::Tier;
 use crate::ffi::hook::{self, Choice, Decision};
+use crate::ffi::name::name;
 use crate::importer;
 use crate::interpreter;
 use crate::registry::{self, WantedFile};
@@ -28,7 +29,7 @@ pub(crate) fn await_main(py: Python<'_>, path: &str) -> PyResult<Option<String>>
     };
     let globals = py
         .import("__main__")?
-        .getattr("__dict__")?
+        .getattr(name!("__dict__"))?
         .cast_into::<PyDict>()?;
     let awaited = interpreter::current(py)
         .map_err(str::to_owned)
@@ -74,7 +75,7 @@ fn remember(wanted: Option<WantedFile>) -> Option<WantedFile> {
 
 fn choose(code: &Bound<'_, PyAny>) -> Choice {
     let path = code
-        .getattr("co_filename")
+        .getattr(name!("co_filename"))
         .and_then(|path| path.extract::<String>());
     let Ok(path) = path else { return Choice::Wait };
     let awaited = AWAITED

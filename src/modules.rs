@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule};
 
 use crate::breakpoint::Breakpoint;
+use crate::ffi::name::name;
 use crate::handle::Handle;
 use crate::request::Place;
 use crate::terms::TermsGiven;
@@ -21,7 +22,7 @@ pub(crate) fn meet_loaded(py: Python<'_>, breakpoint: &Breakpoint) -> PyResult<O
     let Some(name) = pattern.and_then(|pattern| pattern.module()) else {
         return Ok(None);
     };
-    let modules = py.import("sys")?.getattr("modules")?;
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
     let Some(module) = modules.cast_into::<PyDict>()?.get_item(name)? else {
         return Ok(None);
     };
@@ -53,11 +54,11 @@ fn is_frozen(module: &Bound<'_, PyModule>) -> PyResult<bool> {
     let spec = module.dict().get_item("__spec__")?;
     // An object of another type might run code of the program.
     let machinery = module.py().import("_frozen_importlib")?;
-    let kind = machinery.getattr("ModuleSpec")?;
+    let kind = machinery.getattr(name!("ModuleSpec"))?;
     let Some(spec) = spec.filter(|spec| spec.get_type().is(&kind)) else {
         return Ok(false);
     };
-    let origin = spec.getattr("origin")?;
+    let origin = spec.getattr(name!("origin"))?;
     Ok(origin.extract::<&str>().is_ok_and(|it| it == "frozen"))
 }
 

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use crate::ffi::name::name;
 use crate::ffi::threads;
 use crate::hit;
 use crate::scoped::tool::{self, Events, Owner};
@@ -83,10 +84,9 @@ pub(crate) fn at_entry(py: Python<'_>) -> PyResult<()> {
 
 /// Whether a frame runs the main module itself, or a function of it.
 fn is_main(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = frame.py();
-    let globals = frame.getattr(pyo3::intern!(py, "f_globals"))?;
-    let name = globals.get_item(pyo3::intern!(py, "__name__"))?;
-    name.eq(pyo3::intern!(py, "__main__"))
+    let globals = frame.getattr(name!("f_globals"))?;
+    let name = globals.get_item(name!("__name__"))?;
+    name.eq(name!("__main__"))
 }
 
 /// Has every thread stop but this one, those that start from now on included.
@@ -135,9 +135,8 @@ pub(crate) fn refresh(py: Python<'_>) -> PyResult<()> {
 /// Whether some thread holds the lock of the import system: stopped with it, it would keep every
 /// other thread from importing anything, the one that reads from the client included.
 fn imports(py: Python<'_>) -> PyResult<bool> {
-    let imp = py.import(pyo3::intern!(py, "_imp"))?;
-    imp.call_method0(pyo3::intern!(py, "lock_held"))?
-        .is_truthy()
+    let imp = py.import(name!("_imp"))?;
+    imp.call_method0(name!("lock_held"))?.is_truthy()
 }
 
 /// A line is about to run in `frame`.

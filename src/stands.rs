@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::breakpoint::{Breakpoint, Request};
+use crate::ffi::name::name;
 use crate::registry::WantedFile;
 use crate::variant::SnappedLine;
 
@@ -229,7 +230,9 @@ fn decode(py: Python<'_>, source: &[u8]) -> Option<String> {
             Some(name.split(|char| !is_part(char)).next()?.to_owned())
         })?;
     let bytes = PyBytes::new(py, source);
-    let text = bytes.call_method1("decode", (declared, "replace")).ok()?;
+    let text = bytes
+        .call_method1(name!("decode"), (declared, "replace"))
+        .ok()?;
     text.extract().ok()
 }
 

@@ -17,6 +17,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::ffi::name::name;
 use crate::freshness::{Stale, fresh_code};
 use crate::interpreter::{self, Interpreter};
 use crate::registry::WantedFile;
@@ -140,7 +141,7 @@ impl Source {
         let path = self.path.as_os_str();
         let cached = py
             .import("_frozen_importlib_external")
-            .and_then(|loaders| loaders.call_method1("cache_from_source", (path,)))
+            .and_then(|loaders| loaders.call_method1(name!("cache_from_source"), (path,)))
             .and_then(|cached| cached.extract::<OsString>());
         let (Ok(cached), Ok(interpreter)) = (cached, interpreter::current(py)) else {
             return false;
@@ -263,7 +264,7 @@ fn open_now(py: Python<'_>) -> Option<Opened> {
     let target = target(interpreter);
     let frozen = py
         .import("sys")
-        .and_then(|sys| sys.getattr("dont_write_bytecode")?.is_truthy());
+        .and_then(|sys| sys.getattr(name!("dont_write_bytecode"))?.is_truthy());
     let access = if frozen.unwrap_or(true) {
         Access::ReadOnly
     } else {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use pyo3::prelude::*;
 
 use crate::ffi::hook;
+use crate::ffi::name::name;
 use crate::hit;
 
 thread_local! {
@@ -42,7 +43,10 @@ pub(crate) fn count_stop() {
 #[pyfunction]
 fn thread_info(py: Python<'_>) -> PyResult<ThreadInfo> {
     Ok(ThreadInfo {
-        thread_id: py.import("_thread")?.call_method0("get_ident")?.extract()?,
+        thread_id: py
+            .import("_thread")?
+            .call_method0(name!("get_ident"))?
+            .extract()?,
         inside_frame_eval: hook::depth() + u32::from(hit::in_callback()),
         stops: STOPS.get(),
     })

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::compile;
+use crate::ffi::name::name;
 use crate::ffi::{attach, evaluate, exit};
 
 create_exception!(
@@ -96,7 +97,10 @@ impl OwnSeat {
         let Some(seat) = TABLE.iter().find(free) else {
             return Ok(None);
         };
-        let ident = py.import("_thread")?.call_method0("get_ident")?.extract()?;
+        let ident = py
+            .import("_thread")?
+            .call_method0(name!("get_ident"))?
+            .extract()?;
         seat.ident.store(ident, Ordering::Relaxed);
         self.0.set(Some(seat));
         Ok(Some(seat))

@@ -4,11 +4,12 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::ffi;
+use crate::ffi::name::name;
 
 /// Writes what was changed in `f_locals` of a frame back to its variables.
 #[pyfunction]
 pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) -> PyResult<()> {
-    let frame_type = frame.py().import("types")?.getattr("FrameType")?;
+    let frame_type = frame.py().import("types")?.getattr(name!("FrameType"))?;
     if !frame.is_instance(&frame_type)? {
         return Err(PyTypeError::new_err("only a frame has locals to store"));
     }

@@ -5,12 +5,13 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 
 /// Whether code comes from a file outside of every library.
 pub(crate) fn is_user(code: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = code.py();
-    let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
     is_user_file(py, &file)
 }
 
@@ -25,7 +26,9 @@ fn libraries(py: Python<'_>) -> PyResult<Vec<String>> {
     let sysconfig = py.import("sysconfig")?;
     let mut folders = Vec::new();
     for name in ["stdlib", "platstdlib", "purelib", "platlib"] {
-        let folder: Option<String> = sysconfig.call_method1("get_path", (name,))?.extract()?;
+        let folder: Option<String> = sysconfig
+            .call_method1(name!("get_path"), (name,))?
+            .extract()?;
         folders.extend(folder.map(|folder| format!("{folder}{}", std::path::MAIN_SEPARATOR)));
     }
     Ok(folders)
@@ -34,9 +37,7 @@ fn libraries(py: Python<'_>) -> PyResult<Vec<String>> {
 /// Whether code is of the import system: the interpreter calls it from native code as well, where
 /// it looks for the importer of a script, and handles there what it raises.
 pub(crate) fn is_import_system(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let file: String = code
-        .getattr(pyo3::intern!(code.py(), "co_filename"))?
-        .extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
     Ok(["<frozen importlib", "<frozen zipimport"]
         .iter()
         .any(|prefix| file.starts_with(prefix)))
@@ -44,12 +45,11 @@ pub(crate) fn is_import_system(code: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// Whether a frame is the one in which `threading` catches what ends a thread.
 pub(crate) fn ends_a_thread(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let py = frame.py();
     let code = tracing::code_of(frame);
-    let name = code.getattr(pyo3::intern!(py, "co_name"))?;
+    let name = code.getattr(name!("co_name"))?;
     if name.ne("_bootstrap_inner")? {
         return Ok(false);
     }
-    let globals = frame.getattr(pyo3::intern!(py, "f_globals"))?;
+    let globals = frame.getattr(name!("f_globals"))?;
     globals.get_item("__name__")?.eq("threading")
 }

@@ -329,6 +329,8 @@ del names
 """,
     "reloads": """
 import importlib
+# The finder of setuptools makes a name for each import, which a cache of the interpreter keeps.
+sys.meta_path[:] = [one for one in sys.meta_path if "Distutils" not in str(one)]
 point = arm()
 gc.collect()
 n_objects = None

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::dap::protocol::Refusal;
+use crate::ffi::name::name;
 
 /// Says what it is, and what is wrong with the source on its standard input.
 const PROBE: &str = "\
@@ -65,9 +66,10 @@ pub(super) fn compiles(source: &Source) -> Result<(), Refusal> {
         let compile = || -> PyResult<()> {
             // What the compiler warns of is the program's to say.
             py.import("warnings")?
-                .call_method1("simplefilter", ("ignore",))?;
+                .call_method1(name!("simplefilter"), ("ignore",))?;
             let arguments = (PyBytes::new(py, text), &source.name, "exec", 0, true);
-            py.import("builtins")?.call_method1("compile", arguments)?;
+            py.import("builtins")?
+                .call_method1(name!("compile"), arguments)?;
             Ok(())
         };
         compile().map_err(|error| {

@@ -46,6 +46,7 @@ use self::connection::{Connection, Over};
 use self::session::Session;
 use self::signal::{First, Signal};
 use crate::dap::wire::Stream;
+use crate::ffi::name::name;
 use crate::ffi::threads::Thread;
 
 /// Exit status of an adapter that could not begin.
@@ -107,7 +108,7 @@ pub(crate) fn adapter_main(
         from => serve(&from, launch, &signals),
     });
     // What arrives from here on finds nobody.
-    handled.call_method1("set_wakeup_fd", (-1,))?;
+    handled.call_method1(name!("set_wakeup_fd"), (-1,))?;
     Ok(status.unwrap_or_else(|error| {
         // Nobody is left to tell when standard error is gone.
         let _ = writeln!(io::stderr(), "dapper adapter: {error}");
@@ -122,9 +123,9 @@ fn take_signals<'py>(py: Python<'py>, to: &UnixStream) -> PyResult<Bound<'py, Py
     // The handler proper is native, and this one is never called: nothing is left to Python.
     let nothing = py.eval(c"lambda *_: None", None, None)?;
     for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
-        module.call_method1("signal", (module.getattr(name)?, &nothing))?;
+        module.call_method1(name!("signal"), (module.getattr(name)?, &nothing))?;
     }
-    module.call_method1("set_wakeup_fd", (to.as_raw_fd(),))?;
+    module.call_method1(name!("set_wakeup_fd"), (to.as_raw_fd(),))?;
     Ok(module)
 }
 

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::session::{self, Session};
 use super::wire::{Stream, Wire};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::{pause, session::Session as Asked};
 
@@ -119,7 +120,7 @@ pub(super) fn connect(
 ) -> PyResult<Arc<Session>> {
     let argv: Vec<String> = py
         .import("sys")?
-        .getattr("orig_argv")?
+        .getattr(name!("orig_argv"))?
         .extract()
         .unwrap_or_default();
     let hello = json!({
@@ -193,7 +194,7 @@ fn is_about_to_exec(py: Python<'_>) -> bool {
         return false;
     };
     let name = tracing::code_of(&frame)
-        .getattr(pyo3::intern!(py, "co_name"))
+        .getattr(name!("co_name"))
         .and_then(|name| name.extract::<String>());
     name.is_ok_and(|name| matches!(name.as_str(), "_execute_child" | "_spawnvef"))
 }

@@ -17,6 +17,7 @@ use super::scene::Scene;
 use super::session::{self, Session};
 use super::{stops, stuck, view};
 use crate::ffi::attach::try_attach;
+use crate::ffi::name::name;
 use crate::ffi::{threads, tracing};
 use crate::hit;
 use crate::pause;
@@ -229,7 +230,7 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
 /// and the one that reads, from importing anything.
 fn holds_the_import_lock(frame: &Bound<'_, PyAny>) -> bool {
     let code = tracing::code_of(frame);
-    let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
+    let file = code.getattr(name!("co_filename"));
     file.and_then(|file| file.eq("<frozen importlib._bootstrap>"))
         .unwrap_or(false)
 }
@@ -266,7 +267,7 @@ fn visit(
 ) -> super::protocol::Answer {
     let visited = try_attach(|py| {
         let _quiet = hit::Quiet::enter();
-        let frames = py.import("sys")?.call_method0("_current_frames")?;
+        let frames = py.import("sys")?.call_method0(name!("_current_frames"))?;
         let frame = frames.get_item(ident)?;
         let mut scene = Scene::new(session, &frame, ident, Why::default());
         Ok(answer(&mut scene, request))

@@ -7,6 +7,7 @@ use pyo3::types::PyDict;
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
 use super::{ending, listener, redirect, session, spawning, stops, stuck, wire};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::hit;
 use crate::pause;
@@ -249,12 +250,12 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stop_here, module)?)?;
     module.add_function(wrap_pyfunction!(end_session, module)?)?;
     let os = py.import("os")?;
-    if os.hasattr("register_at_fork")? {
+    if os.hasattr(name!("register_at_fork"))? {
         let around = PyDict::new(py);
         around.set_item("before", wrap_pyfunction!(part_session, &os)?)?;
         around.set_item("after_in_parent", wrap_pyfunction!(rejoin_session, &os)?)?;
         around.set_item("after_in_child", wrap_pyfunction!(forget_session, &os)?)?;
-        os.call_method("register_at_fork", (), Some(&around))?;
+        os.call_method(name!("register_at_fork"), (), Some(&around))?;
     }
     Ok(())
 }

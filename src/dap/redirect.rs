@@ -3,6 +3,7 @@
 //! Owns what stands in for `write` of `sys.stdout` and `sys.stderr`. The objects stay what they
 //! are; what was put on them is taken off when the session ends.
 
+use crate::ffi::name::name;
 use std::sync::Mutex;
 
 use pyo3::prelude::*;
@@ -55,9 +56,9 @@ pub(super) fn begin(py: Python<'_>) -> PyResult<()> {
         if stream.is_none() {
             continue;
         }
-        let write = stream.getattr("write")?.unbind();
+        let write = stream.getattr(name!("write"))?.unbind();
         let echo = Py::new(py, Echo { write, category })?;
-        if stream.setattr("write", echo).is_ok() {
+        if stream.setattr(name!("write"), echo).is_ok() {
             lock(&CHANGED).push(stream.unbind());
         } else if let Some(session) = current() {
             let body = json!({
@@ -76,11 +77,11 @@ pub(super) fn end(py: Python<'_>) {
     for stream in changed {
         let stream = stream.bind(py);
         let own = stream
-            .getattr("__dict__")
+            .getattr(name!("__dict__"))
             .and_then(|own| own.get_item("write"));
         if own.is_ok_and(|write| write.is_instance_of::<Echo>()) {
             // One whose attribute cannot be deleted would not have taken it.
-            let _ = stream.delattr("write");
+            let _ = stream.delattr(name!("write"));
         }
     }
 }

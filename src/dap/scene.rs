@@ -14,6 +14,7 @@ use super::protocol::Refusal;
 use super::session::Session;
 use super::stops::hides;
 use super::view::Programs;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 
 /// Frames that are not on the stack of the thread have numbers from here on.
@@ -183,7 +184,7 @@ impl<'py> Scene<'py> {
     pub(crate) fn frames(&mut self, wanted: usize) -> PyResult<&[Shown<'py>]> {
         while !self.whole && self.frames.len() < wanted {
             let last = &self.frames[self.frames.len() - 1].frame;
-            let name = pyo3::intern!(last.py(), "f_back");
+            let name = name!("f_back");
             let mut back = last.getattr(name)?;
             while !back.is_none() && hides(&tracing::code_of(&back)) {
                 back = back.getattr(name)?;
@@ -291,7 +292,7 @@ impl Drop for Scene<'_> {
 /// The name by which expressions know the exception of a stop: what `sys.exc_info()` would give.
 fn exception_names<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let named = PyDict::new(exception.py());
-    let traceback = exception.getattr("__traceback__")?;
+    let traceback = exception.getattr(name!("__traceback__"))?;
     named.set_item(
         "__exception__",
         (exception.get_type(), exception, traceback),
@@ -302,11 +303,11 @@ fn exception_names<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
 /// The frames that an exception has left, the innermost first, with their lines.
 fn left_by<'py>(exception: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, u32)>> {
     let mut left = Vec::new();
-    let mut traceback = exception.getattr("__traceback__")?;
+    let mut traceback = exception.getattr(name!("__traceback__"))?;
     while !traceback.is_none() {
-        let line: Option<u32> = traceback.getattr("tb_lineno")?.extract()?;
-        left.push((traceback.getattr("tb_frame")?, line.unwrap_or(0)));
-        traceback = traceback.getattr("tb_next")?;
+        let line: Option<u32> = traceback.getattr(name!("tb_lineno"))?.extract()?;
+        left.push((traceback.getattr(name!("tb_frame"))?, line.unwrap_or(0)));
+        traceback = traceback.getattr(name!("tb_next"))?;
     }
     left.reverse();
     Ok(left)

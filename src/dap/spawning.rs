@@ -4,6 +4,7 @@
 //! give a child another one: where the child is an interpreter, it is put in there as well, and
 //! what is asked of any other child stays as it is.
 
+use crate::ffi::name::name;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyCFunction, PyDict, PyList, PyTuple};
 
@@ -21,7 +22,7 @@ fn with_debugger_for_children<'py>(
     bootstrap: Option<String>,
 ) -> PyResult<Bound<'py, PyCFunction>> {
     let py = function.py();
-    let name = match function.getattr("__name__")?.extract::<&str>()? {
+    let name = match function.getattr(name!("__name__"))?.extract::<&str>()? {
         "fork_exec" => c"fork_exec",
         "posix_spawn" => c"posix_spawn",
         "posix_spawnp" => c"posix_spawnp",
@@ -77,7 +78,7 @@ fn enriched<'py>(
         kept.into_any()
     } else {
         let own = PyDict::new(py);
-        own.call_method1("update", (&environment,))?;
+        own.call_method1(name!("update"), (&environment,))?;
         if own.contains(SESSION)? {
             return Ok(None);
         }
@@ -112,7 +113,7 @@ fn is_interpreter(program: &Bound<'_, PyAny>) -> PyResult<bool> {
     let name: String = program
         .py()
         .import("os")?
-        .call_method1("fsdecode", (first,))?
+        .call_method1(name!("fsdecode"), (first,))?
         .extract()?;
     let name = name.rsplit('/').next().unwrap_or_default();
     Ok(name.starts_with("python"))

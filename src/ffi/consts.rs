@@ -7,6 +7,7 @@
 //! Nested code is what `MAKE_FUNCTION` takes right after it was loaded, without another
 //! instruction between: replacing it decides which code the functions made from now on get.
 
+use crate::ffi::name::name;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -23,7 +24,7 @@ const UNSHARED: u32 = 2;
 /// stored. The code object must be fresh: never executed, never hashed.
 pub(crate) fn replace(code: &Bound<'_, PyAny>, constants: &[(usize, Py<PyAny>)]) -> PyResult<bool> {
     let py = code.py();
-    let tuple = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
+    let tuple = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     let n_constants = tuple.len();
     if reference_count(tuple.as_any()) != UNSHARED
         || constants.iter().any(|(index, _)| *index >= n_constants)
@@ -59,7 +60,7 @@ pub(crate) fn relink(
     nested: &Bound<'_, PyAny>,
     layout: &Layout,
 ) -> PyResult<()> {
-    let tuple = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
+    let tuple = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     // Finds out whether there is such an item.
     tuple.get_item(index)?;
     let slot = layout.tuple_items + index * size_of::<usize>();

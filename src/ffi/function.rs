@@ -6,6 +6,7 @@
 //! stored in place: call sites stay as fast as they were, and restoring leaves no trace. A JIT
 //! takes the code for granted once it has seen it, so the attribute is assigned where one is on.
 
+use crate::ffi::name::name;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -19,7 +20,7 @@ pub(crate) fn set_code(
     layout: Option<&Layout>,
 ) -> PyResult<()> {
     let Some(layout) = layout else {
-        return function.setattr("__code__", code);
+        return function.setattr(name!("__code__"), code);
     };
     let pointer = function.as_ptr();
     // SAFETY: callers pass a live function object of this version.

@@ -1,5 +1,6 @@
 //! All objects of some types, as the garbage collector knows them.
 
+use crate::ffi::name::name;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
@@ -51,7 +52,7 @@ pub(crate) fn instances<'py>(
     } else {
         let objects = py
             .import("gc")?
-            .call_method0("get_objects")?
+            .call_method0(name!("get_objects"))?
             .cast_into::<PyList>()?;
         let n_objects = isize::try_from(objects.len()).unwrap_or(isize::MAX);
         for index in 0..n_objects {

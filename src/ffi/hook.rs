@@ -8,6 +8,7 @@
 //! the slot. Relies on the layouts of [`super::layout`], and on [`super::prove`] having swapped a
 //! frame of its own before anything else is swapped in this process.
 
+use crate::ffi::name::name;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -168,7 +169,7 @@ pub(crate) fn is_hooked(_py: Python<'_>) -> bool {
 pub(crate) fn nested_calls(py: Python<'_>) -> Option<u32> {
     let version: u32 = py
         .import("sys")
-        .and_then(|sys| sys.getattr("hexversion")?.extract())
+        .and_then(|sys| sys.getattr(name!("hexversion"))?.extract())
         .ok()?;
     (0x030c_00f0..0x030c_0300).contains(&version).then_some(750)
 }

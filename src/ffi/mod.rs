@@ -24,6 +24,7 @@ pub(crate) mod heap;
 pub(crate) mod hook;
 pub(crate) mod layout;
 pub(crate) mod locals;
+pub(crate) mod name;
 pub(crate) mod prove;
 pub(crate) mod rewind;
 pub(crate) mod spawn;

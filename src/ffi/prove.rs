@@ -4,6 +4,7 @@
 //! them, then swaps the frame of a module of its own for a deeper one and looks at what ran.
 //! Runs once; an interpreter that fails it keeps its frames, and the reason is told.
 
+use crate::ffi::name::name;
 use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -97,19 +98,20 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), Problem> {
     globals.set_item("__builtins__", &builtins)?;
     let run = |source: &str| -> PyResult<()> {
         builtins
-            .call_method1("exec", (source, &globals))
+            .call_method1(name!("exec"), (source, &globals))
             .map(|_| ())
     };
     run("def f(a, b):\n    c = [a, b, a, b]\n    return c\ndef g(a):\n    yield a\ng = g(1)")?;
     let get = |name: &str| globals.get_item(name)?.ok_or_else(|| PyErr::fetch(py));
     let function = get("f")?;
-    let code = function.getattr("__code__")?;
+    let code = function.getattr(name!("__code__"))?;
     compare_code(&code, layout)?;
     compare_constants(&code, layout)?;
     compare_holders(&function, &get("g")?, layout)?;
 
-    let compile =
-        |source: &str| builtins.call_method1("compile", (source, "<dapper self-check>", "exec"));
+    let compile = |source: &str| {
+        builtins.call_method1(name!("compile"), (source, "<dapper self-check>", "exec"))
+    };
     let original = compile("value = 1")?;
     // Deeper than the original, so that the frame has to grow.
     let replacement = compile("value = [value, value, value, value, value, (value, value, 2)]")?;
@@ -123,7 +125,7 @@ fn run_trial(py: Python<'_>, layout: &'static Layout) -> Result<(), Problem> {
         replaced: |_, _| (),
     };
     await_in(&globals, layout, decision).map_err(Problem)?;
-    let ran = builtins.call_method1("exec", (&original, &globals));
+    let ran = builtins.call_method1(name!("exec"), (&original, &globals));
     cancel(py);
     ran?;
     match get("value")?.to_string().as_str() {
@@ -146,12 +148,12 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem>
     let fields = &layout.code;
     let pointer = code.as_ptr();
     let bytes = code
-        .getattr("co_code")?
+        .getattr(name!("co_code"))?
         .cast_into::<PyBytes>()
         .map_err(PyErr::from)?;
     let bytes = bytes.as_bytes();
-    let stack_size: usize = code.getattr("co_stacksize")?.extract()?;
-    let n_locals: usize = code.getattr("co_nlocals")?.extract()?;
+    let stack_size: usize = code.getattr(name!("co_stacksize"))?.extract()?;
+    let n_locals: usize = code.getattr(name!("co_nlocals"))?.extract()?;
     // SAFETY: `code` is a live code object, and its size is the word after the object header.
     let units = unsafe { word(pointer, fields.units) };
     if units * 2 != bytes.len() {
@@ -159,7 +161,7 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem>
     }
     // SAFETY: `code` is a live code object, longer than its fixed fields.
     let file_name = unsafe { word(pointer, fields.file_name) };
-    if file_name != code.getattr("co_filename")?.as_ptr() as usize {
+    if file_name != code.getattr(name!("co_filename"))?.as_ptr() as usize {
         return Err("the file name of a code object is not where it should be".into());
     }
     let last = pointer
@@ -184,7 +186,7 @@ fn compare_code(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem>
 
 /// Compares the place of the items of a tuple.
 fn compare_constants(code: &Bound<'_, PyAny>, layout: &Layout) -> Result<(), Problem> {
-    let constants = code.getattr("co_consts")?;
+    let constants = code.getattr(name!("co_consts"))?;
     let last = constants.len()? - 1;
     let slot = layout.tuple_items + last * size_of::<usize>();
     // SAFETY: `constants` is a live tuple with an item at `last`.
@@ -203,7 +205,7 @@ fn compare_holders(
 ) -> Result<(), Problem> {
     // SAFETY: `function` is a live function object, longer than this offset.
     let code = unsafe { word(function.as_ptr(), layout.function.code) };
-    if code != function.getattr("__code__")?.as_ptr() as usize {
+    if code != function.getattr(name!("__code__"))?.as_ptr() as usize {
         return Err("the code of a function is not where it should be".into());
     }
     let fields = &layout.generator;
@@ -215,7 +217,7 @@ fn compare_holders(
     let state = unsafe { state.read() };
     // SAFETY: as above.
     let own_code = unsafe { word(pointer, fields.code) } & !3;
-    let told = generator.getattr("gi_code")?.as_ptr() as usize;
+    let told = generator.getattr(name!("gi_code"))?.as_ptr() as usize;
     if code != told || own_code != told || state != fields.created {
         return Err("the frame of a generator is not where it should be".into());
     }

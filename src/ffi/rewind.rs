@@ -8,6 +8,7 @@
 //! `co_code_adaptive` being what the loop executes (no JIT), and on the GIL, under which no other
 //! thread changes the code meanwhile.
 
+use crate::ffi::name::name;
 use pyo3::prelude::*;
 
 use super::layout::Layout;
@@ -44,7 +45,7 @@ pub(crate) struct Rewound {
 }
 
 fn unit_of(code: &Bound<'_, PyAny>, layout: &Layout, at: usize) -> Option<*mut [u8; 2]> {
-    let length = code.getattr("co_code").ok()?.len().ok()?;
+    let length = code.getattr(name!("co_code")).ok()?.len().ok()?;
     (at.is_multiple_of(2) && at < length).then(|| {
         let first = code.as_ptr().wrapping_byte_add(layout.code.adaptive);
         first.wrapping_byte_add(at).cast()

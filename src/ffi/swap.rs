@@ -5,6 +5,7 @@
 //! caller stay. The other code has to have the same arguments, flags and local variables.
 //! Relies on the layouts of [`super::layout`]; runs with the GIL held, from the eval-frame hook.
 
+use crate::ffi::name::name;
 use std::ffi::c_int;
 
 use pyo3::ffi::{self, PyObject, PyThreadState};
@@ -102,12 +103,12 @@ pub(super) fn swap_module(
     let original = unsafe { Bound::from_borrowed_ptr(py, original) };
     // The trace optimiser of a JIT build takes a function's code for the code of its frame.
     function
-        .setattr("__code__", replacement)
+        .setattr(name!("__code__"), replacement)
         .map_err(|_| "the function refused the code")?;
     let swapped = swap(thread, frame, layout, replacement.as_ptr());
     if swapped.is_err() {
         // What was accepted before is accepted again.
-        let _ = function.setattr("__code__", original);
+        let _ = function.setattr(name!("__code__"), original);
     }
     swapped
 }

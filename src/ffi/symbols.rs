@@ -3,6 +3,7 @@
 //! Looking them up instead of linking them lets the extension load, and say what is missing, in
 //! an interpreter that does not export one of them.
 
+use crate::ffi::name::name;
 use std::ffi::{CStr, c_int, c_void};
 use std::sync::OnceLock;
 
@@ -73,7 +74,7 @@ const OPTIMIZED: u32 = 1;
 pub(crate) fn store_locals(frame: &Bound<'_, PyAny>) {
     static STORE: OnceLock<Option<usize>> = OnceLock::new();
     let flags = tracing::code_of(frame)
-        .getattr("co_flags")
+        .getattr(name!("co_flags"))
         .and_then(|flags| flags.extract::<u32>());
     if flags.is_ok_and(|flags| flags & OPTIMIZED == 0) {
         return;

@@ -7,6 +7,7 @@
 //! Relies on the `thread_id` and `c_tracefunc` of [`super::layout`], which [`threads`] proves on
 //! the calling thread before it reads those of others.
 
+use crate::ffi::name::name;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -279,11 +280,11 @@ fn prove(py: Python<'_>, minor: u8) -> Result<&'static ThreadLayout, String> {
     let state = unsafe { ffi::PyThreadState_Get() };
     let ident: u64 = py
         .import("_thread")
-        .and_then(|thread| thread.call_method0("get_ident")?.extract())
+        .and_then(|thread| thread.call_method0(name!("get_ident"))?.extract())
         .map_err(wrong)?;
     let shown = py
         .import("sys")
-        .and_then(|sys| sys.call_method0("gettrace"))
+        .and_then(|sys| sys.call_method0(name!("gettrace")))
         .map_err(wrong)?;
     // SAFETY: thread states of every version are longer than both offsets.
     let read = unsafe { word(state, layout.ident) } as u64;

@@ -22,6 +22,7 @@ use super::setting::{Setting, unavailable};
 use super::source::Module;
 use super::tree::{Key, address, constants, has_line, nested};
 use super::watch::Watched;
+use crate::ffi::name::name;
 use crate::ffi::{self, extra};
 use crate::interpreter;
 use crate::link::{self, Targets};
@@ -325,7 +326,7 @@ impl<'py> LoadedFile<'_, 'py> {
 
     fn bind_functions(&mut self) -> PyResult<()> {
         for function in std::mem::take(&mut self.holders.functions) {
-            let code = function.getattr("__code__")?;
+            let code = function.getattr(name!("__code__"))?;
             if let Ok(original) = self.original_of(&code)? {
                 let wanted = self.code_for(&original);
                 if !wanted.is(&code) {

@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyList, PyModule, PyType};
 use crate::ffi::function::{self, Holder};
 use crate::ffi::heap;
 use crate::ffi::layout::Layout;
+use crate::ffi::name::name;
 use crate::registry;
 
 /// More objects than an interpreter hides by itself while it starts (3.12 does), and fewer than any
@@ -64,7 +65,7 @@ pub(super) fn find<'py>(
     }
     if py
         .import("gc")?
-        .call_method0("get_freeze_count")?
+        .call_method0(name!("get_freeze_count"))?
         .extract::<usize>()?
         > FROZEN_AT_START
     {
@@ -72,7 +73,7 @@ pub(super) fn find<'py>(
     }
     let threads = py
         .import("sys")?
-        .call_method0("_current_frames")?
+        .call_method0(name!("_current_frames"))?
         .cast_into::<PyDict>()?;
     for frame in threads.values() {
         search.walk_stack(frame)?;
@@ -84,7 +85,7 @@ pub(super) fn find<'py>(
 pub(super) fn is_module(py: Python<'_>, file: &str) -> PyResult<bool> {
     let modules = py
         .import("sys")?
-        .getattr("modules")?
+        .getattr(name!("modules"))?
         .cast_into::<PyDict>()?;
     let name = Path::new(file).file_name();
     for module in modules.values() {
@@ -126,11 +127,11 @@ impl<'py> Types<'py> {
         }
         let modules = py
             .import("sys")?
-            .getattr("modules")?
+            .getattr(name!("modules"))?
             .cast_into::<PyDict>()?;
         let mut greenlets = Vec::new();
         if let Some(module) = modules.get_item("greenlet")?
-            && let Ok(kind) = module.getattr("greenlet")
+            && let Ok(kind) = module.getattr(name!("greenlet"))
             && let Ok(kind) = kind.cast_into::<PyType>()
         {
             with_subclasses(kind, &mut greenlets)?;
@@ -155,7 +156,7 @@ fn with_subclasses<'py>(
     // As an attribute of `type`: a class may have a method of that name.
     let subclasses = py
         .get_type::<PyType>()
-        .call_method1("__subclasses__", (&kind,))?
+        .call_method1(name!("__subclasses__"), (&kind,))?
         .cast_into::<PyList>()?;
     found.push(kind);
     for subclass in subclasses {
@@ -199,7 +200,7 @@ impl<'py> Search<'_, 'py> {
             }
         }
         if holder == Holder::Function {
-            let code = object.getattr("__code__")?;
+            let code = object.getattr(name!("__code__"))?;
             if let Some(file) = self.file_of(&code)? {
                 let holders = self.found.entry(file).or_default();
                 holders.functions.push(object.clone());
@@ -207,19 +208,19 @@ impl<'py> Search<'_, 'py> {
             return Ok(());
         }
         if is_greenlet {
-            return self.walk_stack(object.getattr("gr_frame")?);
+            return self.walk_stack(object.getattr(name!("gr_frame"))?);
         }
         let names = [
-            ("gi_code", "gi_frame"),
-            ("cr_code", "cr_frame"),
-            ("ag_code", "ag_frame"),
+            (name!("gi_code"), name!("gi_frame")),
+            (name!("cr_code"), name!("cr_frame")),
+            (name!("ag_code"), name!("ag_frame")),
         ];
         for (code, frame) in names {
             if let Ok(code) = object.getattr(code) {
                 if let Some(file) = self.file_of(&code)? {
                     let frame = object.getattr(frame)?;
                     if !frame.is_none() && self.frames_seen.insert(frame.as_ptr() as usize) {
-                        let code = frame.getattr("f_code")?;
+                        let code = frame.getattr(name!("f_code"))?;
                         let frame = object.clone();
                         let holders = self.found.entry(file).or_default();
                         holders.frames.push(Live { frame, code });
@@ -234,7 +235,7 @@ impl<'py> Search<'_, 'py> {
     fn walk_stack(&mut self, innermost: Bound<'py, PyAny>) -> PyResult<()> {
         let mut frame = innermost;
         while !frame.is_none() && self.see_frame(&frame)? {
-            frame = frame.getattr("f_back")?;
+            frame = frame.getattr(name!("f_back"))?;
         }
         Ok(())
     }
@@ -243,9 +244,9 @@ impl<'py> Search<'_, 'py> {
     fn see_frame(&mut self, frame: &Bound<'py, PyAny>) -> PyResult<bool> {
         if !self.frames_seen.insert(frame.as_ptr() as usize) {
             // A suspended generator has no callers; one that runs was met alone.
-            return Ok(!frame.getattr("f_back")?.is_none());
+            return Ok(!frame.getattr(name!("f_back"))?.is_none());
         }
-        let code = frame.getattr("f_code")?;
+        let code = frame.getattr(name!("f_code"))?;
         if let Some(file) = self.file_of(&code)? {
             let holders = self.found.entry(file).or_default();
             let frame = frame.clone();
@@ -255,7 +256,7 @@ impl<'py> Search<'_, 'py> {
     }
 
     fn file_of(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Option<Arc<str>>> {
-        let name = code.getattr("co_filename")?;
+        let name = code.getattr(name!("co_filename"))?;
         let address = name.as_ptr() as usize;
         if let Some(known) = self.names.get(&address) {
             return Ok(known.file.clone());
@@ -272,11 +273,11 @@ impl<'py> Search<'_, 'py> {
 
     /// Looks at everything that the loaded modules refer to.
     fn look_from_modules(&mut self, py: Python<'py>, types: &Types<'py>) -> PyResult<()> {
-        let get_referents = py.import("gc")?.getattr("get_referents")?;
+        let get_referents = py.import("gc")?.getattr(name!("get_referents"))?;
         let mut known: HashSet<usize> = HashSet::new();
         let functions = self.found.values().flat_map(|holders| &holders.functions);
         let found: HashSet<usize> = functions.map(|f| f.as_ptr() as usize).collect();
-        let mut waiting = vec![py.import("sys")?.getattr("modules")?];
+        let mut waiting = vec![py.import("sys")?.getattr(name!("modules"))?];
         while let Some(object) = waiting.pop() {
             // What a module's own memory refers to may be no object in use: only its names count.
             let object = match object.cast::<PyModule>() {

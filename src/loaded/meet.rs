@@ -19,6 +19,7 @@ use super::tree::{address, own_probe};
 use super::turn::Turn;
 use super::{count, files, follow_file, hook_as_needed};
 use crate::breakpoint::Breakpoint;
+use crate::ffi::name::name;
 use crate::ffi::{heap, hook};
 use crate::{hit, interpreter, link, registry};
 
@@ -73,7 +74,7 @@ fn in_function(py: Python<'_>, module: &Module, line: u32) -> PyResult<bool> {
     };
     for site in &made.sites {
         let code = link::descend(module.code.bind(py), &site.path)?;
-        if code.getattr("co_flags")?.extract::<u32>()? & OPTIMIZED != 0 {
+        if code.getattr(name!("co_flags"))?.extract::<u32>()? & OPTIMIZED != 0 {
             return Ok(true);
         }
     }
@@ -92,7 +93,7 @@ pub(super) fn look_out(py: Python<'_>, setting: &Setting, swapping: bool) -> Res
 /// Takes up a function whose frame is being entered; the variant that the frame is to run.
 fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
     let py = code.py();
-    let name = code.getattr("co_filename").ok()?;
+    let name = code.getattr(name!("co_filename")).ok()?;
     let file = registry::file_name(name.extract().ok()?);
     let (swapping, known) = files(|files| {
         files.get(&file).map_or((false, false), |state| {

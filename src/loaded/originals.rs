@@ -14,6 +14,7 @@ use pyo3::types::PyDict;
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
 use super::tree::{address, constants, dumps, key, nested, own_probe};
+use crate::ffi::name::{Name, name};
 use crate::registry::WantedFile;
 use crate::stands::Stands;
 use crate::{ffi, interpreter, link};
@@ -87,7 +88,7 @@ impl<'py> LoadedFile<'_, 'py> {
     fn held_codes(&self) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let mut codes = Vec::new();
         for function in &self.holders.functions {
-            codes.push(function.getattr("__code__")?);
+            codes.push(function.getattr(name!("__code__"))?);
         }
         codes.extend(self.holders.frames.iter().map(|live| live.code.clone()));
         codes.extend(self.holders.codes.iter().cloned());
@@ -305,7 +306,7 @@ impl<'py> LoadedFile<'_, 'py> {
             let module = module.code.bind(self.py).clone();
             index_by_first_line(module, &mut Vec::new(), &mut self.by_first_line)?;
         }
-        let first: u32 = code.getattr(FIRST_LINE)?.extract()?;
+        let first: u32 = code.getattr(name!("co_firstlineno"))?.extract()?;
         for (path, known) in self.by_first_line.get(&first).into_iter().flatten() {
             if known.is(code) || with_traits(known, code)?.eq(code)? {
                 return Ok(Some(Arc::clone(path)));
@@ -318,8 +319,6 @@ impl<'py> LoadedFile<'_, 'py> {
 /// The code objects of a module by their first line, each with its place.
 pub(super) type ByFirstLine<'py> = HashMap<u32, Vec<(Arc<[u32]>, Bound<'py, PyAny>)>>;
 
-const FIRST_LINE: &str = "co_firstlineno";
-
 fn index_by_first_line<'py>(
     code: Bound<'py, PyAny>,
     path: &mut Vec<u32>,
@@ -330,7 +329,7 @@ fn index_by_first_line<'py>(
         index_by_first_line(inner, path, index)?;
         path.pop();
     }
-    let first = code.getattr(FIRST_LINE)?.extract()?;
+    let first = code.getattr(name!("co_firstlineno"))?.extract()?;
     let place = Arc::from(path.as_slice());
     index.entry(first).or_default().push((place, code));
     Ok(())
@@ -338,20 +337,25 @@ fn index_by_first_line<'py>(
 
 /// Where code is defined, and by what name.
 fn place(code: &Bound<'_, PyAny>) -> PyResult<(u32, String)> {
-    let line = code.getattr("co_firstlineno")?.extract()?;
-    Ok((line, code.getattr("co_name")?.extract()?))
+    let line = code.getattr(name!("co_firstlineno"))?.extract()?;
+    Ok((line, code.getattr(name!("co_name"))?.extract()?))
 }
 
 /// What a decorator may change in a copy of the code (`types.coroutine` sets a flag): probes stand
 /// on the same lines whatever it is.
-const TRAITS: [&str; 4] = ["co_flags", "co_name", "co_qualname", "co_filename"];
+static TRAITS: [Name; 4] = [
+    Name::new("co_flags"),
+    Name::new("co_name"),
+    Name::new("co_qualname"),
+    Name::new("co_filename"),
+];
 
 /// Why code of a module that is loaded is left as it is.
 const REWRITTEN: &str = "its code was rewritten before it was loaded";
 
 /// Whether two code objects stand at the same place of a source.
 fn is_same(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
-    for name in ["co_qualname", "co_firstlineno"] {
+    for name in [name!("co_qualname"), name!("co_firstlineno")] {
         if !one.getattr(name)?.eq(other.getattr(name)?)? {
             return Ok(false);
         }
@@ -365,7 +369,7 @@ fn with_traits<'py>(
     copy: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let changed = PyDict::new(copy.py());
-    for name in TRAITS {
+    for name in &TRAITS {
         let trait_ = copy.getattr(name)?;
         if !compiled.getattr(name)?.eq(&trait_)? {
             changed.set_item(name, trait_)?;
@@ -374,5 +378,5 @@ fn with_traits<'py>(
     if changed.is_empty() {
         return Ok(compiled.clone());
     }
-    compiled.call_method("replace", (), Some(&changed))
+    compiled.call_method(name!("replace"), (), Some(&changed))
 }

@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 use super::file::LoadedFile;
 use super::tree::key;
 use crate::breakpoint::Breakpoint;
+use crate::ffi::name::name;
 
 /// What there is to say about names of `breakpoint`, whose probe is in place.
 pub(super) fn remark(
@@ -26,7 +27,7 @@ pub(super) fn remark(
     let functions = std::mem::take(&mut file.holders.functions);
     let mut is_known = false;
     for function in &functions {
-        let code = function.getattr("__code__")?;
+        let code = function.getattr(name!("__code__"))?;
         let Ok(original) = file.original_of(&code)? else {
             continue;
         };
@@ -38,10 +39,14 @@ pub(super) fn remark(
             continue;
         }
         is_known = true;
-        let globals = function.getattr("__globals__")?;
+        let globals = function.getattr(name!("__globals__"))?;
         let globals = globals.cast::<PyDict>()?;
         let mut locals = HashSet::new();
-        for attribute in ["co_varnames", "co_cellvars", "co_freevars"] {
+        for attribute in [
+            name!("co_varnames"),
+            name!("co_cellvars"),
+            name!("co_freevars"),
+        ] {
             locals.extend(original.getattr(attribute)?.extract::<Vec<String>>()?);
         }
         let mut missing = Vec::new();

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use crate::breakpoint::Tier;
 use crate::ffi::layout::Layout;
+use crate::ffi::name::name;
 use crate::ffi::{self, extra, function, prove, swap};
 use crate::interpreter;
 use crate::scoped::Backend;
@@ -111,7 +112,7 @@ impl Setting {
             .is_some_and(|layout| layout.init_enters_unhooked);
         !behind
             || original
-                .getattr("co_name")
+                .getattr(name!("co_name"))
                 .and_then(|name| name.eq("__init__"))
                 .is_ok_and(|is_init| !is_init)
     }

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::tree::dumps;
+use crate::ffi::name::name;
 use crate::interpreter;
 
 /// The reason of breakpoints whose file is not what was loaded.
@@ -113,7 +114,7 @@ pub(super) fn module(py: Python<'_>, file: &Arc<str>) -> PyResult<Result<Module,
 fn compile<'py>(py: Python<'py>, file: &str, content: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let filters = py
         .import("warnings")?
-        .getattr("filters")?
+        .getattr(name!("filters"))?
         .cast_into::<PyList>()?;
     let silent = (
         "ignore",
@@ -124,7 +125,7 @@ fn compile<'py>(py: Python<'py>, file: &str, content: &[u8]) -> PyResult<Bound<'
     );
     filters.insert(0, silent)?;
     let code = py.import("builtins")?.call_method1(
-        "compile",
+        name!("compile"),
         (PyBytes::new(py, content), file, "exec", 0, true, -1),
     );
     filters.del_item(0)?;

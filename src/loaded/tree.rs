@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::ffi::name::name;
 use crate::probe::Probe;
 
 /// The lines of a code object that hold probes and the breakpoints on each, sorted: code objects
@@ -13,7 +14,7 @@ pub(super) type Key = Vec<(u32, Vec<u64>)>;
 
 /// The constants of a code object.
 pub(super) fn constants<'py>(code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(code.getattr("co_consts")?.cast_into::<PyTuple>()?)
+    Ok(code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?)
 }
 
 /// The code objects among the constants of a code object, with their indices.
@@ -50,7 +51,7 @@ pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
 
 /// Whether any instruction of a code object, or of one inside it, is on one of `lines`.
 pub(super) fn has_line(code: &Bound<'_, PyAny>, lines: &HashSet<u32>) -> PyResult<bool> {
-    for run in code.call_method0("co_lines")?.try_iter()? {
+    for run in code.call_method0(name!("co_lines"))?.try_iter()? {
         let line = run?.get_item(2)?;
         if !line.is_none() && lines.contains(&line.extract()?) {
             return Ok(true);
@@ -68,7 +69,7 @@ pub(super) fn has_line(code: &Bound<'_, PyAny>, lines: &HashSet<u32>) -> PyResul
 pub(super) fn dumps(code: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     code.py()
         .import("marshal")?
-        .call_method1("dumps", (code,))?
+        .call_method1(name!("dumps"), (code,))?
         .extract()
 }
 

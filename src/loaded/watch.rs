@@ -14,6 +14,7 @@ use super::figures::FRAMES_WATCHED;
 use super::file::LoadedFile;
 use super::tree::{Key, address, constants, key, own_probe};
 use crate::breakpoint::{Breakpoint, Tier};
+use crate::ffi::name::name;
 use crate::link::Targets;
 use crate::probe::Probe;
 use crate::scoped::{self, Backend};
@@ -212,7 +213,7 @@ impl<'py> LoadedFile<'_, 'py> {
         let mut held = HashSet::new();
         let mut roots = Vec::new();
         for function in std::mem::take(&mut self.holders.functions) {
-            let code = function.getattr("__code__")?;
+            let code = function.getattr(name!("__code__"))?;
             if let Ok(original) = self.original_of(&code)?
                 && held.insert(address(&original))
             {

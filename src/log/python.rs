@@ -13,6 +13,7 @@ use super::record::ThreadName;
 use super::target::{Output, Target};
 use super::{LAST_PATIENCE, PATIENCE};
 use crate::events;
+use crate::ffi::name::name;
 use crate::ffi::{attach, threads};
 use crate::hit;
 
@@ -52,11 +53,11 @@ pub(crate) fn running_thread(py: Python<'_>) -> ThreadName {
         let Some(threading) = loaded_module(py, "threading") else {
             return Ok(None);
         };
-        let active = threading.getattr("_active")?.cast_into::<PyDict>()?;
+        let active = threading.getattr(name!("_active"))?.cast_into::<PyDict>()?;
         let Some(thread) = active.get_item(id)? else {
             return Ok(None);
         };
-        thread.getattr("_name")?.extract()
+        thread.getattr(name!("_name"))?.extract()
     };
     // A program may have put anything there.
     let name = name().unwrap_or_default();
@@ -132,7 +133,7 @@ fn before_exec<'py>(
     py: Python<'py>,
     exec: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyCFunction>> {
-    let name = match exec.getattr("__name__")?.extract::<&str>()? {
+    let name = match exec.getattr(name!("__name__"))?.extract::<&str>()? {
         "execve" => c"execve",
         _ => c"execv",
     };
@@ -178,17 +179,20 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(log_figures, module)?)?;
     module.add_function(wrap_pyfunction!(flush_log, module)?)?;
     module.add_function(wrap_pyfunction!(before_exec, module)?)?;
-    let modules = py.import("sys")?.getattr("modules")?;
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
     let _ = MODULES.set(py, modules.cast_into::<PyDict>()?.unbind());
     let atexit = py.import("atexit")?;
-    atexit.call_method1("register", (wrap_pyfunction!(end_log_output, &atexit)?,))?;
+    atexit.call_method1(
+        name!("register"),
+        (wrap_pyfunction!(end_log_output, &atexit)?,),
+    )?;
     let os = py.import("os")?;
-    if os.hasattr("register_at_fork")? {
+    if os.hasattr(name!("register_at_fork"))? {
         let around = PyDict::new(py);
         around.set_item("before", wrap_pyfunction!(part_log, &os)?)?;
         around.set_item("after_in_parent", wrap_pyfunction!(resume_log, &os)?)?;
         around.set_item("after_in_child", wrap_pyfunction!(begin_log_in_child, &os)?)?;
-        os.call_method("register_at_fork", (), Some(&around))?;
+        os.call_method(name!("register_at_fork"), (), Some(&around))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 
 use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches::{self, Means};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::{changes, exceptions, hit, instructions, pause, step};
 
@@ -94,7 +95,7 @@ pub(super) fn stopped_here(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
-    let instruction = frame.getattr(pyo3::intern!(frame.py(), "f_lasti"))?;
+    let instruction = frame.getattr(name!("f_lasti"))?;
     Ok((frame.as_ptr() as usize, instruction.extract()?))
 }
 

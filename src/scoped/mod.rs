@@ -20,6 +20,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::breakpoint::Tier;
+use crate::ffi::name::name;
 use crate::handle::Handle;
 use crate::probe::Probe;
 use watches::{Means, Watch};
@@ -130,7 +131,7 @@ fn watch_code(
 ) -> PyResult<Option<String>> {
     let py = code.py();
     let how = Backend::from_name(backend)?;
-    let function: String = code.getattr("co_qualname")?.extract()?;
+    let function: String = code.getattr(name!("co_qualname"))?.extract()?;
     let mut probes = Vec::with_capacity(breakpoints.len());
     for (line, breakpoint) in &breakpoints {
         let probe = Probe::new(

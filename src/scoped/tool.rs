@@ -8,6 +8,7 @@
 //! Relies on local events taking effect at once, in frames that are running too. Events of tools
 //! outlive the id in 3.12 and 3.13, so each is taken back before the id is freed.
 
+use crate::ffi::name::name;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -139,7 +140,7 @@ fn lock(py: Python<'_>) -> MutexGuard<'static, Option<Tool>> {
 
 /// `sys.monitoring`, in interpreters that have it.
 fn monitoring(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
-    py.import("sys").ok()?.getattr("monitoring").ok()
+    py.import("sys").ok()?.getattr(name!("monitoring")).ok()
 }
 
 /// Whether this interpreter has `sys.monitoring`; every event that a trace function is told asks.
@@ -158,8 +159,8 @@ pub(super) fn disable(py: Python<'_>) -> PyResult<Py<PyAny>> {
     if let Some(disable) = DISABLE.get() {
         return Ok(disable.clone_ref(py));
     }
-    let monitoring = py.import("sys")?.getattr("monitoring")?;
-    let disable = monitoring.getattr("DISABLE")?.unbind();
+    let monitoring = py.import("sys")?.getattr(name!("monitoring"))?;
+    let disable = monitoring.getattr(name!("DISABLE"))?.unbind();
     Ok(DISABLE.get_or_init(|| disable).clone_ref(py))
 }
 
@@ -243,18 +244,18 @@ impl Tool {
         };
         // The id of debuggers, those that are nobody's by convention, then the other tools'.
         for id in [0_u8, 3, 4, 5, 2, 1] {
-            match monitoring.call_method1("use_tool_id", (id, "dapper")) {
+            match monitoring.call_method1(name!("use_tool_id"), (id, "dapper")) {
                 Ok(_) => {}
                 Err(error) if error.is_instance_of::<PyValueError>(py) => continue,
                 Err(error) => return Err(error),
             }
-            let events = monitoring.getattr("events")?;
+            let events = monitoring.getattr(name!("events"))?;
             let mut bits = [0; NAMES.len()];
             for (name, bit) in NAMES.iter().zip(&mut bits) {
                 *bit = events.getattr(*name)?.extract()?;
             }
             for ((_, callback), bit) in callbacks::all(py)?.iter().zip(bits) {
-                monitoring.call_method1("register_callback", (id, bit, callback))?;
+                monitoring.call_method1(name!("register_callback"), (id, bit, callback))?;
             }
             let mut tool = Self {
                 id,
@@ -273,7 +274,7 @@ impl Tool {
 
     /// Asks for `UNWIND` of a code object that nobody runs.
     fn has_local_unwind(&self, py: Python<'_>) -> PyResult<bool> {
-        let compile = py.import("builtins")?.getattr("compile")?;
+        let compile = py.import("builtins")?.getattr(name!("compile"))?;
         let code = compile.call1(("", "<dapper>", "exec"))?;
         if self.tell_local(py, &code, Events::UNWIND).is_err() {
             return Ok(false);
@@ -287,9 +288,9 @@ impl Tool {
             return Ok(());
         };
         for bit in self.bits {
-            monitoring.call_method1("register_callback", (self.id, bit, py.None()))?;
+            monitoring.call_method1(name!("register_callback"), (self.id, bit, py.None()))?;
         }
-        monitoring.call_method1("free_tool_id", (self.id,))?;
+        monitoring.call_method1(name!("free_tool_id"), (self.id,))?;
         Ok(())
     }
 
@@ -330,8 +331,8 @@ impl Tool {
             events.without(Events::UNWIND)
         };
         let arguments = (self.id, code, self.bits_of(events));
-        let monitoring = py.import("sys")?.getattr("monitoring")?;
-        monitoring.call_method1("set_local_events", arguments)?;
+        let monitoring = py.import("sys")?.getattr(name!("monitoring"))?;
+        monitoring.call_method1(name!("set_local_events"), arguments)?;
         Ok(())
     }
 
@@ -342,8 +343,8 @@ impl Tool {
         }
         if events != self.told {
             let arguments = (self.id, self.bits_of(events));
-            let monitoring = py.import("sys")?.getattr("monitoring")?;
-            monitoring.call_method1("set_events", arguments)?;
+            let monitoring = py.import("sys")?.getattr(name!("monitoring"))?;
+            monitoring.call_method1(name!("set_events"), arguments)?;
             self.told = events;
         }
         Ok(())

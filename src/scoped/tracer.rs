@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 use super::watches::{self, Means, Traced};
 use super::{callbacks, tool};
 use crate::callback;
+use crate::ffi::name::name;
 use crate::ffi::tracing::{self, Event, Thread, Tracer};
 use crate::{changes, exceptions, hit, interpreter, pause, step};
 
@@ -119,7 +120,7 @@ impl Need {
 /// The threads that run these frames; nothing when one is on no thread's stack: the frame of a
 /// greenlet goes on in whichever thread switches to it.
 fn running(py: Python<'_>, frames: Vec<usize>) -> PyResult<Option<HashSet<u64>>> {
-    let tops = py.import("sys")?.call_method0("_current_frames")?;
+    let tops = py.import("sys")?.call_method0(name!("_current_frames"))?;
     let mut missing: HashSet<usize> = frames.into_iter().collect();
     let mut idents = HashSet::new();
     for (ident, top) in tops.cast_into::<PyDict>()? {
@@ -128,7 +129,7 @@ fn running(py: Python<'_>, frames: Vec<usize>) -> PyResult<Option<HashSet<u64>>>
             if missing.remove(&(frame.as_ptr() as usize)) {
                 idents.insert(ident.extract()?);
             }
-            frame = frame.getattr("f_back")?;
+            frame = frame.getattr(name!("f_back"))?;
         }
     }
     Ok(missing.is_empty().then_some(idents))
@@ -186,7 +187,10 @@ pub(crate) fn end_step(py: Python<'_>) -> PyResult<()> {
 }
 
 fn set_stepping(py: Python<'_>, steps: bool) -> PyResult<()> {
-    let ident: u64 = py.import("_thread")?.call_method0("get_ident")?.extract()?;
+    let ident: u64 = py
+        .import("_thread")?
+        .call_method0(name!("get_ident"))?
+        .extract()?;
     let mut stepping = STEPPING.lock().unwrap_or_else(PoisonError::into_inner);
     if steps {
         stepping.insert(ident);
@@ -234,7 +238,7 @@ fn threads(py: Python<'_>) -> Result<Vec<Thread>, String> {
 fn stop_in_vain(py: Python<'_>) -> Result<(), String> {
     let shown = py
         .import("sys")
-        .and_then(|sys| sys.call_method0("gettrace"));
+        .and_then(|sys| sys.call_method0(name!("gettrace")));
     match shown {
         Ok(shown) if is_own(&shown) => tracing::trace_this_thread(None),
         _ => Ok(()),
@@ -375,13 +379,13 @@ fn is_yield(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool>
     static YIELD: PyOnceLock<u8> = PyOnceLock::new();
     let py = frame.py();
     let opcode = YIELD.get_or_try_init(py, || {
-        let numbers = py.import("opcode")?.getattr("opmap")?;
+        let numbers = py.import("opcode")?.getattr(name!("opmap"))?;
         numbers
             .get_item(PyString::new(py, "YIELD_VALUE"))?
             .extract::<u8>()
     })?;
-    let at: usize = frame.getattr("f_lasti")?.extract()?;
-    let units = code.getattr("co_code")?.cast_into::<PyBytes>()?;
+    let at: usize = frame.getattr(name!("f_lasti"))?.extract()?;
+    let units = code.getattr(name!("co_code"))?.cast_into::<PyBytes>()?;
     // 3.13 is at the instruction behind it already; nothing returns right behind a yield.
     let around = [Some(at), at.checked_sub(2)].into_iter().flatten();
     let mut opcodes = around.filter_map(|at| units.as_bytes().get(at));

@@ -18,6 +18,7 @@ use super::callbacks::Interest;
 use super::figures;
 use super::tool::{self, Events, Owner};
 use super::tracer;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::probe::Probe;
 
@@ -93,8 +94,8 @@ impl Watch {
         const SUSPENDS: u32 = 0x20 | 0x80 | 0x200;
 
         let code = self.code.bind(py);
-        let first: u32 = code.getattr("co_firstlineno")?.extract()?;
-        let flags: u32 = code.getattr("co_flags")?.extract()?;
+        let first: u32 = code.getattr(name!("co_firstlineno"))?.extract()?;
+        let flags: u32 = code.getattr(name!("co_flags"))?.extract()?;
         let mut events = Events::LINE.with(Events::JUMP);
         // A line that goes on right behind `RESUME` is reported only while `RESUME` itself is.
         if flags & SUSPENDS != 0 {
@@ -166,7 +167,7 @@ impl Live {
     /// address.
     fn new(code: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> PyResult<Option<(usize, Self)>> {
         let py = code.py();
-        for name in ["gi_frame", "cr_frame", "ag_frame"] {
+        for name in [name!("gi_frame"), name!("cr_frame"), name!("ag_frame")] {
             let Ok(frame) = object.getattr(name) else {
                 continue;
             };
@@ -197,19 +198,19 @@ impl Live {
 /// Whether code holds handlers of the program, beside the one that the compiler gives to every
 /// generator in versions with intrinsics.
 fn has_own_handlers(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let opcodes = code.py().import("opcode")?.getattr("opmap")?;
+    let opcodes = code.py().import("opcode")?.getattr(name!("opmap"))?;
     let given = usize::from(opcodes.contains("CALL_INTRINSIC_1")?);
-    let table = code.getattr("co_exceptiontable")?;
+    let table = code.getattr(name!("co_exceptiontable"))?;
     Ok(instrument::count_handlers(table.extract()?) > given)
 }
 
 /// Whether a suspended frame is still where its generator was made.
 fn at_start(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = frame.py();
-    let opcodes = py.import("opcode")?.getattr("opmap")?;
+    let opcodes = py.import("opcode")?.getattr(name!("opmap"))?;
     let start = opcodes.get_item("RETURN_GENERATOR")?;
-    let code = tracing::code_of(frame).getattr("co_code")?;
-    code.get_item(frame.getattr("f_lasti")?)?.eq(start)
+    let code = tracing::code_of(frame).getattr(name!("co_code"))?;
+    code.get_item(frame.getattr(name!("f_lasti"))?)?.eq(start)
 }
 
 /// Called when a generator is gone whose frame was watched.

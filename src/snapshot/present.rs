@@ -19,6 +19,7 @@ use super::redact::REDACTED;
 use super::{Capture, slots};
 use crate::condition;
 use crate::ffi::attributes;
+use crate::ffi::name::name;
 
 /// Longer integers are told by their size: their digits take quadratic time.
 const MOST_BITS: u64 = 2_000;
@@ -378,11 +379,11 @@ fn push_rest(text: &mut String, shown: usize, total: usize) {
 
 fn write_int(text: &mut String, value: &Bound<'_, PyAny>) {
     let int = value.py().get_type::<PyInt>();
-    let bits = int.call_method1("bit_length", (value,));
+    let bits = int.call_method1(name!("bit_length"), (value,));
     let bits: u64 = bits.and_then(|bits| bits.extract()).unwrap_or(u64::MAX);
     if bits > MOST_BITS {
         let _ = write!(text, "<int of {bits} bits>");
-    } else if let Ok(shown) = int.call_method1("__repr__", (value,)) {
+    } else if let Ok(shown) = int.call_method1(name!("__repr__"), (value,)) {
         push_text(text, &shown);
     }
 }

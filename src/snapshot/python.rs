@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 use super::{CaptureOptions, Capturing, Place, prepare, take};
 use crate::condition;
 use crate::evaluator::Evaluator;
+use crate::ffi::name::name;
 use crate::ffi::tracing::{code_of, current_frame, line_of};
 
 /// Records `frame` and hands it to the log; the options are those of a capture.
@@ -25,8 +26,8 @@ fn record_snapshot(frame: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyDict>>
     let capturing = Capturing::new(Arc::new(capture.map_err(PyValueError::new_err)?));
     prepare(py);
     let code = code_of(frame);
-    let file: String = code.getattr("co_filename")?.extract()?;
-    let function: String = code.getattr("co_qualname")?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
+    let function: String = code.getattr(name!("co_qualname"))?.extract()?;
     let place = Place {
         file: &file,
         line: line_of(frame),

@@ -5,6 +5,7 @@
 //! a slot's own descriptor, which nothing can be derived from. Classes without `__slots__` in
 //! their dictionary are passed over: members of classes written in C are no attributes to show.
 
+use crate::ffi::name::name;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple, PyType};
@@ -18,10 +19,12 @@ struct Descriptors {
 fn descriptors(py: Python<'_>) -> PyResult<&'static Descriptors> {
     static DESCRIPTORS: PyOnceLock<Descriptors> = PyOnceLock::new();
     DESCRIPTORS.get_or_try_init(py, || {
-        let of_type = py.get_type::<PyType>().getattr("__dict__")?;
+        let of_type = py.get_type::<PyType>().getattr(name!("__dict__"))?;
         // A function's globals are a member, and no version lacks functions.
-        let function = py.import("types")?.getattr("FunctionType")?;
-        let member = function.getattr("__dict__")?.get_item("__globals__")?;
+        let function = py.import("types")?.getattr(name!("FunctionType"))?;
+        let member = function
+            .getattr(name!("__dict__"))?
+            .get_item("__globals__")?;
         Ok(Descriptors {
             order: of_type.get_item("__mro__")?.unbind(),
             dictionary: of_type.get_item("__dict__")?.unbind(),
@@ -33,7 +36,7 @@ fn descriptors(py: Python<'_>) -> PyResult<&'static Descriptors> {
 /// A class and those that it is derived from, in the order in which attributes are looked up.
 pub(crate) fn classes<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
     let py = class.py();
-    let get = pyo3::intern!(py, "__get__");
+    let get = name!("__get__");
     let order = descriptors(py)?
         .order
         .bind(py)
@@ -44,7 +47,7 @@ pub(crate) fn classes<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, Py
 /// What a class declares itself.
 pub(crate) fn dictionary<'py>(class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = class.py();
-    let get = pyo3::intern!(py, "__get__");
+    let get = name!("__get__");
     descriptors(py)?
         .dictionary
         .bind(py)
@@ -57,8 +60,8 @@ pub(crate) fn own<'py>(
     most: usize,
 ) -> PyResult<Vec<(String, Bound<'py, PyAny>)>> {
     let py = object.py();
-    let get = pyo3::intern!(py, "__get__");
-    let declared = pyo3::intern!(py, "__slots__");
+    let get = name!("__get__");
+    let declared = name!("__slots__");
     let descriptors = descriptors(py)?;
     let mut found = Vec::new();
     for class in classes(&object.get_type())? {
@@ -66,7 +69,7 @@ pub(crate) fn own<'py>(
         if !dictionary.contains(declared)? {
             continue;
         }
-        for row in dictionary.call_method0("items")?.try_iter()? {
+        for row in dictionary.call_method0(name!("items"))?.try_iter()? {
             let (name, member): (Bound<'_, PyAny>, Bound<'_, PyAny>) = row?.extract()?;
             if found.len() >= most {
                 return Ok(found);

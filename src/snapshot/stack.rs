@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::present::Presenter;
+use crate::ffi::name::name;
 use crate::ffi::tracing::{code_of, line_of};
 use crate::ffi::{locals, prove};
 
@@ -66,12 +67,12 @@ pub(super) fn walk(
             )
         });
         frames.push(Frame {
-            file: text("co_filename"),
+            file: text(name!("co_filename")),
             line: line_of(&frame),
-            function: text("co_qualname"),
+            function: text(name!("co_qualname")),
             locals,
         });
-        next = frame.getattr("f_back").ok();
+        next = frame.getattr(name!("f_back")).ok();
     }
     frames
 }
@@ -79,7 +80,7 @@ pub(super) fn walk(
 type Variables<'py> = Vec<(String, Bound<'py, PyAny>)>;
 
 fn variables<'py>(frame: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResult<Variables<'py>> {
-    let flags: u32 = code.getattr("co_flags")?.extract()?;
+    let flags: u32 = code.getattr(name!("co_flags"))?.extract()?;
     if flags & OPTIMIZED == 0 {
         return namespace(frame);
     }
@@ -89,9 +90,9 @@ fn variables<'py>(frame: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResu
     };
     let names = |attribute| code.getattr(attribute)?.extract::<Vec<String>>();
     let (mut all, cells, free) = (
-        names("co_varnames")?,
-        names("co_cellvars")?,
-        names("co_freevars")?,
+        names(name!("co_varnames"))?,
+        names(name!("co_cellvars"))?,
+        names(name!("co_freevars"))?,
     );
     let arguments = all.clone();
     all.extend(
@@ -109,7 +110,7 @@ fn variables<'py>(frame: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResu
         let shared = cells.contains(&name) || free.contains(&name);
         // A cell that was not made yet is not in its slot; one that is empty has no contents.
         let value = if shared && value.get_type().name()? == "cell" {
-            value.getattr("cell_contents").ok()
+            value.getattr(name!("cell_contents")).ok()
         } else {
             Some(value)
         };
@@ -120,11 +121,11 @@ fn variables<'py>(frame: &Bound<'py, PyAny>, code: &Bound<'py, PyAny>) -> PyResu
 
 /// The variables of a module or a class body, without those that every one of them has.
 fn namespace<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Variables<'py>> {
-    let namespace = frame.getattr("f_locals")?;
+    let namespace = frame.getattr(name!("f_locals"))?;
     let items = match namespace.cast::<PyDict>() {
         Ok(dict) => dict.iter().collect(),
         Err(_) => namespace
-            .call_method0("items")?
+            .call_method0(name!("items"))?
             .extract::<Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>>()?,
     };
     let named = items.into_iter().filter_map(|(name, value)| {

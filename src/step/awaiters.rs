@@ -7,6 +7,7 @@
 use pyo3::prelude::*;
 
 use super::{skips, walk};
+use crate::ffi::name::{Name, name};
 use crate::ffi::tracing;
 
 /// The packages of event loops, and of what they run coroutines with.
@@ -14,10 +15,9 @@ const EVENT_LOOPS: [&str; 5] = ["asyncio", "selectors", "trio", "outcome", "curi
 
 /// Whether a frame belongs to an event loop.
 pub(super) fn is_event_loop(frame: &Bound<'_, PyAny>) -> bool {
-    let py = frame.py();
     let name = frame
-        .getattr(pyo3::intern!(py, "f_globals"))
-        .and_then(|globals| globals.get_item(pyo3::intern!(py, "__name__")))
+        .getattr(name!("f_globals"))
+        .and_then(|globals| globals.get_item(name!("__name__")))
         .and_then(|name| name.extract::<String>());
     name.is_ok_and(|name| {
         let package = name.split('.').next().unwrap_or_default();
@@ -53,22 +53,16 @@ pub(super) fn of<'py>(
 /// The innermost frames of the tasks that wait for the running one.
 fn waiting<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let asyncio = frame.py().import("asyncio")?;
-    let task = asyncio.call_method0("current_task")?;
+    let task = asyncio.call_method0(name!("current_task"))?;
     let mut frames = Vec::new();
     if task.is_none() {
         return Ok(frames);
     }
-    for other in asyncio.call_method0("all_tasks")?.try_iter()? {
+    for other in asyncio.call_method0(name!("all_tasks"))?.try_iter()? {
         let other = other?;
-        let awaited = other.getattr("_fut_waiter")?;
-        // What `gather` returns waits for its children.
-        let waits = awaited.is(&task)
-            || awaited
-                .getattr("_children")
-                .and_then(|children| children.contains(&task))
-                .unwrap_or(false);
-        if waits {
-            frames.extend(innermost(&other.call_method0("get_coro")?)?);
+        let awaited = other.getattr(name!("_fut_waiter"))?;
+        if is_awaited(&awaited, &task) {
+            frames.extend(innermost(&other.call_method0(name!("get_coro"))?)?);
         }
     }
     Ok(frames)
@@ -76,28 +70,41 @@ fn waiting<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
 
 /// The innermost frame of a suspended coroutine that is not passed through.
 fn innermost<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    const KINDS: [(&str, &str); 3] = [
-        ("cr_frame", "cr_await"),
-        ("ag_frame", "ag_await"),
-        ("gi_frame", "gi_yieldfrom"),
+    let frames = frames(coroutine)?;
+    Ok(frames.into_iter().rev().find(|frame| !is_passed(frame)))
+}
+
+/// Whether what a task waits for is `task`, or what `gather` returned for it and others.
+pub(crate) fn is_awaited(awaited: &Bound<'_, PyAny>, task: &Bound<'_, PyAny>) -> bool {
+    awaited.is(task)
+        || awaited
+            .getattr(name!("_children"))
+            .and_then(|children| children.contains(task))
+            .unwrap_or(false)
+}
+
+/// The frames of a coroutine that waits, the outermost first.
+pub(crate) fn frames<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    static KINDS: [(Name, Name); 3] = [
+        (Name::new("cr_frame"), Name::new("cr_await")),
+        (Name::new("ag_frame"), Name::new("ag_await")),
+        (Name::new("gi_frame"), Name::new("gi_yieldfrom")),
     ];
-    let mut found = None;
+    let mut frames = Vec::new();
     let mut at = coroutine.clone();
     'deeper: loop {
-        for (frame, awaited) in KINDS {
+        for (frame, awaited) in &KINDS {
             let Ok(frame) = at.getattr(frame) else {
                 continue;
             };
             if frame.is_none() {
                 break 'deeper;
             }
-            if !is_passed(&frame) {
-                found = Some(frame);
-            }
+            frames.push(frame);
             at = at.getattr(awaited)?;
             continue 'deeper;
         }
         break;
     }
-    Ok(found)
+    Ok(frames)
 }

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use pyo3::prelude::*;
 
 use super::{ENTRIES, Lines, address, everywhere, go_on, may_stop, stop, walk, with};
+use crate::ffi::name::name;
 use crate::scoped::tool;
 
 /// A call with its inline caches takes no more bytes than this, nor than its arguments would.
@@ -20,14 +21,14 @@ thread_local! {
 }
 
 fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
-    let at = frame.getattr(pyo3::intern!(frame.py(), "f_lasti"))?;
+    let at = frame.getattr(name!("f_lasti"))?;
     Ok((address(frame), at.extract()?))
 }
 
 /// Sends a frame whose line is told of to another one; the error is the interpreter's.
 pub(crate) fn jump(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<()> {
     let py = frame.py();
-    let (line_name, trace_name) = (pyo3::intern!(py, "f_lineno"), pyo3::intern!(py, "f_trace"));
+    let (line_name, trace_name) = (name!("f_lineno"), name!("f_trace"));
     let trace = frame.getattr(trace_name)?;
     if !tool::is_available(py) && trace.is_none() {
         // There only a frame with a trace function of its own may be sent anywhere.
@@ -66,7 +67,7 @@ pub(super) fn trace_instructions(frame: &Bound<'_, PyAny>) -> PyResult<()> {
     if tool::is_available(py) || with(|step| step.instructions) != Some(true) {
         return Ok(());
     }
-    frame.setattr(pyo3::intern!(py, "f_trace_opcodes"), true)
+    frame.setattr(name!("f_trace_opcodes"), true)
 }
 
 /// Waits for one call that `frame` makes, or for its next line.
@@ -86,9 +87,7 @@ pub(super) fn is_the_call(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     if address(&back) != caller {
         return Ok(false);
     }
-    let at: usize = back
-        .getattr(pyo3::intern!(frame.py(), "f_lasti"))?
-        .extract()?;
+    let at: usize = back.getattr(name!("f_lasti"))?.extract()?;
     // Some versions point at the caches behind the call.
     if !(offset..offset + CALL_SIZE).contains(&at) {
         return Ok(false);

@@ -10,7 +10,7 @@
 //! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one,
 //! `fine` steps by instructions and into one call of several.
 
-mod awaiters;
+pub(crate) mod awaiters;
 mod fine;
 mod probes;
 mod vanishing;

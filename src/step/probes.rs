@@ -8,6 +8,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::ffi::name::name;
 use crate::probe::Probe;
 
 /// How many probes the line that begins at byte offset `at`, or where `frame` is, will ask.
@@ -16,7 +17,7 @@ pub(super) fn follow(
     code: &Bound<'_, PyAny>,
     at: Option<usize>,
 ) -> PyResult<u32> {
-    let constants = code.getattr("co_consts")?.cast_into::<PyTuple>()?;
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     let probes = constants
         .iter()
         .filter_map(|constant| constant.cast_into::<Probe>().ok());
@@ -26,7 +27,7 @@ pub(super) fn follow(
     }
     let at = match at {
         Some(at) => at,
-        None => frame.getattr("f_lasti")?.extract()?,
+        None => frame.getattr(name!("f_lasti"))?.extract()?,
     };
     let line = line_at(code, at)?;
     let mut asking = 0;
@@ -40,7 +41,7 @@ pub(super) fn follow(
 
 /// The line of the instruction at a byte offset.
 fn line_at(code: &Bound<'_, PyAny>, at: usize) -> PyResult<Option<u32>> {
-    for run in code.call_method0("co_lines")?.try_iter()? {
+    for run in code.call_method0(name!("co_lines"))?.try_iter()? {
         let (start, end, line): (usize, usize, Option<u32>) = run?.extract()?;
         if (start..end).contains(&at) {
             return Ok(line);

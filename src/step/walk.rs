@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::{Lines, Mode, awaiters, cancel, go_on, with};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::hit;
 
@@ -18,13 +19,12 @@ const AWAITED: u32 = 0x80 | 0x100;
 const ASYNC_GENERATOR: u32 = 0x200;
 
 pub(super) fn back<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let back = frame.getattr(pyo3::intern!(frame.py(), "f_back"))?;
+    let back = frame.getattr(name!("f_back"))?;
     Ok((!back.is_none()).then_some(back))
 }
 
 fn flags(code: &Bound<'_, PyAny>) -> PyResult<u32> {
-    code.getattr(pyo3::intern!(code.py(), "co_flags"))?
-        .extract()
+    code.getattr(name!("co_flags"))?.extract()
 }
 
 /// The caller of a frame; one that is passed through only if it is an event loop's.

@@ -20,6 +20,7 @@ use crate::breakpoint::{Breakpoint, Kind, Request};
 use crate::breakpoint_file::{self, FileBreakpoint};
 use crate::condition;
 use crate::ffi::attach;
+use crate::ffi::name::name;
 use crate::hit;
 use crate::modules;
 use crate::registry;
@@ -193,9 +194,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(follow_file, module)?)?;
     module.add_function(wrap_pyfunction!(watch_file, module)?)?;
     let atexit = py.import("atexit")?;
-    atexit.call_method1("register", (wrap_pyfunction!(end_watch, &atexit)?,))?;
+    atexit.call_method1(name!("register"), (wrap_pyfunction!(end_watch, &atexit)?,))?;
     let os = py.import("os")?;
-    if os.hasattr("register_at_fork")? {
+    if os.hasattr(name!("register_at_fork"))? {
         let around = PyDict::new(py);
         around.set_item("before", wrap_pyfunction!(part_watch, &os)?)?;
         around.set_item("after_in_parent", wrap_pyfunction!(resume_watch, &os)?)?;
@@ -203,7 +204,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             "after_in_child",
             wrap_pyfunction!(begin_watch_in_child, &os)?,
         )?;
-        os.call_method("register_at_fork", (), Some(&around))?;
+        os.call_method(name!("register_at_fork"), (), Some(&around))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::dap::session::Session;
 use crate::ffi::attach::try_attach;
+use crate::ffi::name::name;
 use crate::ffi::threads::Thread;
 use crate::hit;
 
@@ -128,7 +129,7 @@ fn tell(session: &Session) {
 }
 
 fn python_threads(py: Python<'_>) -> PyResult<HashSet<u64>> {
-    let frames = py.import("sys")?.call_method0("_current_frames")?;
+    let frames = py.import("sys")?.call_method0(name!("_current_frames"))?;
     let idents = frames.cast_into::<PyDict>()?.keys();
     idents.iter().map(|ident| ident.extract()).collect()
 }

@@ -21,6 +21,7 @@ use crate::dap::scene::{Held, Scene, Scope};
 use crate::dap::session::{self, Session, lock};
 use crate::dap::view::failed;
 use crate::evaluator::Evaluator;
+use crate::ffi::name::name;
 use crate::registry;
 
 /// What the client may look at, and what it does.
@@ -111,8 +112,8 @@ pub(in crate::dap) fn info(scene: &mut Scene<'_>, request: &Request) -> Answer {
 
 fn of_frame<'py>(scene: &Scene<'py>, index: usize, name: &str) -> PyResult<Found<'py>> {
     let frame = &scene.frame(index).frame;
-    let globals = frame.getattr("f_globals")?;
-    if frame.getattr("f_locals")?.is(&globals) {
+    let globals = frame.getattr(name!("f_globals"))?;
+    if frame.getattr(name!("f_locals"))?.is(&globals) {
         return of_globals(scene, index, name);
     }
     if !is_identifier(frame.py(), name)? {
@@ -124,14 +125,14 @@ fn of_frame<'py>(scene: &Scene<'py>, index: usize, name: &str) -> PyResult<Found
 
 fn is_identifier(py: Python<'_>, name: &str) -> PyResult<bool> {
     name.into_pyobject(py)?
-        .call_method0("isidentifier")?
+        .call_method0(name!("isidentifier"))?
         .extract()
 }
 
 fn of_globals<'py>(scene: &Scene<'py>, index: usize, name: &str) -> PyResult<Found<'py>> {
     let py = scene.py();
-    let globals = scene.frame(index).frame.getattr("f_globals")?;
-    let modules = py.import("sys")?.getattr("modules")?;
+    let globals = scene.frame(index).frame.getattr(name!("f_globals"))?;
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
     for module in modules.cast_into::<PyDict>()?.values() {
         if let Ok(module) = module.cast_into::<PyModule>()
             && module.dict().is(&globals)
@@ -159,7 +160,7 @@ fn of_object<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Found<'py>
             "{name} is not stored in this {class}: it comes from its class, or is computed"
         )));
     }
-    let weak = py.import("weakref")?.call_method1("ref", (object,));
+    let weak = py.import("weakref")?.call_method1(name!("ref"), (object,));
     Ok(match weak {
         Ok(weak) => {
             let subject = Subject::Attribute {
@@ -180,11 +181,15 @@ fn of_expression<'py>(scene: &Scene<'py>, index: usize, text: &str) -> PyResult<
     let py = scene.py();
     let frame = &scene.frame(index).frame;
     if is_identifier(py, text)? {
-        let names: Vec<String> = ["co_varnames", "co_cellvars", "co_freevars"]
-            .iter()
-            .map(|kind| frame.getattr("f_code")?.getattr(*kind)?.extract())
-            .collect::<PyResult<Vec<Vec<String>>>>()?
-            .concat();
+        let names: Vec<String> = [
+            name!("co_varnames"),
+            name!("co_cellvars"),
+            name!("co_freevars"),
+        ]
+        .into_iter()
+        .map(|kind| frame.getattr(name!("f_code"))?.getattr(kind)?.extract())
+        .collect::<PyResult<Vec<Vec<String>>>>()?
+        .concat();
         if names.iter().any(|name| name == text) {
             return of_frame(scene, index, text);
         }

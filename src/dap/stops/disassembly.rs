@@ -16,6 +16,7 @@ use crate::dap::parked::{Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::session::{self, Session, lock};
 use crate::dap::view::{failed, source_of};
+use crate::ffi::name::name;
 use crate::instructions::{self as engine, Point};
 use crate::registry;
 
@@ -67,9 +68,7 @@ pub(in crate::dap) fn pointer(
     frame: &Bound<'_, PyAny>,
     code: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
-    let at: i64 = frame
-        .getattr(pyo3::intern!(code.py(), "f_lasti"))?
-        .extract()?;
+    let at: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
     let number = number(session, code)?;
     Ok(written(number, usize::try_from(at).unwrap_or(0)))
 }
@@ -91,7 +90,7 @@ fn number(session: &Session, code: &Bound<'_, PyAny>) -> PyResult<usize> {
     {
         return Ok(number);
     }
-    let weak = py.import("weakref")?.call_method1("ref", (code,))?;
+    let weak = py.import("weakref")?.call_method1(name!("ref"), (code,))?;
     let mut points = lock(&session.points);
     points.codes.known.push(weak.unbind());
     let number = points.codes.known.len();
@@ -147,8 +146,8 @@ pub(in crate::dap) fn disassemble(py: Python<'_>, session: &Session, request: &R
     let (number, code, offset) = meant(py, session, &wanted.memory_reference, wanted.offset)?;
     let told = || -> PyResult<Vec<Value>> {
         let all = shown(&code)?;
-        let file: String = code.getattr("co_filename")?.extract()?;
-        let symbol: String = code.getattr("co_qualname")?.extract()?;
+        let file: String = code.getattr(name!("co_filename"))?.extract()?;
+        let symbol: String = code.getattr(name!("co_qualname"))?.extract()?;
         let source = source_of(session, &file);
         let at = all.partition_point(|one| i64::try_from(one.offset).unwrap_or(0) < offset);
         let first = i64::try_from(at).unwrap_or(0) + wanted.instruction_offset;

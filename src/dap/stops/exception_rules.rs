@@ -17,6 +17,7 @@ use crate::compile;
 use crate::condition;
 use crate::dap::session;
 use crate::evaluator::Evaluator;
+use crate::ffi::name::name;
 use serde_json::json;
 
 /// At which moment an exception is looked at.
@@ -187,7 +188,7 @@ fn tell(py: Python<'_>, text: &str, error: &PyErr) {
 
 /// The status with which a `SystemExit` ends the program, if it is a number.
 pub(super) fn status(exception: &Bound<'_, PyAny>) -> PyResult<Option<i64>> {
-    let code = exception.getattr("code")?;
+    let code = exception.getattr(name!("code"))?;
     if code.is_none() {
         return Ok(Some(0));
     }

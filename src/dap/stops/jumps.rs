@@ -19,6 +19,7 @@ use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
+use crate::ffi::name::name;
 use crate::ffi::rewind::{self, Jumps, Rewound};
 use crate::ffi::{prove, tracing};
 use crate::scoped::tool;
@@ -123,7 +124,7 @@ fn go(scene: &mut Scene<'_>, request: &Request, file: &str, line: u32) -> Result
     let frame = scene.frame(0).frame.clone();
     let code = tracing::code_of(&frame);
     let own: String = code
-        .getattr("co_filename")
+        .getattr(name!("co_filename"))
         .and_then(|own| own.extract())
         .map_err(|error| failed(&error))?;
     if *registry::file_name(&own) != *file {
@@ -155,7 +156,7 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
     let (Some(layout), None) = (prove::proved(), loaded::eval_frame_refusal(py)) else {
         return Ok(None);
     };
-    let at: usize = frame.getattr("f_lasti")?.extract()?;
+    let at: usize = frame.getattr(name!("f_lasti"))?.extract()?;
     let all = instructions(code)?;
     let Some(test) = all.iter().position(|instruction| instruction.offset == at) else {
         return Ok(None);
@@ -194,7 +195,7 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
         };
         way.insert(1, between.offset);
     }
-    let numbers = py.import("opcode")?.getattr("opmap")?;
+    let numbers = py.import("opcode")?.getattr(name!("opmap"))?;
     let number = |name: &str| numbers.get_item(name)?.extract();
     let jumps = Jumps {
         forward: number("JUMP_FORWARD")?,

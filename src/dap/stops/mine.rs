@@ -18,6 +18,7 @@ use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::{self, Session, lock};
 use crate::dap::view::failed;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::{registry, user_code};
 
@@ -37,8 +38,8 @@ static OWN_FOLDER: OnceLock<String> = OnceLock::new();
 /// Notes where dapper's own Python code is: where this function of its is.
 pub(in crate::dap) fn note_own(function: &Bound<'_, PyAny>) {
     let file = function
-        .getattr("__code__")
-        .and_then(|code| code.getattr("co_filename")?.extract::<String>());
+        .getattr(name!("__code__"))
+        .and_then(|code| code.getattr(name!("co_filename"))?.extract::<String>());
     if let Ok(file) = file
         && let Some(folder) = Path::new(&file).parent()
     {
@@ -58,14 +59,13 @@ pub(in crate::dap) fn is_hidden(file: &str) -> bool {
 
 /// Whether frames of this code are not shown.
 pub(in crate::dap) fn hides(code: &Bound<'_, PyAny>) -> bool {
-    let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
+    let file = code.getattr(name!("co_filename"));
     file.is_ok_and(|file| file.extract::<&str>().is_ok_and(is_hidden))
 }
 
 /// Whether code is the user's, and why.
 pub(in crate::dap) fn verdict(session: &Session, code: &Bound<'_, PyAny>) -> PyResult<Verdict> {
-    let py = code.py();
-    let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
     if let Some(known) = lock(&session.points).verdicts.get(&file) {
         return Ok(known.clone());
     }
@@ -127,7 +127,7 @@ fn fits_path(pattern: &str, file: &str) -> bool {
 /// Whether the module of a file is that module, or one of that package.
 fn fits_module(py: Python<'_>, module: &str, file: &str) -> PyResult<bool> {
     let package = format!("{module}.");
-    let modules = py.import("sys")?.getattr("modules")?;
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
     for (name, loaded) in modules.cast_into::<PyDict>()? {
         let Ok(name) = name.extract::<&str>() else {
             continue;
@@ -178,7 +178,9 @@ pub(in crate::dap) fn explain(scene: &mut Scene<'_>, request: &Request) -> Answe
     let index = scene.frame_of(wanted.frame_id)?;
     let code = tracing::code_of(&scene.frame(index).frame);
     let said = verdict(scene.session(), &code).map_err(|error| failed(&error))?;
-    let file = code.getattr("co_filename").and_then(|file| file.extract());
+    let file = code
+        .getattr(name!("co_filename"))
+        .and_then(|file| file.extract());
     let file: String = file.map_err(|error| failed(&error))?;
     Ok(without_nulls(json!({
         "frameId": wanted.frame_id,

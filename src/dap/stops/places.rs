@@ -16,6 +16,7 @@ use crate::breakpoint::Breakpoint;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
+use crate::ffi::name::name;
 use crate::{loaded, registry};
 
 /// Where the client says that something is.
@@ -96,7 +97,9 @@ pub(super) fn named_function(py: Python<'_>, name: &str) -> String {
         return name.to_owned();
     }
     let is_loaded = |module: &str| {
-        let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
+        let modules = py
+            .import("sys")
+            .and_then(|sys| sys.getattr(name!("modules")));
         modules.is_ok_and(|modules| modules.contains(module).unwrap_or(false))
     };
     let dots = name.rmatch_indices('.').map(|(at, _)| at);
@@ -209,7 +212,7 @@ fn problem(file: &str) -> Option<String> {
 /// A loaded file of the same name in another folder.
 fn namesake(py: Python<'_>, file: &str) -> PyResult<Option<String>> {
     let name = Path::new(file).file_name();
-    let modules = py.import("sys")?.getattr("modules")?;
+    let modules = py.import("sys")?.getattr(name!("modules"))?;
     for module in modules.cast_into::<PyDict>()?.values() {
         let Ok(module) = module.cast_into::<PyModule>() else {
             continue;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::Scene;
 use crate::dap::view::failed;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::probe::Probe;
 
@@ -68,11 +69,12 @@ type Positions = (Option<u32>, Option<u32>, Option<usize>, Option<usize>);
 fn calls(frame: &Bound<'_, PyAny>, line: u32) -> PyResult<Vec<Call>> {
     let py = frame.py();
     let code = tracing::code_of(frame);
-    let now: usize = frame.getattr("f_lasti")?.extract()?;
-    let file: String = code.getattr("co_filename")?.extract()?;
-    let source = py
-        .import("linecache")?
-        .call_method1("getlines", (file, frame.getattr("f_globals")?))?;
+    let now: usize = frame.getattr(name!("f_lasti"))?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
+    let source = py.import("linecache")?.call_method1(
+        name!("getlines"),
+        (file, frame.getattr(name!("f_globals"))?),
+    )?;
     let lines: Vec<String> = source.extract()?;
     let mut found = Vec::new();
     for instruction in instructions(&code)? {
@@ -133,21 +135,23 @@ pub(super) fn instructions(code: &Bound<'_, PyAny>) -> PyResult<Vec<Instruction>
     let mut all = Vec::new();
     let listed = py
         .import("dis")?
-        .call_method1("get_instructions", (code,))?;
+        .call_method1(name!("get_instructions"), (code,))?;
     for instruction in listed.try_iter()? {
         let instruction = instruction?;
-        let positions = instruction.getattr("positions")?;
+        let positions = instruction.getattr(name!("positions"))?;
         let positions = if positions.is_none() {
             (None, None, None, None)
         } else {
             positions.cast_into::<PyTuple>()?.extract()?
         };
         all.push(Instruction {
-            offset: instruction.getattr("offset")?.extract()?,
-            name: instruction.getattr("opname")?.extract()?,
-            argument: instruction.getattr("argrepr")?.extract()?,
+            offset: instruction.getattr(name!("offset"))?.extract()?,
+            name: instruction.getattr(name!("opname"))?.extract()?,
+            argument: instruction.getattr(name!("argrepr"))?.extract()?,
             positions,
-            is_probe: instruction.getattr("argval")?.is_instance_of::<Probe>(),
+            is_probe: instruction
+                .getattr(name!("argval"))?
+                .is_instance_of::<Probe>(),
         });
     }
     Ok(all)

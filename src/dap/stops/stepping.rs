@@ -9,6 +9,7 @@ use super::{mine, step_targets};
 use crate::dap::parked::{Stride, Why, park};
 use crate::dap::protocol::{Refusal, Request};
 use crate::dap::session::{self, Session};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::pause::Asked;
 use crate::step::{self, Mode, Wish};
@@ -102,7 +103,7 @@ pub(in crate::dap) fn begin(
     let mut from = frame.clone();
     let mut depth = 0;
     while depth < stride.depth {
-        let back = from.getattr(pyo3::intern!(py, "f_back"))?;
+        let back = from.getattr(name!("f_back"))?;
         if back.is_none() {
             break;
         }

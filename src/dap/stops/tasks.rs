@@ -13,8 +13,10 @@ use crate::dap::protocol::Refusal;
 use crate::dap::scene::Scene;
 use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
+use crate::step::awaiters;
 
 /// Numbers from here on are those of tasks.
 const FIRST: i64 = 1 << 40;
@@ -41,9 +43,9 @@ pub(in crate::dap) fn list(py: Python<'_>, session: &Session) -> PyResult<Vec<Va
     };
     let mut found = Vec::new();
     for (ident, event_loop) in loops(py)? {
-        let current = asyncio.call_method1("current_task", (&event_loop,))?;
+        let current = asyncio.call_method1(name!("current_task"), (&event_loop,))?;
         for task in asyncio
-            .call_method1("all_tasks", (&event_loop,))?
+            .call_method1(name!("all_tasks"), (&event_loop,))?
             .try_iter()?
         {
             let task = task?;
@@ -66,29 +68,29 @@ pub(in crate::dap) fn list(py: Python<'_>, session: &Session) -> PyResult<Vec<Va
 
 /// The event loops that run, with their threads: the loop is what `run_forever` was called on.
 fn loops(py: Python<'_>) -> PyResult<Vec<(u64, Bound<'_, PyAny>)>> {
-    let threads = py.import("sys")?.call_method0("_current_frames")?;
+    let threads = py.import("sys")?.call_method0(name!("_current_frames"))?;
     let mut found = Vec::new();
     for (ident, top) in threads.cast_into::<PyDict>()? {
         let mut frame = top;
         while !frame.is_none() {
             let code = tracing::code_of(&frame);
-            if code.getattr("co_name")?.eq("run_forever")?
-                && let Ok(event_loop) = frame.getattr("f_locals")?.get_item("self")
-                && event_loop.hasattr("call_soon")?
+            if code.getattr(name!("co_name"))?.eq("run_forever")?
+                && let Ok(event_loop) = frame.getattr(name!("f_locals"))?.get_item("self")
+                && event_loop.hasattr(name!("call_soon"))?
             {
                 found.push((ident.extract()?, event_loop));
                 break;
             }
-            frame = frame.getattr("f_back")?;
+            frame = frame.getattr(name!("f_back"))?;
         }
     }
     Ok(found)
 }
 
 fn name(task: &Bound<'_, PyAny>) -> PyResult<String> {
-    let name: String = task.call_method0("get_name")?.extract()?;
-    let coroutine = task.call_method0("get_coro")?;
-    let function = coroutine.getattr("__qualname__");
+    let name: String = task.call_method0(name!("get_name"))?.extract()?;
+    let coroutine = task.call_method0(name!("get_coro"))?;
+    let function = coroutine.getattr(name!("__qualname__"));
     Ok(
         match function.and_then(|function| function.extract::<String>()) {
             Ok(function) => format!("{name} ({function})"),
@@ -98,7 +100,10 @@ fn name(task: &Bound<'_, PyAny>) -> PyResult<String> {
 }
 
 fn number(py: Python<'_>, session: &Session, ident: u64, task: &Bound<'_, PyAny>) -> PyResult<i64> {
-    let weak = py.import("weakref")?.call_method1("ref", (task,))?.unbind();
+    let weak = py
+        .import("weakref")?
+        .call_method1(name!("ref"), (task,))?
+        .unbind();
     let known: Vec<(i64, Py<PyAny>)> = {
         let points = lock(&session.points);
         let known = points.tasks.iter();
@@ -160,7 +165,7 @@ fn chain<'py>(task: &Bound<'py, PyAny>) -> PyResult<Vec<Link<'py>>> {
     let mut seen: Vec<Bound<'py, PyAny>> = Vec::new();
     let mut next = Some(task.clone());
     while let Some(task) = next {
-        let mut frames = frames(&task.call_method0("get_coro")?)?;
+        let mut frames = awaiters::frames(&task.call_method0(name!("get_coro"))?)?;
         frames.reverse();
         links.extend(frames.into_iter().map(Link::Frame));
         seen.push(task.clone());
@@ -176,40 +181,14 @@ fn chain<'py>(task: &Bound<'py, PyAny>) -> PyResult<Vec<Link<'py>>> {
     Ok(links)
 }
 
-/// The frames of a coroutine that waits, the outermost first.
-fn frames<'py>(coroutine: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    const KINDS: [(&str, &str); 3] = [
-        ("cr_frame", "cr_await"),
-        ("ag_frame", "ag_await"),
-        ("gi_frame", "gi_yieldfrom"),
-    ];
-    let mut frames = Vec::new();
-    let mut at = coroutine.clone();
-    'deeper: loop {
-        for (frame, awaited) in KINDS {
-            let Ok(frame) = at.getattr(frame) else {
-                continue;
-            };
-            if frame.is_none() {
-                break 'deeper;
-            }
-            frames.push(frame);
-            at = at.getattr(awaited)?;
-            continue 'deeper;
-        }
-        break;
-    }
-    Ok(frames)
-}
-
 /// The tasks that wait for a task: what the interpreter says (3.14), or what they wait for.
 fn waiting<'py>(task: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let mut found = Vec::new();
-    if let Ok(known) = task.getattr("_asyncio_awaited_by") {
+    if let Ok(known) = task.getattr(name!("_asyncio_awaited_by")) {
         if !known.is_none() {
             for waiting in known.try_iter()? {
                 let waiting = waiting?;
-                if waiting.hasattr("get_coro")? {
+                if waiting.hasattr(name!("get_coro"))? {
                     found.push(waiting);
                 }
             }
@@ -218,22 +197,17 @@ fn waiting<'py>(task: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
             return Ok(found);
         }
     }
-    let event_loop = task.call_method0("get_loop")?;
+    let event_loop = task.call_method0(name!("get_loop"))?;
     let asyncio = task.py().import("asyncio")?;
     for other in asyncio
-        .call_method1("all_tasks", (event_loop,))?
+        .call_method1(name!("all_tasks"), (event_loop,))?
         .try_iter()?
     {
         let other = other?;
-        let Ok(awaited) = other.getattr("_fut_waiter") else {
+        let Ok(awaited) = other.getattr(name!("_fut_waiter")) else {
             continue;
         };
-        let waits = awaited.is(task)
-            || awaited
-                .getattr("_children")
-                .and_then(|children| children.contains(task))
-                .unwrap_or(false);
-        if waits {
+        if awaiters::is_awaited(&awaited, task) {
             found.push(other);
         }
     }

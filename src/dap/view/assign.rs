@@ -19,6 +19,7 @@ use super::text::{Style, show};
 use super::variables::Format;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
+use crate::ffi::name::name;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -160,7 +161,7 @@ fn set_in_value<'py>(
             }
             guarded(py, limit, || {
                 let place = match items {
-                    Items::Located(_) => object.getattr("iloc")?,
+                    Items::Located(_) => object.getattr(name!("iloc"))?,
                     _ => object.clone(),
                 };
                 place.set_item(index, value)?;

@@ -19,6 +19,7 @@ use crate::dap::parked::ask;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::Session;
+use crate::ffi::name::name;
 
 /// How many names are offered.
 const MOST: usize = 1_000;
@@ -209,7 +210,7 @@ fn offers(scene: &Scene<'_>, index: Option<usize>, asked: &Asked) -> PyResult<Ve
                     });
                 }
                 let frame = &scene.frame(index).frame;
-                for namespace in [names::globals(frame)?, frame.getattr("f_builtins")?] {
+                for namespace in [names::globals(frame)?, frame.getattr(name!("f_builtins"))?] {
                     for (label, value) in names::entries(&namespace)? {
                         offers.push(Offer {
                             label,

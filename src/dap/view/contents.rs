@@ -19,6 +19,7 @@ use super::guard::{Patience, last_line};
 use super::names::entries;
 use super::text::{Style, class_name, show};
 use crate::ffi::attributes;
+use crate::ffi::name::{Name, name};
 use crate::log::loaded_module;
 use crate::snapshot::slots;
 
@@ -99,8 +100,8 @@ pub(super) fn items(value: &Bound<'_, PyAny>, patience: &mut Patience) -> Items 
         Items::Iterated(set.len())
     } else if value.is_exact_instance_of::<PyRange>()
         || value.is_exact_instance_of::<PyByteArray>()
-        || is_of(value, "_collections", "deque")
-        || is_of(value, "array", "array")
+        || is_of(value, "_collections", name!("deque"))
+        || is_of(value, "array", name!("array"))
     {
         Items::Indexed(value.len().unwrap_or(0))
     } else if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBytes>() {
@@ -111,7 +112,7 @@ pub(super) fn items(value: &Bound<'_, PyAny>, patience: &mut Patience) -> Items 
 }
 
 /// Whether a value is an instance of a class of a module, if that is loaded.
-fn is_of(value: &Bound<'_, PyAny>, module: &str, class: &str) -> bool {
+fn is_of(value: &Bound<'_, PyAny>, module: &str, class: &'static Name) -> bool {
     let class = loaded_module(value.py(), module).and_then(|module| module.getattr(class).ok());
     class.is_some_and(|class| {
         class
@@ -123,9 +124,10 @@ fn is_of(value: &Bound<'_, PyAny>, module: &str, class: &str) -> bool {
 /// The items of something that is no builtin container.
 fn foreign(value: &Bound<'_, PyAny>, patience: &mut Patience) -> Items {
     let py = value.py();
-    let kind: fn(usize) -> Items = if is_of(value, "numpy", "ndarray") {
+    let kind: fn(usize) -> Items = if is_of(value, "numpy", name!("ndarray")) {
         Items::Indexed
-    } else if is_of(value, "pandas", "DataFrame") || is_of(value, "pandas", "Series") {
+    } else if is_of(value, "pandas", name!("DataFrame")) || is_of(value, "pandas", name!("Series"))
+    {
         Items::Located
     } else if value.is_instance_of::<PyMappingProxy>() {
         Items::Keyed
@@ -133,13 +135,13 @@ fn foreign(value: &Bound<'_, PyAny>, patience: &mut Patience) -> Items {
         let Some(abc) = loaded_module(py, "collections.abc") else {
             return Items::None;
         };
-        let is = |name: &str, patience: &mut Patience| {
+        let is = |name: &'static Name, patience: &mut Patience| {
             let asked = patience.run(py, || value.is_instance(&abc.getattr(name)?));
             asked.unwrap_or(false)
         };
-        if is("Sequence", patience) {
+        if is(name!("Sequence"), patience) {
             Items::Indexed
-        } else if is("Mapping", patience) {
+        } else if is(name!("Mapping"), patience) {
             Items::Keyed
         } else {
             return Items::None;
@@ -181,7 +183,7 @@ pub(super) fn page<'py>(
             Ok(one_by_one(py, start..end, patience, item))
         }
         Items::Located(_) => {
-            let rows = patience.run(py, || value.getattr("iloc"))?;
+            let rows = patience.run(py, || value.getattr(name!("iloc")))?;
             let item = |at: usize| {
                 Ok(Entry {
                     name: at.to_string(),
@@ -322,7 +324,7 @@ pub(super) fn attributes<'py>(value: &Bound<'py, PyAny>) -> PyResult<Vec<Entry<'
         }
     };
     if value.is_instance_of::<PyModule>() {
-        for (name, value) in entries(&value.getattr("__dict__")?)? {
+        for (name, value) in entries(&value.getattr(name!("__dict__"))?)? {
             add(name, Content::Value(value));
         }
         return Ok(found);
@@ -371,7 +373,7 @@ fn of_class<'py>(
     if WARNED_OF.contains(&name) {
         return Some(Content::Lazy(object.clone()));
     }
-    let bound = || member.call_method1("__get__", (object, object.get_type()));
+    let bound = || member.call_method1(name!("__get__"), (object, object.get_type()));
     if member.is_instance_of::<PyFunction>() || member.is_instance_of::<PyCFunction>() {
         return Some(Content::Value(bound().unwrap_or_else(|_| member.clone())));
     }

@@ -11,6 +11,7 @@ use super::guard::{guarded, last_line};
 use crate::dap::parked::without_nulls;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
+use crate::ffi::name::{Name, name};
 use crate::log::loaded_module;
 
 /// How long one text of an exception may take.
@@ -52,9 +53,7 @@ fn message(exception: &Bound<'_, PyAny>) -> String {
     let py = exception.py();
     let text = || {
         let mut text = exception.str()?.to_string_lossy().into_owned();
-        let notes = exception
-            .getattr_opt(pyo3::intern!(py, "__notes__"))?
-            .into_iter();
+        let notes = exception.getattr_opt(name!("__notes__"))?.into_iter();
         for notes in notes {
             for note in notes.try_iter()?.take(MOST_GROUPED) {
                 text.push('\n');
@@ -90,23 +89,27 @@ fn details(exception: &Bound<'_, PyAny>, seen: &mut Vec<usize>) -> Value {
 
 /// The exception that this one came from, and those that it groups.
 fn behind<'py>(exception: &Bound<'py, PyAny>) -> Vec<Bound<'py, PyAny>> {
-    let there = |name: &str| {
+    let there = |name: &'static Name| {
         exception
             .getattr(name)
             .ok()
             .filter(|value| !value.is_none())
     };
-    let hides = || -> PyResult<bool> { exception.getattr("__suppress_context__")?.is_truthy() };
-    let before = there("__cause__").or_else(|| {
+    let hides = || -> PyResult<bool> {
+        exception
+            .getattr(name!("__suppress_context__"))?
+            .is_truthy()
+    };
+    let before = there(name!("__cause__")).or_else(|| {
         if hides().unwrap_or(false) {
             None
         } else {
-            there("__context__")
+            there(name!("__context__"))
         }
     });
     let mut found: Vec<Bound<'py, PyAny>> = before.into_iter().collect();
     if is_group(exception)
-        && let Some(grouped) = there("exceptions")
+        && let Some(grouped) = there(name!("exceptions"))
         && let Ok(grouped) = grouped.cast::<PyTuple>()
     {
         found.extend(grouped.iter().take(MOST_GROUPED));
@@ -117,14 +120,14 @@ fn behind<'py>(exception: &Bound<'py, PyAny>) -> Vec<Bound<'py, PyAny>> {
 
 fn is_group(exception: &Bound<'_, PyAny>) -> bool {
     let builtins = exception.py().import("builtins");
-    let group = builtins.and_then(|builtins| builtins.getattr("BaseExceptionGroup"));
+    let group = builtins.and_then(|builtins| builtins.getattr(name!("BaseExceptionGroup")));
     group.is_ok_and(|group| exception.is_instance(&group).unwrap_or(false))
 }
 
 /// The traceback of one exception as the interpreter prints it, without those of others.
 fn trace(exception: &Bound<'_, PyAny>) -> Option<String> {
     let py = exception.py();
-    let traceback = exception.getattr("__traceback__").ok()?;
+    let traceback = exception.getattr(name!("__traceback__")).ok()?;
     if traceback.is_none() {
         return None;
     }
@@ -133,7 +136,7 @@ fn trace(exception: &Bound<'_, PyAny>) -> Option<String> {
             Some(module) => module,
             None => py.import("traceback")?.into_any(),
         };
-        let lines = module.call_method1("format_tb", (&traceback,))?;
+        let lines = module.call_method1(name!("format_tb"), (&traceback,))?;
         let mut text = String::new();
         for line in lines.try_iter()? {
             text.push_str(&line?.cast::<PyString>()?.to_string_lossy());

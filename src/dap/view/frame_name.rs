@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::guard::Patience;
 use super::names;
 use super::text::{Style, class_name, show};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 
 /// `CO_VARARGS` and `CO_VARKEYWORDS`.
@@ -40,11 +41,10 @@ pub(super) fn of_frame(
     format: FrameFormat,
     patience: &mut Patience,
 ) -> PyResult<String> {
-    let py = frame.py();
     let code = tracing::code_of(frame);
-    let mut name: String = code.getattr(pyo3::intern!(py, "co_qualname"))?.extract()?;
+    let mut name: String = code.getattr(name!("co_qualname"))?.extract()?;
     if format.module {
-        let module = names::globals(frame)?.get_item(pyo3::intern!(py, "__name__"));
+        let module = names::globals(frame)?.get_item(name!("__name__"));
         let module = module.and_then(|module| module.extract::<String>());
         if let Ok(module) = module {
             name = match name.as_str() {
@@ -73,11 +73,11 @@ fn parameters(
     format: FrameFormat,
     patience: &mut Patience,
 ) -> PyResult<Vec<String>> {
-    let flags: u32 = code.getattr("co_flags")?.extract()?;
+    let flags: u32 = code.getattr(name!("co_flags"))?.extract()?;
     let count = |name| code.getattr(name)?.extract::<usize>();
-    let plain = count("co_argcount")? + count("co_kwonlyargcount")?;
+    let plain = count(name!("co_argcount"))? + count(name!("co_kwonlyargcount"))?;
     let total = plain + usize::from(flags & VARARGS != 0) + usize::from(flags & VARKEYWORDS != 0);
-    let variables: Vec<String> = code.getattr("co_varnames")?.extract()?;
+    let variables: Vec<String> = code.getattr(name!("co_varnames"))?.extract()?;
     let values = names::locals_of(frame, false)?;
     let only_names = !format.parameter_types && !format.parameter_values;
     let shown = variables.into_iter().take(total).map(|name| {

@@ -9,6 +9,7 @@ use super::failed;
 use crate::dap::parked::without_nulls;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::session::Session;
+use crate::ffi::name::name;
 use crate::user_code;
 
 /// A module that the program has imported.
@@ -21,7 +22,7 @@ pub(super) struct Imported {
 
 /// The modules that the program has imported, in their order; nothing of theirs is run.
 pub(super) fn loaded(py: Python<'_>) -> PyResult<Vec<Imported>> {
-    let all = py.import("sys")?.getattr("modules")?;
+    let all = py.import("sys")?.getattr(name!("modules"))?;
     let mut found = Vec::new();
     for (name, module) in all.cast::<PyDict>()?.iter() {
         let (Ok(name), true) = (

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::dap::scene::Scene;
 use crate::evaluator::{self, Slot};
 use crate::ffi::layout::Layout;
+use crate::ffi::name::name;
 use crate::ffi::{locals, prove, tracing};
 use crate::loaded;
 
@@ -32,9 +33,7 @@ pub(super) enum Room<'py> {
 /// How `frame` keeps its variables.
 pub(super) fn room<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Room<'py>> {
     let code = tracing::code_of(frame);
-    let flags: u32 = code
-        .getattr(pyo3::intern!(frame.py(), "co_flags"))?
-        .extract()?;
+    let flags: u32 = code.getattr(name!("co_flags"))?.extract()?;
     if flags & OPTIMIZED == 0 || layout(frame.py()).is_none() {
         return Ok(Room::Namespace(namespace(frame)?));
     }
@@ -50,12 +49,12 @@ fn layout(py: Python<'_>) -> Option<&'static Layout> {
 }
 
 fn namespace<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    frame.getattr(pyo3::intern!(frame.py(), "f_locals"))
+    frame.getattr(name!("f_locals"))
 }
 
 /// The names of the module in which a frame runs.
 pub(super) fn globals<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    frame.getattr(pyo3::intern!(frame.py(), "f_globals"))
+    frame.getattr(name!("f_globals"))
 }
 
 /// What is in the slot: the value itself, or the cell that holds it.
@@ -72,9 +71,7 @@ pub(super) fn is_cell(value: &Bound<'_, PyAny>) -> bool {
 pub(super) fn value_of<'py>(frame: &Bound<'py, PyAny>, slot: Slot) -> Option<Bound<'py, PyAny>> {
     let value = in_slot(frame, slot)?;
     if slot.shared && is_cell(&value) {
-        return value
-            .getattr(pyo3::intern!(frame.py(), "cell_contents"))
-            .ok();
+        return value.getattr(name!("cell_contents")).ok();
     }
     Some(value)
 }
@@ -87,9 +84,7 @@ pub(super) fn locals_of<'py>(frame: &Bound<'py, PyAny>, free: bool) -> PyResult<
         Room::Slots(slots) => slots,
     };
     let code = tracing::code_of(frame);
-    let own: Vec<String> = code
-        .getattr(pyo3::intern!(frame.py(), "co_freevars"))?
-        .extract()?;
+    let own: Vec<String> = code.getattr(name!("co_freevars"))?.extract()?;
     let mut found = Vec::new();
     for (name, slot) in slots {
         // What a comprehension iterates over has a name that nobody can write.
@@ -110,7 +105,7 @@ pub(super) fn entries<'py>(namespace: &Bound<'py, PyAny>) -> PyResult<Vec<Named<
             dict.iter().collect()
         } else {
             let mut all = Vec::new();
-            for item in namespace.call_method0("items")?.try_iter()? {
+            for item in namespace.call_method0(name!("items"))?.try_iter()? {
                 all.push(item?.extract()?);
             }
             all
@@ -146,7 +141,7 @@ pub(super) fn store<'py>(
     if slot.shared
         && let Some(cell) = in_slot(frame, slot).filter(is_cell)
     {
-        let contents = pyo3::intern!(py, "cell_contents");
+        let contents = name!("cell_contents");
         return match value {
             Some(value) => cell.setattr(contents, value),
             None => cell.delattr(contents),
@@ -199,6 +194,6 @@ pub(super) fn look_up<'py>(
     if let Ok(value) = globals(&frame)?.get_item(name) {
         return Ok(Some(value));
     }
-    let builtins = frame.getattr(pyo3::intern!(frame.py(), "f_builtins"))?;
+    let builtins = frame.getattr(name!("f_builtins"))?;
     Ok(builtins.get_item(name).ok())
 }

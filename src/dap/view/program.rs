@@ -16,6 +16,7 @@ use super::names::{Room, room};
 use crate::compile::{compile_with, names, nested};
 use crate::dap::scene::Scene;
 use crate::evaluator::{Slot, class_around};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 
 /// `PyCF_ONLY_AST`.
@@ -173,7 +174,7 @@ impl<'py> Parsed<'py> {
         };
         // It also refuses what stands only in functions, such as `return`.
         let plain = compile_with(py, &tree, SUBJECT, kind, flags)?;
-        let flags: u32 = plain.getattr("co_flags")?.extract()?;
+        let flags: u32 = plain.getattr(name!("co_flags"))?.extract()?;
         Ok(Self {
             mode,
             tree,
@@ -191,13 +192,13 @@ impl<'py> Parsed<'py> {
 
     /// The statements, and the expression that they end with.
     fn body(&self) -> PyResult<Body<'py>> {
-        let body = self.tree.getattr("body")?;
+        let body = self.tree.getattr(name!("body"))?;
         if self.mode == Mode::Expression {
             return Ok((Vec::new(), Some(body)));
         }
         let mut statements: Vec<Bound<'py, PyAny>> = body.cast::<PyList>()?.iter().collect();
         let last = match statements.last() {
-            Some(last) if last.get_type().name()? == "Expr" => Some(last.getattr("value")?),
+            Some(last) if last.get_type().name()? == "Expr" => Some(last.getattr(name!("value"))?),
             _ => None,
         };
         if last.is_some() {
@@ -217,13 +218,13 @@ impl<'py> Parsed<'py> {
         let statements = if statements.is_empty() {
             None
         } else {
-            self.tree.setattr("body", statements)?;
+            self.tree.setattr(name!("body"), statements)?;
             Some(compile_with(py, &self.tree, SUBJECT, "exec", AWAIT)?.unbind())
         };
         let value = match last {
             Some(last) => {
                 let tree = tree_of(py, "0", "eval")?;
-                tree.setattr("body", last)?;
+                tree.setattr(name!("body"), last)?;
                 Some(compile_with(py, &tree, SUBJECT, "eval", AWAIT)?.unbind())
             }
             None => None,
@@ -252,8 +253,11 @@ impl<'py> Parsed<'py> {
             self.function(py, class.as_deref(), &body, parameters, shared)
         };
         let code = make(&[], &[])?;
-        let mut bound: Vec<String> = code.getattr("co_varnames")?.extract()?;
-        bound.extend(code.getattr("co_cellvars")?.extract::<Vec<String>>()?);
+        let mut bound: Vec<String> = code.getattr(name!("co_varnames"))?.extract()?;
+        bound.extend(
+            code.getattr(name!("co_cellvars"))?
+                .extract::<Vec<String>>()?,
+        );
         let used = names(&code)?;
         let is_known = |name: &String| known.iter().any(|(known, _)| known == name);
         let mut parameters: Vec<&str> = used
@@ -275,7 +279,7 @@ impl<'py> Parsed<'py> {
         }
         let shared: Vec<&str> = bound.iter().map(String::as_str).collect();
         let code = make(&parameters, &shared)?;
-        let names: Vec<String> = code.getattr("co_freevars")?.extract()?;
+        let names: Vec<String> = code.getattr(name!("co_freevars"))?.extract()?;
         let free = names.into_iter().map(|name| Free {
             slot: known
                 .iter()
@@ -312,11 +316,11 @@ impl<'py> Parsed<'py> {
             parameters.join(", ")
         );
         let tree = tree_of(py, &source, "exec")?;
-        let first = |node: &Bound<'py, PyAny>| node.getattr("body")?.get_item(0);
+        let first = |node: &Bound<'py, PyAny>| node.getattr(name!("body"))?.get_item(0);
         let inner = first(&first(&first(&tree)?)?)?;
-        let statements = inner.getattr("body")?;
+        let statements = inner.getattr(name!("body"))?;
         for statement in body {
-            statements.call_method1("append", (statement,))?;
+            statements.call_method1(name!("append"), (statement,))?;
         }
         let code = compile_with(py, &tree, SUBJECT, "exec", 0)?;
         nested(&nested(&nested(&code)?)?)
@@ -331,12 +335,12 @@ fn tree_of<'py>(py: Python<'py>, source: &str, mode: &str) -> PyResult<Bound<'py
 /// A `return` of an expression, where the expression stands.
 fn returning<'py>(py: Python<'py>, expression: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let tree = tree_of(py, "def _():\n return 0\n", "exec")?;
-    let function = tree.getattr("body")?.get_item(0)?;
-    let statement = function.getattr("body")?.get_item(0)?;
+    let function = tree.getattr(name!("body"))?.get_item(0)?;
+    let statement = function.getattr(name!("body"))?.get_item(0)?;
     for place in ["lineno", "col_offset", "end_lineno", "end_col_offset"] {
         statement.setattr(place, expression.getattr(place)?)?;
     }
-    statement.setattr("value", expression)?;
+    statement.setattr(name!("value"), expression)?;
     Ok(statement)
 }
 

@@ -18,6 +18,7 @@ use super::names::{self, in_slot, is_cell, value_of};
 use super::program::{Form, Free, Mode, Parts, program};
 use crate::dap::scene::Scene;
 use crate::ffi::evaluate;
+use crate::ffi::name::name;
 use crate::hit::Quiet;
 use crate::log::loaded_module;
 use crate::time_limit;
@@ -93,12 +94,12 @@ pub(super) fn run<'py>(
         }
         (Form::Namespace(parts), frame, index) => {
             let mut locals = match frame {
-                Some(frame) => frame.getattr("f_locals")?,
+                Some(frame) => frame.getattr(name!("f_locals"))?,
                 None => globals.clone(),
             };
             if let Some(extras) = index.and_then(|index| scene.extras(index)) {
                 // What is assigned goes to the first of them.
-                let chain = py.import("collections")?.getattr("ChainMap")?;
+                let chain = py.import("collections")?.getattr(name!("ChainMap"))?;
                 locals = chain.call1((locals, extras))?;
             }
             in_namespace(scene, parts, &globals, &locals, limit)
@@ -121,7 +122,7 @@ pub(super) fn visible<'py>(scene: &Scene<'py>, index: usize) -> PyResult<Vec<nam
 fn main_globals(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let main = loaded_module(py, "__main__")
         .ok_or_else(|| PyRuntimeError::new_err("the program has no __main__ module"))?;
-    main.getattr("__dict__")
+    main.getattr(name!("__dict__"))
 }
 
 fn in_namespace<'py>(
@@ -136,7 +137,7 @@ fn in_namespace<'py>(
     for (code, is_value) in [(&parts.statements, false), (&parts.value, true)] {
         let Some(code) = code else { continue };
         let code = code.bind(py);
-        let flags: u32 = code.getattr("co_flags")?.extract()?;
+        let flags: u32 = code.getattr(name!("co_flags"))?.extract()?;
         let run = || evaluate::in_namespace(code, globals, locals);
         let mut result = guarded(py, limit, run)?;
         if flags & super::program::COROUTINE != 0 {
@@ -237,7 +238,7 @@ impl<'py> Call<'py> {
             if !free.is_bound {
                 continue;
             }
-            let after = cell.getattr("cell_contents").ok();
+            let after = cell.getattr(name!("cell_contents")).ok();
             let same = match (&before, &after) {
                 (Some(before), Some(after)) => before.is(after),
                 (None, None) => true,
@@ -268,16 +269,18 @@ impl<'py> Call<'py> {
 fn wait_for<'py>(scene: &Scene<'py>, coroutine: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = scene.py();
     let running = match loaded_module(py, "asyncio") {
-        Some(asyncio) => asyncio.call_method0("_get_running_loop")?,
+        Some(asyncio) => asyncio.call_method0(name!("_get_running_loop"))?,
         None => py.None().into_bound(py),
     };
     if !running.is_none() {
         return wait_on(&running, coroutine, scene.ident());
     }
     guarded(py, None, || {
-        let event_loop = py.import("asyncio")?.call_method0("new_event_loop")?;
-        let value = event_loop.call_method1("run_until_complete", (coroutine,));
-        let ended = event_loop.call_method0("close");
+        let event_loop = py
+            .import("asyncio")?
+            .call_method0(name!("new_event_loop"))?;
+        let value = event_loop.call_method1(name!("run_until_complete"), (coroutine,));
+        let ended = event_loop.call_method0(name!("close"));
         value.and_then(|value| ended.map(|_| value))
     })
 }
@@ -289,8 +292,8 @@ fn wait_on<'py>(
     ident: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = running.py();
-    if !(running.hasattr("_run_once")? && running.hasattr("_ready")?) {
-        coroutine.call_method0("close")?;
+    if !(running.hasattr(name!("_run_once"))? && running.hasattr(name!("_ready"))?) {
+        coroutine.call_method0(name!("close"))?;
         return Err(PyRuntimeError::new_err(format!(
             "an event loop of type {} cannot go on while it stops here: evaluate without await",
             running.get_type().name()?
@@ -298,22 +301,22 @@ fn wait_on<'py>(
     }
     let _quiet = Quiet::enter();
     let _unseen = evaluate::Unseen::enter(py);
-    let tasks = py.import("asyncio")?.getattr("tasks")?;
-    let current = tasks.call_method1("current_task", (running,))?;
+    let tasks = py.import("asyncio")?.getattr(name!("tasks"))?;
+    let current = tasks.call_method1(name!("current_task"), (running,))?;
     if !current.is_none() {
-        tasks.call_method1("_leave_task", (running, &current))?;
+        tasks.call_method1(name!("_leave_task"), (running, &current))?;
     }
-    let waiting = running.getattr("_ready")?.len()?;
+    let waiting = running.getattr(name!("_ready"))?.len()?;
     awaiting().insert(ident, false);
     let result = until_done(running, coroutine, ident);
     awaiting().remove(&ident);
     // The loop has counted what was ready, and takes as many.
     let nothing = py.get_type::<PyDict>();
-    while running.getattr("_ready")?.len()? < waiting {
-        running.call_method1("call_soon", (&nothing,))?;
+    while running.getattr(name!("_ready"))?.len()? < waiting {
+        running.call_method1(name!("call_soon"), (&nothing,))?;
     }
     if !current.is_none() {
-        tasks.call_method1("_enter_task", (running, &current))?;
+        tasks.call_method1(name!("_enter_task"), (running, &current))?;
     }
     result
 }
@@ -324,22 +327,22 @@ fn until_done<'py>(
     ident: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = running.py();
-    let task = running.call_method1("create_task", (coroutine,))?;
+    let task = running.call_method1(name!("create_task"), (coroutine,))?;
     let nothing = py.get_type::<PyDict>();
-    while !task.call_method0("done")?.is_truthy()? {
-        let beat = running.call_method1("call_later", (BEAT, &nothing))?;
-        running.call_method0("_run_once")?;
-        beat.call_method0("cancel")?;
+    while !task.call_method0(name!("done"))?.is_truthy()? {
+        let beat = running.call_method1(name!("call_later"), (BEAT, &nothing))?;
+        running.call_method0(name!("_run_once"))?;
+        beat.call_method0(name!("cancel"))?;
         if awaiting().get(&ident) == Some(&true) {
-            task.call_method0("cancel")?;
+            task.call_method0(name!("cancel"))?;
             return Err(PyKeyboardInterrupt::new_err("cancelled"));
         }
-        if running.getattr("_stopping")?.is_truthy()? {
-            task.call_method0("cancel")?;
+        if running.getattr(name!("_stopping"))?.is_truthy()? {
+            task.call_method0(name!("cancel"))?;
             return Err(PyRuntimeError::new_err(
                 "the event loop was stopped before this was done",
             ));
         }
     }
-    task.call_method0("result")
+    task.call_method0(name!("result"))
 }

@@ -9,6 +9,7 @@ use super::names;
 use super::stack::source_of;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 
 #[derive(Deserialize)]
@@ -28,8 +29,8 @@ pub(super) fn scopes(scene: &mut Scene<'_>, request: &Request) -> Answer {
 fn of_frame(scene: &mut Scene<'_>, index: usize) -> PyResult<Vec<Value>> {
     let frame = scene.frame(index).frame.clone();
     let code = tracing::code_of(&frame);
-    let file: String = code.getattr("co_filename")?.extract()?;
-    let first: u32 = code.getattr("co_firstlineno")?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
+    let first: u32 = code.getattr(name!("co_firstlineno"))?.extract()?;
     let mut found = vec![("Locals", Some("locals"), Scope::Locals)];
     if !names::locals_of(&frame, true)?.is_empty() {
         found.push(("Closure", None, Scope::Cells));

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::failed;
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::session::{Session, lock};
+use crate::ffi::name::name;
 use crate::log::loaded_module;
 use crate::registry;
 
@@ -83,7 +84,9 @@ pub(super) fn number_of(session: &Session, file: &str) -> Option<i64> {
 }
 
 fn cached<'py>(py: Python<'py>, file: &str) -> Option<Bound<'py, PyAny>> {
-    let cache = loaded_module(py, "linecache")?.getattr("cache").ok()?;
+    let cache = loaded_module(py, "linecache")?
+        .getattr(name!("cache"))
+        .ok()?;
     let entry = cache.cast::<PyDict>().ok()?.get_item(file).ok()??;
     // An entry that is to be loaded has one field.
     (entry.len().ok()? == 4).then_some(entry)
@@ -97,7 +100,8 @@ fn importer<'py>(globals: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     };
     let module = class.module().ok()?.to_string();
     let package = module.split('.').next().unwrap_or_default();
-    (IMPORTERS.contains(&package) && importer.hasattr("get_source").ok()?).then_some(importer)
+    (IMPORTERS.contains(&package) && importer.hasattr(name!("get_source")).ok()?)
+        .then_some(importer)
 }
 
 fn has_text(py: Python<'_>, file: &str, globals: Option<&Bound<'_, PyAny>>) -> bool {
@@ -116,7 +120,7 @@ fn imported(globals: &Bound<'_, PyAny>, file: &str) -> Option<String> {
     }
     let name = globals.get_item("__name__").ok()?;
     let importer = importer(globals)?;
-    let text = importer.call_method1("get_source", (name,)).ok()?;
+    let text = importer.call_method1(name!("get_source"), (name,)).ok()?;
     text.extract().ok()
 }
 
@@ -174,7 +178,7 @@ fn text_of(py: Python<'_>, file: &str, module: Option<&str>) -> PyResult<Option<
     }
     let module = module.and_then(|name| loaded_module(py, name));
     Ok(match module {
-        Some(module) => imported(&module.getattr("__dict__")?, file),
+        Some(module) => imported(&module.getattr(name!("__dict__"))?, file),
         None => None,
     })
 }

@@ -13,6 +13,7 @@ use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::Session;
 use crate::dap::stops::{self, tasks::Link};
+use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::log::loaded_module;
 use crate::registry;
@@ -37,7 +38,7 @@ struct StackTraceArguments {
 /// `threads`: those that run Python code, with the names that they have now.
 pub(super) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
     let list = || -> PyResult<Vec<Value>> {
-        let running = py.import("sys")?.call_method0("_current_frames")?;
+        let running = py.import("sys")?.call_method0(name!("_current_frames"))?;
         let mut idents: Vec<u64> = Vec::new();
         for ident in running.cast::<PyDict>()?.keys() {
             idents.push(ident.extract()?);
@@ -67,8 +68,8 @@ pub(super) fn threads(py: Python<'_>, session: &Session, _request: &Request) -> 
 
 fn main_thread(py: Python<'_>) -> Option<u64> {
     let threading = loaded_module(py, "threading")?;
-    let main = threading.getattr("_main_thread").ok()?;
-    main.getattr("_ident").ok()?.extract().ok()
+    let main = threading.getattr(name!("_main_thread")).ok()?;
+    main.getattr(name!("_ident")).ok()?.extract().ok()
 }
 
 /// What `threading` calls a thread.
@@ -76,11 +77,11 @@ fn name_of(py: Python<'_>, ident: u64) -> PyResult<Option<String>> {
     let Some(threading) = loaded_module(py, "threading") else {
         return Ok(None);
     };
-    let active = threading.getattr("_active")?.cast_into::<PyDict>()?;
+    let active = threading.getattr(name!("_active"))?.cast_into::<PyDict>()?;
     let Some(thread) = active.get_item(ident)? else {
         return Ok(None);
     };
-    thread.getattr("_name")?.extract()
+    thread.getattr(name!("_name"))?.extract()
 }
 
 /// `stackTrace`
@@ -146,7 +147,7 @@ fn frame(
     let shown = scene.frame(index);
     let code = tracing::code_of(&shown.frame);
     let py = code.py();
-    let file: String = code.getattr(pyo3::intern!(py, "co_filename"))?.extract()?;
+    let file: String = code.getattr(name!("co_filename"))?.extract()?;
     let line = session.client().line(shown.line());
     let name = frame_name::of_frame(&shown.frame, line, format, patience)?;
     let column = u32::from(session.client().columns_start_at_1);

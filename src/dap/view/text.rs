@@ -16,6 +16,7 @@ use pyo3::types::{
 
 use super::guard::{Patience, last_line};
 use crate::ffi::attributes::repr_slot;
+use crate::ffi::name::{Name, name};
 use crate::log::loaded_module;
 
 /// The interpreter writes no longer integers in decimal digits.
@@ -187,10 +188,14 @@ impl Writer<'_> {
         if class_name(value) != "method" {
             return None;
         }
-        let function = value.getattr("__func__").ok()?;
+        let function = value.getattr(name!("__func__")).ok()?;
         let function = function.cast_into::<PyFunction>().ok()?;
-        let name: String = function.getattr("__qualname__").ok()?.extract().ok()?;
-        let object = value.getattr("__self__").ok()?;
+        let name: String = function
+            .getattr(name!("__qualname__"))
+            .ok()?
+            .extract()
+            .ok()?;
+        let object = value.getattr(name!("__self__")).ok()?;
         let _ = write!(
             self.text,
             "<bound method {name} of <{} object at {:#x}>>",
@@ -204,11 +209,11 @@ impl Writer<'_> {
     fn special(&mut self, value: &Bound<'_, PyAny>, slot: usize) -> Option<()> {
         let py = value.py();
         let collections = loaded_module(py, "_collections")?;
-        let is = |name: &str| {
+        let is = |name: &'static Name| {
             let class = collections.getattr(name).ok()?.cast_into::<PyType>().ok()?;
             (repr_slot(&class) == slot).then_some(())
         };
-        if is("deque").is_some() {
+        if is(name!("deque")).is_some() {
             self.enclosed(value, |writer| {
                 writer.text.push_str("deque([");
                 let length = value.len().unwrap_or(0);
@@ -216,7 +221,7 @@ impl Writer<'_> {
                 let items = (0..kept).filter_map(|at| value.get_item(at).ok());
                 writer.sequence(&items.collect::<Vec<_>>(), length);
                 writer.text.push(']');
-                if let Ok(most) = value.getattr("maxlen")
+                if let Ok(most) = value.getattr(name!("maxlen"))
                     && !most.is_none()
                 {
                     let _ = write!(writer.text, ", maxlen={most}");
@@ -226,12 +231,12 @@ impl Writer<'_> {
             return Some(());
         }
         let dict = value.cast::<PyDict>().ok()?;
-        let factory = is("defaultdict")
-            .and_then(|()| collections.getattr("defaultdict").ok())
-            .and_then(|class| class.getattr("default_factory").ok())
-            .and_then(|member| member.call_method1("__get__", (value,)).ok());
+        let factory = is(name!("defaultdict"))
+            .and_then(|()| collections.getattr(name!("defaultdict")).ok())
+            .and_then(|class| class.getattr(name!("default_factory")).ok())
+            .and_then(|member| member.call_method1(name!("__get__"), (value,)).ok());
         if factory.is_none() {
-            is("OrderedDict")?;
+            is(name!("OrderedDict"))?;
         }
         let name = value.get_type().name().ok()?.to_string();
         self.enclosed(value, |writer| {
@@ -312,13 +317,13 @@ impl Writer<'_> {
 
     fn int(&mut self, value: &Bound<'_, PyAny>) {
         let int = value.py().get_type::<PyInt>();
-        let bits = int.call_method1("bit_length", (value,));
+        let bits = int.call_method1(name!("bit_length"), (value,));
         let bits: u64 = bits.and_then(|bits| bits.extract()).unwrap_or(u64::MAX);
         let most = self.most_string();
         let written = if self.style.hex || bits > MOST_BITS {
-            int.call_method1("__format__", (value, "#x"))
+            int.call_method1(name!("__format__"), (value, "#x"))
         } else {
-            int.call_method1("__repr__", (value,))
+            int.call_method1(name!("__repr__"), (value,))
         };
         match written {
             Ok(digits) => {
@@ -446,11 +451,11 @@ fn start<'py>(value: &Bound<'py, PyAny>, most: usize) -> PyResult<(Bound<'py, Py
     } else {
         py.get_type::<PyByteArray>()
     };
-    let length: usize = class.call_method1("__len__", (value,))?.extract()?;
+    let length: usize = class.call_method1(name!("__len__"), (value,))?.extract()?;
     let end = isize::try_from(length.min(most)).unwrap_or(isize::MAX);
     let part = pyo3::types::PySlice::new(py, 0, end, 1);
     // A whole exact string would be itself, and so is its repr.
-    let part = class.call_method1("__getitem__", (value, part))?;
+    let part = class.call_method1(name!("__getitem__"), (value, part))?;
     Ok((part, length > most))
 }
 

@@ -17,6 +17,7 @@ use super::{failed, names};
 use crate::dap::client::Placement;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
+use crate::ffi::name::name;
 
 /// Longer mappings and sets are sent in pages, as sequences are.
 const MOST_NAMED: usize = 100;
@@ -162,7 +163,7 @@ pub(super) fn of_scope<'py>(
         Scope::Cells => names::locals_of(frame, true)?,
         Scope::Globals => names::entries(&names::globals(frame)?)?,
         Scope::Returned => {
-            let name = crate::ffi::tracing::code_of(frame).getattr("co_name")?;
+            let name = crate::ffi::tracing::code_of(frame).getattr(name!("co_name"))?;
             let returned = scene.why.returned.clone();
             let entry = returned.map(|value| Entry {
                 name: format!("(return) {name}"),
