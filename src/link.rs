@@ -11,7 +11,7 @@ use std::sync::Arc;
 use instrument::Spot;
 use instrument::inset::Wish;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::allowance;
 use crate::breakpoint::{Breakpoint, Tier};
@@ -36,10 +36,7 @@ pub(crate) fn load<'py>(
 ) -> PyResult<Result<Bound<'py, PyAny>, String>> {
     let mut targets = Targets::new(wanted, stands);
     let (code, sites) = targets.inset(py, code, &placement.sites);
-    let bytes = PyBytes::new(py, &code);
-    let module = py
-        .import("marshal")?
-        .call_method1(name!("loads"), (bytes,))?;
+    let module = ffi::unmarshal::loads(py, &code)?;
     for group in sites.chunk_by(|a, b| a.path == b.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
@@ -75,10 +72,7 @@ pub(crate) fn load_parts<'py>(
     originals: &HashMap<Arc<[u32]>, Bound<'py, PyAny>>,
 ) -> PyResult<Vec<Part<'py>>> {
     let (code, sites) = targets.inset(py, &variant.code, &variant.placement.sites);
-    let bytes = PyBytes::new(py, &code);
-    let module = py
-        .import("marshal")?
-        .call_method1(name!("loads"), (bytes,))?;
+    let module = ffi::unmarshal::loads(py, &code)?;
     let mut parts = Vec::new();
     for sites in sites.chunk_by(|a, b| a.path == b.path) {
         if originals.contains_key(&sites[0].path) {

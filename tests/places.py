@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.conditions import Program
@@ -9,10 +10,13 @@ from tests.conditions import Program
 import dapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import ModuleType
 
-__all__ = ["Armed"]
+    import pytest
+
+__all__ = ["Armed", "programs"]
 
 
 class Armed(Program):
@@ -38,3 +42,21 @@ class Armed(Program):
     def lines_hit(self) -> list[tuple[str, int]]:
         """Return the function and line of each hit."""
         return [(hit.function, hit.line) for hit in self.seen]
+
+
+def programs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tier: str, usual: str
+) -> Iterator[Callable[..., Armed]]:
+    """Yield what makes programs of a source, `usual` if none is given; ends them afterwards."""
+    monkeypatch.syspath_prepend(folder)
+    made = []
+
+    def make(source: str = usual) -> Armed:
+        dapper.start(Program.config(folder, tier))
+        made.append(Armed(folder, source, tier))
+        return made[0]
+
+    yield make
+    dapper.stop()
+    for one in made:
+        sys.modules.pop(one.name, None)

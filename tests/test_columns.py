@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.conditions import TIERS, Program
-from tests.places import Armed
+from tests.conditions import TIERS
+from tests.places import Armed, programs
 
 import dapper
 
@@ -35,18 +35,7 @@ def tier(request: pytest.FixtureRequest) -> str:
 def program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> Iterator[Callable[..., Armed]]:
-    monkeypatch.syspath_prepend(tmp_path)
-    made = []
-
-    def make(source: str = SHARED) -> Armed:
-        dapper.start(Program.config(tmp_path, tier))
-        made.append(Armed(tmp_path, source, tier))
-        return made[0]
-
-    yield make
-    dapper.stop()
-    for one in made:
-        sys.modules.pop(one.name, None)
+    yield from programs(tmp_path, monkeypatch, tier, SHARED)
 
 
 def column(text: str, of: str = SHARED) -> int:

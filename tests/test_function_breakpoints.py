@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.conditions import TIERS, Program
+from tests.conditions import TIERS
 from tests.launch import write
-from tests.places import Armed
+from tests.places import Armed, programs
 
 import dapper
 from dapper import _engine
@@ -93,18 +93,7 @@ def tier(request: pytest.FixtureRequest) -> str:
 def program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> Iterator[Callable[..., Armed]]:
-    monkeypatch.syspath_prepend(tmp_path)
-    made = []
-
-    def make(source: str = SOURCE) -> Armed:
-        dapper.start(Program.config(tmp_path, tier))
-        made.append(Armed(tmp_path, source, tier))
-        return made[0]
-
-    yield make
-    dapper.stop()
-    for one in made:
-        sys.modules.pop(one.name, None)
+    yield from programs(tmp_path, monkeypatch, tier, SOURCE)
 
 
 def line_of(text: str, source: str = SOURCE) -> int:

@@ -9,8 +9,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::dir::{Dir, FileError};
 use crate::error::FormatError;
@@ -48,15 +50,22 @@ pub(crate) fn read_piece(file: &File, piece: Range<usize>) -> Result<Vec<u8>, Fo
     bytes
         .try_reserve_exact(piece.len())
         .map_err(|_| FormatError::Unreadable(io::ErrorKind::OutOfMemory))?;
-    bytes.resize(piece.len(), 0);
-    match file.read_exact_at(&mut bytes, piece.start as u64) {
-        Ok(()) => Ok(bytes),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(FormatError::Length {
-            len: file.metadata().map_err(unreadable)?.len(),
-            expected: piece.end as u64,
-        }),
-        Err(error) => Err(unreadable(error)),
+    while bytes.len() < piece.len() {
+        let at = piece.start as u64 + bytes.len() as u64;
+        // Into memory that was not cleaned beforehand.
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => {
+                return Err(FormatError::Length {
+                    len: file.metadata().map_err(unreadable)?.len(),
+                    expected: piece.end as u64,
+                });
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(unreadable(error.into())),
+        }
     }
+    bytes.truncate(piece.len());
+    Ok(bytes)
 }
 
 /// What a pack is read from.

@@ -5,10 +5,12 @@
 //! the code that a function holds ([`function`]), the constants of code objects ([`consts`]), the
 //! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
-//! of an object ([`attributes`]), what runs unseen in the middle of the program ([`evaluate`]) and
-//! the symbols that the stable ABI lacks ([`symbols`]).
-//! What runs after the interpreter ([`exit`]), threads without signals ([`threads`]), how those get the interpreter ([`attach`]), descriptors of a fork
-//! ([`descriptor`]) and processes that end with this one ([`spawn`]) are here for the same reason.
+//! of an object ([`attributes`]) and their names ([`name`]), objects from marshal bytes
+//! ([`unmarshal`]), what runs unseen in the middle of the program ([`evaluate`]) and the symbols
+//! that the stable ABI lacks ([`symbols`]).
+//! What runs after the interpreter ([`exit`]), threads without signals ([`threads`]), how those get
+//! the interpreter ([`attach`]), descriptors of a fork ([`descriptor`]) and processes that end with
+//! this one ([`spawn`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
@@ -33,3 +35,4 @@ pub(crate) mod symbols;
 pub(crate) mod threads;
 pub(crate) mod trace_event;
 pub(crate) mod tracing;
+pub(crate) mod unmarshal;

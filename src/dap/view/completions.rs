@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::contents::{self, Content};
-use super::evaluate::{any_stopped, frame_of};
+use super::evaluate::{frame_of, thread_for};
 use super::guard::refused;
 use super::names;
 use super::run::visible;
@@ -53,10 +53,7 @@ pub(super) fn completions(session: &Arc<Session>, request: &Request) {
         Ok(wanted) => wanted,
         Err(refusal) => return session.respond(request, Err(refusal)),
     };
-    let thread = match wanted.frame_id {
-        Some(frame) => session.owner_of(frame),
-        None => any_stopped(session),
-    };
+    let thread = thread_for(session, wanted.frame_id);
     ask(session, thread, request.clone(), in_thread);
 }
 

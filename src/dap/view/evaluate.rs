@@ -39,10 +39,7 @@ pub(super) fn evaluate(session: &Arc<Session>, request: &Request) {
         Ok(wanted) => wanted,
         Err(refusal) => return session.respond(request, Err(refusal)),
     };
-    let thread = match wanted.frame_id {
-        Some(frame) => session.owner_of(frame),
-        None => any_stopped(session),
-    };
+    let thread = thread_for(session, wanted.frame_id);
     if thread.is_none() && wanted.frame_id.is_none() {
         let refusal = Refusal::new("the program is running: stop it to evaluate something");
         return session.respond(request, Err(refusal));
@@ -50,12 +47,15 @@ pub(super) fn evaluate(session: &Arc<Session>, request: &Request) {
     ask(session, thread, request.clone(), in_thread);
 }
 
-/// The stopped thread that the client has known longest.
-pub(super) fn any_stopped(session: &Session) -> Option<u64> {
-    let stopped = session.stopped();
-    stopped
-        .into_iter()
-        .min_by_key(|ident| session.thread_id(*ident))
+/// The thread of a frame; without one the stopped thread that the client has known longest.
+pub(super) fn thread_for(session: &Session, frame: Option<i64>) -> Option<u64> {
+    match frame {
+        Some(frame) => session.owner_of(frame),
+        None => {
+            let stopped = session.stopped().into_iter();
+            stopped.min_by_key(|ident| session.thread_id(*ident))
+        }
+    }
 }
 
 /// How long what the client shows unasked may take.
