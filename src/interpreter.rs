@@ -47,10 +47,12 @@ fn read(py: Python<'_>) -> PyResult<Result<Interpreter, String>> {
     let sys = py.import("sys")?;
     let implementation = sys.getattr(name!("implementation"))?;
     let kind: String = implementation.getattr(name!("name"))?.extract()?;
-    let (major, minor, micro): (u8, u8, u8) = sys
-        .getattr(name!("version_info"))?
-        .get_item(pyo3::types::PySlice::new(py, 0, 3, 1))?
-        .extract()?;
+    let version = sys.getattr(name!("version_info"))?;
+    let (major, minor, micro): (u8, u8, u8) = (
+        version.getattr(name!("major"))?.extract()?,
+        version.getattr(name!("minor"))?.extract()?,
+        version.getattr(name!("micro"))?.extract()?,
+    );
     if kind != "cpython" {
         return Ok(Err(format!("{kind} is not CPython")));
     }

@@ -51,7 +51,7 @@ BREAKPOINTS: list[int | Body] = [
 ]
 # Memory is looked at after this share of the stops, when everything has been used once.
 WARM = 0.4
-GROWTH = 6 << 20
+GROWTH = 1 << 20
 
 
 def _memory(pid: int) -> int:

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PySlice, PyString};
+use pyo3::types::PyString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::guard::{Patience, guarded, refused};
 use super::program::{Mode, program};
 use super::row::{Whence, shape};
 use super::run::run;
-use super::text::{Style, show};
+use super::text::{Style, show, up_to};
 use super::variables::Format;
 use crate::dap::parked::ask;
 use crate::dap::protocol::{Answer, Refusal, Request};
@@ -22,7 +22,7 @@ use crate::dap::session::Session;
 /// How long an expression may take that is evaluated unasked, such as that of a watch.
 const PATIENCE: f64 = 5.0;
 /// How many characters go to the clipboard.
-const MOST_COPIED: isize = 1 << 26;
+const MOST_COPIED: usize = 1 << 26;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -111,7 +111,7 @@ fn copied(value: &Bound<'_, PyAny>, style: Style) -> String {
     let py = value.py();
     let whole = || {
         let text = value.repr()?;
-        let part = text.get_item(PySlice::new(py, 0, MOST_COPIED, 1))?;
+        let part = text.get_item(up_to(py, MOST_COPIED)?)?;
         Ok(part.cast::<PyString>()?.to_string_lossy().into_owned())
     };
     let limit = Duration::try_from_secs_f64(PATIENCE).ok();

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyFunction, PyInt, PyList, PyRange,
-    PySet, PyString, PyTuple, PyType,
+    PySet, PySlice, PyString, PyTuple, PyType,
 };
 
 use super::guard::{Patience, last_line};
@@ -258,12 +258,7 @@ impl Writer<'_> {
         let repr = || {
             let text = value.repr()?;
             let length = text.len()?;
-            let kept = text.get_item(pyo3::types::PySlice::new(
-                py,
-                0,
-                isize::try_from(most).unwrap_or(isize::MAX),
-                1,
-            ))?;
+            let kept = text.get_item(up_to(py, most)?)?;
             let mut kept = kept.cast::<PyString>()?.to_string_lossy().into_owned();
             if length > most {
                 kept.push_str(CUT);
@@ -452,11 +447,15 @@ fn start<'py>(value: &Bound<'py, PyAny>, most: usize) -> PyResult<(Bound<'py, Py
         py.get_type::<PyByteArray>()
     };
     let length: usize = class.call_method1(name!("__len__"), (value,))?.extract()?;
-    let end = isize::try_from(length.min(most)).unwrap_or(isize::MAX);
-    let part = pyo3::types::PySlice::new(py, 0, end, 1);
+    let part = up_to(py, length.min(most))?;
     // A whole exact string would be itself, and so is its repr.
     let part = class.call_method1(name!("__getitem__"), (value, part))?;
     Ok((part, length > most))
+}
+
+/// The slice of so many items. `PySlice::new` of PyO3 0.30 never frees the numbers it makes.
+pub(super) fn up_to(py: Python<'_>, items: usize) -> PyResult<Bound<'_, PyAny>> {
+    py.get_type::<PySlice>().call1((items,))
 }
 
 /// The name of a value's class, as its `__name__` says.
