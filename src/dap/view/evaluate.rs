@@ -49,13 +49,11 @@ pub(super) fn evaluate(session: &Arc<Session>, request: &Request) {
 
 /// The thread of a frame; without one the stopped thread that the client has known longest.
 pub(super) fn thread_for(session: &Session, frame: Option<i64>) -> Option<u64> {
-    match frame {
-        Some(frame) => session.owner_of(frame),
-        None => {
-            let stopped = session.stopped().into_iter();
-            stopped.min_by_key(|ident| session.thread_id(*ident))
-        }
+    if let Some(frame) = frame {
+        return session.owner_of(frame);
     }
+    let stopped = session.stopped().into_iter();
+    stopped.min_by_key(|ident| session.thread_id(*ident))
 }
 
 /// How long what the client shows unasked may take.

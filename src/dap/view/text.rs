@@ -453,7 +453,7 @@ fn start<'py>(value: &Bound<'py, PyAny>, most: usize) -> PyResult<(Bound<'py, Py
     Ok((part, length > most))
 }
 
-/// The slice of so many items. `PySlice::new` of PyO3 0.30 never frees the numbers it makes.
+/// The slice of so many items. `PySlice::new` of `PyO3` 0.30 never frees the numbers it makes.
 pub(super) fn up_to(py: Python<'_>, items: usize) -> PyResult<Bound<'_, PyAny>> {
     py.get_type::<PySlice>().call1((items,))
 }
