@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
-use super::{ending, listener, redirect, session, spawning, stops, stuck, wire};
+use super::{ending, frame_eval, listener, redirect, session, spawning, stops, stuck, wire};
 use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::hit;
@@ -33,6 +33,7 @@ fn prepare(py: Python<'_>) {
     }
     stops::prepare(py);
     redirect::prepare(py);
+    frame_eval::prepare();
     ending::expect();
     pause::set_sink(stops::paused);
     changes::set_sink(stops::data_changed);
