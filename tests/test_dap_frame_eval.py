@@ -148,6 +148,7 @@ def test_an_overhead_above_the_threshold_is_told_once(adapter, program, threshol
     adapter.launch(program, frameEvalConfig=options)
     adapter.set_breakpoints(program, 3)
     adapter.request("configurationDone")
+    status = {}
     for _ in range(3):
         stop = adapter.stopped("breakpoint")
         status = adapter.request("dapper/engineStatus")

@@ -50,6 +50,7 @@ __all__ = [
     "is_debugged",
     "is_idle",
     "join_debugger",
+    "leave_program_to_parent",
     "listen_for_clients",
     "log_figures",
     "log_messages_to",
@@ -71,6 +72,7 @@ __all__ = [
     "reset_counters",
     "reset_reasons",
     "restore",
+    "run_program",
     "session_of_children",
     "set_backend",
     "set_cache_dir",
@@ -142,6 +144,12 @@ class _AdapterLaunch(TypedDict):
     bootstrap: str
     starts_itself: bool
     adapter: str
+
+class _AdapterProgram(TypedDict):
+    target: list[str]
+    cwd: str | None
+    env: dict[str, str | None]
+    session: str | None
 
 class _CaptureOptions(TypedDict, total=False):
     stack_depth: int
@@ -248,7 +256,7 @@ class GetCode:
     ) -> Callable[..., CodeType | None]: ...
     def __call__(self, loader: SourceFileLoader, fullname: str) -> CodeType | None: ...
 
-def adapter_main(argv: Sequence[str], launch: _AdapterLaunch) -> int: ...
+def adapter_main(argv: Sequence[str], launch: _AdapterLaunch) -> int | _AdapterProgram: ...
 def add(
     path: str,
     line: int,
@@ -304,6 +312,7 @@ def is_debug_asked() -> bool: ...
 def is_debugged() -> tuple[bool, bool]: ...
 def is_idle() -> bool: ...
 def join_debugger(follow: Callable[[], None]) -> bool: ...
+def leave_program_to_parent() -> None: ...
 def listen_for_clients(
     host: str,
     port: int,
@@ -330,6 +339,7 @@ def remove(breakpoint: Breakpoint) -> bool: ...  # noqa: A002
 def reset_counters() -> None: ...
 def reset_reasons() -> None: ...
 def restore() -> None: ...
+def run_program(run: Callable[[], object]) -> int: ...
 def session_of_children() -> str | None: ...
 def set_backend(name: str) -> None: ...
 def set_cache_dir(path: str) -> None: ...

@@ -15,6 +15,7 @@ use super::envelope::Envelope;
 use super::signal::{First, Signal};
 use crate::dap::framing::{Decoder, FramingError, encode};
 use crate::dap::wire::Stream;
+use crate::ffi::descriptor;
 
 /// What messages are read from and written to.
 #[derive(Debug)]
@@ -171,6 +172,17 @@ impl Connection {
         match &self.over {
             Over::Stream(stream) => stream.as_fd(),
             Over::Stdio(input, _) => input.as_fd(),
+        }
+    }
+
+    /// Leaves the connection to the parent of a fork.
+    pub(super) fn abandon(&self) {
+        match &self.over {
+            Over::Stream(stream) => descriptor::detach(stream.as_fd()),
+            Over::Stdio(input, output) => {
+                descriptor::detach(input.as_fd());
+                descriptor::detach(output.as_fd());
+            }
         }
     }
 
