@@ -238,6 +238,7 @@ class TestStops:
             ("import sys\nsys.exit('why')", 1),
             ("import os\nos._exit(7)", 7),
             ("raise KeyboardInterrupt", 130),
+            ("import warnings\nwarnings.warn('mind')\nraise SystemExit(-1)", 255),
             ("import threading\nthreading.Timer(0.1, print, ['late']).start()", 0),
             ("import atexit, os\natexit.register(os._exit, 5)", 5),
         ],

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,7 +41,7 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(super) struct Program {
     /// As on a command line, behind the interpreter.
     target: Vec<String>,
-    cwd: Option<PathBuf>,
+    cwd: Option<String>,
     /// Variables to set, or to remove.
     env: BTreeMap<String, Option<String>>,
     /// What the process is told of its debugger, if there is one.
@@ -93,7 +92,7 @@ impl Program {
     pub(super) fn of(plan: &Plan, session: Option<String>) -> Self {
         Self {
             target: plan.target.clone(),
-            cwd: plan.cwd.clone(),
+            cwd: plan.cwd.as_ref().map(|cwd| cwd.display().to_string()),
             env: plan.env.clone(),
             session,
         }
@@ -220,7 +219,8 @@ fn hold() {
 fn conclude(status: Option<i32>) {
     if let Some(own) = own() {
         signals::flush_streams();
-        own.has_ended(End::Exit(status));
+        // The system takes one byte of it.
+        own.has_ended(End::Exit(status.map(|status| status & 0xff)));
         own.told.wait(FAREWELL);
     }
 }

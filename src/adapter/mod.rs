@@ -4,7 +4,7 @@
 //! `session` is one client, `requests` what it asks of the adapter itself; `launch` checks what is to
 //! run (`given`, `env_file`, `check`, `frame_eval`), `run` starts it (`process`, `output`, `terminal`,
 //! `starter`, `in_process`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
-//! passes messages on both ways, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
+//! passes messages on both ways, `remains` tidies up, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
 
 mod arguments;
 mod attach;
@@ -23,6 +23,7 @@ mod output;
 mod process;
 mod reach;
 mod relay;
+mod remains;
 mod requests;
 mod run;
 mod session;
@@ -36,6 +37,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,7 +49,7 @@ use self::connection::{Connection, Over};
 use self::in_process::{Own, Program};
 use self::session::Session;
 use self::signal::{First, Signal};
-use crate::dap::wire::Stream;
+use crate::dap::wire::{self, Stream};
 use crate::ffi::name::name;
 use crate::ffi::threads::Thread;
 
@@ -83,6 +85,8 @@ struct Adapter {
     program: Mutex<Option<(Program, Arc<Own>)>>,
     /// Raised when nothing is left to do, or there is a program to run.
     over: Signal,
+    /// The folder where messages are written to.
+    log_dir: Option<String>,
 }
 
 /// What becomes of the process.
@@ -108,6 +112,14 @@ fn adapter_main(
             return exit(error.exit_code());
         }
     };
+    let log_dir = match arguments.log_dir().map(log_to).transpose() {
+        Ok(log_dir) => log_dir,
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "dapper adapter: {error}");
+            return exit(FAILED);
+        }
+    };
     let (signals, written) = UnixStream::pair()?;
     written.set_nonblocking(true)?;
     let (handled, before) = take_signals(py, &written)?;
@@ -117,7 +129,7 @@ fn adapter_main(
             token,
             more,
         } => starter::run(&address, &token, &more).map(Outcome::Exit),
-        from => serve(&from, launch, &signals),
+        from => serve(&from, launch, log_dir, &signals),
     });
     // What arrives from here on finds nobody.
     handled.call_method1(name!("set_wakeup_fd"), (-1,))?;
@@ -160,13 +172,35 @@ fn take_signals<'py>(
     Ok((module, before))
 }
 
-fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Result<Outcome> {
+/// Writes the messages to a file in a folder from now on; returns the name of the folder for other
+/// processes.
+fn log_to(folder: &Path) -> io::Result<String> {
+    let cannot = |error: io::Error| {
+        let folder = folder.display();
+        io::Error::other(format!(
+            "cannot write messages to {folder}: {error}; give another --log-dir"
+        ))
+    };
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let folder = std::path::absolute(folder).map_err(cannot)?;
+    wire::log_in(&folder.to_string_lossy(), "adapter").map_err(cannot)?;
+    Ok(folder.to_string_lossy().into_owned())
+}
+
+fn serve(
+    from: &From,
+    environment: Environment,
+    log_dir: Option<String>,
+    signals: &UnixStream,
+) -> io::Result<Outcome> {
+    remains::clear();
     let adapter = Arc::new(Adapter {
         environment,
         sessions: Mutex::default(),
         had_client: AtomicBool::new(false),
         children: Children::default(),
         program: Mutex::default(),
+        log_dir,
         over: Signal::new()?,
     });
     // Removed when the adapter ends.

@@ -90,7 +90,7 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
     let meeting = meeting.transpose().map_err(cannot)?.map(Arc::new);
     let mut command = plan.command();
     let handed = meeting.as_deref().filter(|_| plan.debugs);
-    let handed = handed.map(|meeting| handed_over(&plan, meeting));
+    let handed = handed.map(|meeting| handed_over(session, &plan, meeting));
     let handed = handed.transpose()?;
     if let Some(text) = &handed {
         let bootstrap = &session.adapter.environment.bootstrap;
@@ -171,7 +171,7 @@ fn patience(arguments: &Value) -> Result<Duration, Refusal> {
 }
 
 /// What a program is told of its debugger.
-fn handed_over(plan: &Plan, meeting: &Meeting) -> Result<String, Refusal> {
+fn handed_over(session: &Session, plan: &Plan, meeting: &Meeting) -> Result<String, Refusal> {
     let session = session::Session {
         condition_budget: plan.condition_budget,
         debug: Some(Debug {
@@ -179,6 +179,7 @@ fn handed_over(plan: &Plan, meeting: &Meeting) -> Result<String, Refusal> {
             token: Some(meeting.token().to_owned()),
             wait: true,
             sub_process: plan.sub_process,
+            log_dir: session.adapter.log_dir.clone(),
             ..Debug::default()
         }),
         ..session::Session::default()
