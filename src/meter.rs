@@ -4,7 +4,8 @@
 //! The time that a callback of the user takes is kept apart from the time that the engine takes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -38,6 +39,8 @@ struct Meter {
 }
 
 static METERING: AtomicBool = AtomicBool::new(false);
+/// Since when it is measured.
+static BEGAN: Mutex<Option<Instant>> = Mutex::new(None);
 static METERS: [Meter; Activity::ALL.len()] = [const {
     Meter {
         times: AtomicU64::new(0),
@@ -78,7 +81,25 @@ pub(crate) fn set_metering(on: bool) {
             meter.nanoseconds.store(0, Ordering::Relaxed);
         }
     }
+    *BEGAN.lock().unwrap_or_else(PoisonError::into_inner) = on.then(Instant::now);
     METERING.store(on, Ordering::Relaxed);
+}
+
+/// The share of the time that hits have taken since metering was turned on, callbacks aside; 0 while
+/// it is off.
+#[pyfunction]
+pub(crate) fn overhead() -> f64 {
+    let began = *BEGAN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(began) = began else { return 0.0 };
+    let spent = |activity: Activity| {
+        METERS[activity as usize]
+            .nanoseconds
+            .load(Ordering::Relaxed)
+    };
+    // A callback that is over belongs to a hit that may not be.
+    let own = spent(Activity::Hit).saturating_sub(spent(Activity::Callback));
+    let elapsed = began.elapsed().max(Duration::from_nanos(1));
+    Duration::from_nanos(own).div_duration_f64(elapsed)
 }
 
 /// What was measured: for each activity how often it was, and how many nanoseconds it took.
@@ -98,5 +119,6 @@ fn metered(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(set_metering, module)?)?;
     module.add_function(wrap_pyfunction!(metered, module)?)?;
+    module.add_function(wrap_pyfunction!(overhead, module)?)?;
     Ok(())
 }

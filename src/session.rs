@@ -456,7 +456,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(refuse_all, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::awaits_main, module)?)?;
     module.add_function(wrap_pyfunction!(run::command, module)?)?;
-    module.add_function(wrap_pyfunction!(adapter::adapter_main, module)?)?;
     module.add("exec", importer::stand_in(module.py())?)?;
     module.add_function(wrap_pyfunction!(main_script::await_main, module)?)?;
     module.add_function(wrap_pyfunction!(main_script::eval_frame_hooked, module)?)?;
@@ -476,5 +475,6 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     thread_info::register(module)?;
     unattended::register(module)?;
     dap::register(module)?;
+    adapter::register(module)?;
     Ok(())
 }

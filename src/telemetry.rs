@@ -7,7 +7,7 @@
 //! code runs.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::exceptions::PyValueError;
@@ -86,12 +86,24 @@ static RECORD: Mutex<Record> = Mutex::new(Record {
     log: VecDeque::new(),
 });
 
+static OBSERVER: OnceLock<fn(&str, &str)> = OnceLock::new();
+
+/// Has `observer` called with the name and the detail of all that is recorded; the first one given
+/// stays.
+pub(crate) fn observe(observer: fn(&str, &str)) {
+    let _ = OBSERVER.set(observer);
+}
+
 fn lock() -> MutexGuard<'static, Record> {
     RECORD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts one occurrence, and keeps what is said about it.
 pub(crate) fn record(code: ReasonCode, detail: impl Into<String>) {
+    let detail = detail.into();
+    if let Some(observer) = OBSERVER.get() {
+        observer(code.name(), &detail);
+    }
     // A clock before 1970 is not worth an error.
     let time = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -101,11 +113,7 @@ pub(crate) fn record(code: ReasonCode, detail: impl Into<String>) {
     if record.log.len() == LOG_LENGTH {
         record.log.pop_front();
     }
-    record.log.push_back(Event {
-        time,
-        code,
-        detail: detail.into(),
-    });
+    record.log.push_back(Event { time, code, detail });
 }
 
 /// Counts one occurrence of the reason of that name.

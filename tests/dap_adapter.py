@@ -71,8 +71,22 @@ class Adapter(Client):
         return self.process.wait(PATIENCE)
 
 
+class InProcess(Adapter):
+    """A client that launches every program in the process of its adapter."""
+
+    def send(self, command: str, arguments: Body | None = None) -> int:
+        if command == "launch":
+            arguments = {"inProcess": True, **(arguments or {})}
+        return super().send(command, arguments)
+
+    def leave(self) -> int:
+        """Disconnect, and wait for the end of the process; its status is the program's."""
+        super().leave()
+        return 0
+
+
 @contextmanager
-def stdio(*options: str, **changes: str) -> Iterator[Adapter]:
+def stdio(*options: str, kind: type[Adapter] = Adapter, **changes: str) -> Iterator[Adapter]:
     """An adapter at its standard streams, which are a socket here."""
     near, far = socket.socketpair()
     process = subprocess.Popen(
@@ -83,7 +97,7 @@ def stdio(*options: str, **changes: str) -> Iterator[Adapter]:
         env=environment(**changes),
     )
     far.close()
-    client = Adapter(near)
+    client = kind(near)
     client.process = process
     try:
         yield client

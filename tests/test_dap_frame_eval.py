@@ -99,3 +99,68 @@ def test_a_backend_that_there_is_not(adapter, program):
     with stdio() as other:
         assert backend_of(other, program, frameEvalConfig=options) == "settrace"
         assert "no sys.monitoring" in other.output("important")
+
+
+def test_conditions_that_are_off_leave_plain_stops(adapter, program):
+    options = {"conditional_breakpoints_enabled": False}
+    adapter.launch(program, frameEvalConfig=options)
+    terms = {"condition": "n == 1", "hitCondition": "2"}
+    adapter.set_breakpoints(program, {"line": 3, **terms})
+    points = [{"name": "work", **terms}]
+    adapter.request("setFunctionBreakpoints", {"breakpoints": points})
+    adapter.request("configurationDone")
+    at = []
+    for _ in range(6):
+        stop = adapter.stopped()
+        at.append(adapter.at(stop))
+        adapter.request("continue", {"threadId": stop["threadId"]})
+    assert at == [("work", 2), ("work", 3)] * 3
+    assert adapter.ended() == 0
+
+
+def test_debug_tells_every_decision(adapter, program):
+    options = {"debug": True, "condition_budget_s": 5.0}
+    adapter.launch(program, frameEvalConfig=options)
+    adapter.set_breakpoints(program, {"line": 3, "condition": "1 / (n - 1)"})
+    adapter.request("configurationDone")
+    stops = 0
+    while stops < 3:
+        stop = adapter.stopped("breakpoint")
+        stops += 1
+        adapter.request("continue", {"threadId": stop["threadId"]})
+    assert adapter.ended() == 0
+    lines = adapter.output("console").splitlines()
+    assert lines[0] == "dapper._frame_eval: set up EvalFrameBackend"
+    (failed,) = [line for line in lines if "condition_failed" in line]
+    assert failed.startswith("dapper._frame_eval: condition_failed: ")
+    assert "ZeroDivisionError" in failed
+
+
+def test_without_debug_nothing_is_told(adapter, program):
+    backend_of(adapter, program, frameEvalConfig={"debug": False})
+    assert adapter.output("console") == ""
+    assert adapter.output("important") == ""
+
+
+@pytest.mark.parametrize(("threshold", "told"), [(1e-9, 1), (1.0, 0)])
+def test_an_overhead_above_the_threshold_is_told_once(adapter, program, threshold, told):
+    options = {"performance_monitoring": True, "trace_overhead_threshold": threshold}
+    adapter.launch(program, frameEvalConfig=options)
+    adapter.set_breakpoints(program, 3)
+    adapter.request("configurationDone")
+    status = {}
+    for _ in range(3):
+        stop = adapter.stopped("breakpoint")
+        status = adapter.request("dapper/engineStatus")
+        adapter.request("continue", {"threadId": stop["threadId"]})
+    assert status.get("reasons", {}).get("trace_overhead_exceeded", 0) == told
+    assert adapter.ended() == 0
+    assert adapter.output("important").count("% of the time since setup, the threshold is") == told
+
+
+def test_options_without_a_meaning_are_named(adapter, program):
+    options = {"timeout": 3, "trace_overhead_threshold": 0.5}
+    backend_of(adapter, program, frameEvalConfig=options)
+    told = adapter.output("important")
+    assert '"frameEvalConfig.timeout" means nothing in a session' in told
+    assert 'threshold" counts while time is measured: set "performance_monitoring"' in told

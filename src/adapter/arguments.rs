@@ -1,6 +1,6 @@
 //! What can be typed after `dapper-adapter`, with its help.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Error, Parser};
 
@@ -13,11 +13,12 @@ Examples:
   dapper-adapter --port 5678
   dapper-adapter --host 0.0.0.0 --port 5678
   dapper-adapter --socket /run/user/1000/dapper.sock
+  dapper-adapter --log-dir logs
   python path/to/dapper/adapter
 
 Exit status:
   0    the session is over
-  1    the port or the socket cannot be used
+  1    the port, the socket or the folder cannot be used
   2    wrong use
   128+ ended by the signal of that number";
 
@@ -39,6 +40,9 @@ pub(super) struct Arguments {
     /// Wait for clients at this Unix socket, which only this user can open.
     #[arg(long, value_name = "PATH", conflicts_with = "port")]
     socket: Option<PathBuf>,
+    /// Write the messages of the session to this folder, one file for each process.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "ADDRESS", conflicts_with_all = ["port", "socket"])]
     start_for: Option<String>,
     /// What a shell made of the program's arguments.
@@ -70,6 +74,11 @@ impl Arguments {
     /// Reads the command line without the program's name.
     pub(super) fn read(argv: Vec<String>) -> Result<Self, Error> {
         Self::try_parse_from(std::iter::once("dapper-adapter".to_owned()).chain(argv))
+    }
+
+    /// The folder for messages, if they are to be written.
+    pub(super) fn log_dir(&self) -> Option<&Path> {
+        self.log_dir.as_deref()
     }
 
     /// Where clients come from.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::connection::{Connection, Over};
 use super::given::Given;
+use super::in_process;
 use super::relay::{self, Start};
 use super::requests::Outcome;
 use super::session::{Phase, Session};
@@ -57,6 +58,9 @@ impl Session {
                 Some(pid) => format!("process {pid} does not wait any more"),
                 None => "\"subProcessId\" has to name a process that waits".to_owned(),
             }));
+        }
+        if let Some(refusal) = in_process::refusal() {
+            return Err(refusal);
         }
         let given = Given::of(arguments)?;
         if let Some(remark) = given.remark() {

@@ -65,12 +65,17 @@ pub(super) fn compiles(source: &Source) -> Result<(), Refusal> {
     Python::attach(|py| {
         let compile = || -> PyResult<()> {
             // What the compiler warns of is the program's to say.
-            py.import("warnings")?
-                .call_method1(name!("simplefilter"), ("ignore",))?;
+            let warnings = py.import("warnings")?;
+            let caught = warnings.call_method0(name!("catch_warnings"))?;
+            caught.call_method0(name!("__enter__"))?;
+            warnings.call_method1(name!("simplefilter"), ("ignore",))?;
             let arguments = (PyBytes::new(py, text), &source.name, "exec", 0, true);
-            py.import("builtins")?
-                .call_method1(name!("compile"), arguments)?;
-            Ok(())
+            let compiled = py
+                .import("builtins")?
+                .call_method1(name!("compile"), arguments);
+            // The process may become that of the program.
+            caught.call_method1(name!("__exit__"), (py.None(), py.None(), py.None()))?;
+            compiled.map(drop)
         };
         compile().map_err(|error| {
             let value = error.value(py);

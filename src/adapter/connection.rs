@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::envelope::Envelope;
 use super::signal::{First, Signal};
 use crate::dap::framing::{Decoder, FramingError, encode};
-use crate::dap::wire::Stream;
+use crate::dap::wire::{self, Stream};
+use crate::ffi::descriptor;
 
 /// What messages are read from and written to.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Connection {
     over: Over,
+    /// Whether what is sent is logged, if anything is.
+    logged: bool,
     /// The number of the last message.
     sent: Mutex<i64>,
     /// What has arrived and was not taken yet.
@@ -53,6 +56,7 @@ impl Connection {
     pub(super) fn new(over: Over) -> Self {
         Self {
             over,
+            logged: false,
             sent: Mutex::new(0),
             decoder: Mutex::default(),
         }
@@ -74,6 +78,11 @@ impl Connection {
             Over::Stream(stream) => stream.limit_reading(patience),
             Over::Stdio(..) => Ok(()),
         }
+    }
+
+    /// Has what is sent logged, if anything is: it is the client's.
+    pub(super) fn log(&mut self) {
+        self.logged = true;
     }
 
     /// Whether it is over the standard streams.
@@ -105,6 +114,9 @@ impl Connection {
     }
 
     fn write(&self, body: &[u8]) {
+        if self.logged {
+            wire::log("<--", body);
+        }
         let framed = encode(body);
         // The reader notices that the other side is gone.
         let _lost = match &self.over {
@@ -171,6 +183,17 @@ impl Connection {
         match &self.over {
             Over::Stream(stream) => stream.as_fd(),
             Over::Stdio(input, _) => input.as_fd(),
+        }
+    }
+
+    /// Leaves the connection to the parent of a fork.
+    pub(super) fn abandon(&self) {
+        match &self.over {
+            Over::Stream(stream) => descriptor::detach(stream.as_fd()),
+            Over::Stdio(input, output) => {
+                descriptor::detach(input.as_fd());
+                descriptor::detach(output.as_fd());
+            }
         }
     }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::in_process::Own;
+use super::process::Process;
 use super::requests::{Outcome, done};
 use super::session::{Phase, Session, gone};
 use crate::dap::protocol::Request;
@@ -72,7 +75,11 @@ impl Session {
                 is_served,
             )
         };
-        let Some(process) = process.filter(|_| !is_served || times > 1) else {
+        // This very process would be gone before anybody is told.
+        let dies = |process: &Process| process.is_own() && Own::dies_of(Signal::TERM);
+        let is_direct =
+            |process: &Arc<Process>| !is_served || times > 1 || (!interrupts && dies(process));
+        let Some(process) = process.filter(is_direct) else {
             let text = json!({
                 "seq": request.seq,
                 "type": "request",

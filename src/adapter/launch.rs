@@ -49,6 +49,8 @@ pub(super) struct Plan {
     pub(super) title: String,
     /// By which the process is known to the user.
     pub(super) name: String,
+    /// Whether this very process runs it.
+    pub(super) in_process: bool,
     /// Whether there is a debugger at all.
     pub(super) debugs: bool,
     /// Whether the processes that the program starts are debugged, too.
@@ -77,7 +79,11 @@ impl Plan {
             ));
         }
         let env = env(&given, &mut remarks)?;
-        let console = console(&given)?;
+        let in_process = given.flag("inProcess", false)?;
+        let console = match console(&given)? {
+            asked if in_process => here(&given, asked, &env, &mut remarks),
+            asked => asked,
+        };
         let python = python(&given, &env, environment)?;
         let options = given.list("pythonArgs", "a list of strings")?;
         let options = options.unwrap_or_default();
@@ -90,7 +96,10 @@ impl Plan {
         let name = source.name.clone();
         let own = check::executable(&environment.executable, None);
         let is_own = own.is_some() && Path::new(&python[0]) == Path::new(&environment.executable);
-        if is_own && python.len() == 1 {
+        if in_process {
+            require_own(&python, &options, environment)?;
+            check::compiles(&source)?;
+        } else if is_own && python.len() == 1 {
             check::compiles(&source)?;
         } else {
             check::interpreter(&python, &source)?;
@@ -119,6 +128,7 @@ impl Plan {
                 .text("consoleTitle")?
                 .unwrap_or_else(|| "Python Debug Console".to_owned()),
             name,
+            in_process,
             debugs,
             sub_process: given.flag("subProcess", true)?,
             interrupts: given.text("onTerminate")?.as_deref() == Some("KeyboardInterrupt"),
@@ -205,9 +215,6 @@ fn oddities(given: &Given) -> Result<Vec<String>, Refusal> {
     if given.flag("showReturnValue", false)? {
         remarks.push("\"showReturnValue\": what calls returned is not shown".to_owned());
     }
-    if given.flag("inProcess", false)? {
-        remarks.push("\"inProcess\": the program runs in a process of its own".to_owned());
-    }
     if let Some(on) = given.text("onTerminate")?
         && on != "KeyboardInterrupt"
         && on != "kill"
@@ -229,6 +236,70 @@ fn console(given: &Given) -> Result<Console, Refusal> {
              \"externalTerminal\", and is {other:?}"
         ))),
     }
+}
+
+/// Where the streams of a program in this process are, and what else does not count there.
+fn here(
+    given: &Given,
+    asked: Console,
+    env: &BTreeMap<String, Option<String>>,
+    remarks: &mut Vec<String>,
+) -> Console {
+    if asked != Console::Internal && given.get("console").is_some() {
+        remarks.push(
+            "\"console\" does not count with \"inProcess\": what the program prints is shown here, \
+             and it reads nothing"
+                .to_owned(),
+        );
+    }
+    let late: Vec<&str> = env
+        .keys()
+        .filter(|name| name.starts_with("PYTHON"))
+        .map(String::as_str)
+        .collect();
+    if !late.is_empty() {
+        remarks.push(format!(
+            "\"env\": with \"inProcess\" the interpreter has started already; these count for the \
+             processes alone that the program starts: {}",
+            late.join(", ")
+        ));
+    }
+    Console::Internal
+}
+
+/// Refuses another interpreter than the one that runs this process.
+fn require_own(
+    python: &[String],
+    options: &[String],
+    environment: &Environment,
+) -> Result<(), Refusal> {
+    if !options.is_empty() {
+        return Err(Refusal::shown(
+            "\"pythonArgs\" cannot count with \"inProcess\": the interpreter has started already; \
+             leave one of them out",
+        ));
+    }
+    let own = Path::new(&environment.executable);
+    let [asked] = python else {
+        return Err(Refusal::shown(
+            "\"python\" cannot have options with \"inProcess\": the interpreter has started already",
+        ));
+    };
+    let asked = Path::new(asked);
+    let alike = |one: &Path, other: &Path| match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    };
+    // An environment is known by its folder: all lead to the interpreter that made them.
+    if asked == own || (asked.parent() == own.parent() && alike(asked, own)) {
+        return Ok(());
+    }
+    Err(Refusal::shown(format!(
+        "\"python\" cannot be {} with \"inProcess\": the program runs in the adapter's own \
+         interpreter, {}",
+        asked.display(),
+        own.display()
+    )))
 }
 
 fn env(

@@ -21,6 +21,8 @@ use crate::dap::wire::Stream;
 
 /// How long a process has to say who it is.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How the names of folders begin.
+pub(super) const PREFIX: &str = "dapper-";
 /// No path of a socket is longer, anywhere.
 const LONGEST: usize = 100;
 
@@ -135,17 +137,23 @@ fn socket_in(folder: &Path) -> PathBuf {
     folder.join("adapter")
 }
 
-fn private_folder() -> io::Result<TempDir> {
+/// Where the folders are.
+pub(super) fn places() -> Vec<PathBuf> {
     let mut places = vec![std::env::temp_dir(), PathBuf::from("/tmp")];
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
         places.insert(0, runtime.into());
     }
+    places.dedup();
+    places
+}
+
+fn private_folder() -> io::Result<TempDir> {
     let mut last = io::Error::other("no folder for a socket");
-    for place in places {
+    for place in places() {
         if place.as_os_str().len() + "/dapper-123456/adapter".len() > LONGEST {
             continue;
         }
-        match tempfile::Builder::new().prefix("dapper-").tempdir_in(place) {
+        match tempfile::Builder::new().prefix(PREFIX).tempdir_in(place) {
             Ok(folder) => return Ok(folder),
             Err(error) => last = error,
         }

@@ -3,8 +3,8 @@
 //! It runs without the interpreter that started it. `arguments` says where clients come from,
 //! `session` is one client, `requests` what it asks of the adapter itself; `launch` checks what is to
 //! run (`given`, `env_file`, `check`, `frame_eval`), `run` starts it (`process`, `output`, `terminal`,
-//! `starter`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
-//! passes messages on both ways, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
+//! `starter`, `in_process`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
+//! passes messages on both ways, `remains` tidies up, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
 
 mod arguments;
 mod attach;
@@ -16,12 +16,14 @@ mod env_file;
 mod envelope;
 mod frame_eval;
 mod given;
+mod in_process;
 mod launch;
 mod meeting;
 mod output;
 mod process;
 mod reach;
 mod relay;
+mod remains;
 mod requests;
 mod run;
 mod session;
@@ -35,6 +37,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,9 +46,10 @@ use pyo3::prelude::*;
 use self::arguments::{Arguments, From};
 use self::children::Children;
 use self::connection::{Connection, Over};
+use self::in_process::{Own, Program};
 use self::session::Session;
 use self::signal::{First, Signal};
-use crate::dap::wire::Stream;
+use crate::dap::wire::{self, Stream};
 use crate::ffi::name::name;
 use crate::ffi::threads::Thread;
 
@@ -77,68 +81,130 @@ struct Adapter {
     /// Whether a client was here and has left.
     had_client: AtomicBool,
     children: Children,
-    /// Raised when nothing is left to do.
+    /// What the main thread is to run.
+    program: Mutex<Option<(Program, Arc<Own>)>>,
+    /// Raised when nothing is left to do, or there is a program to run.
     over: Signal,
+    /// The folder where messages are written to.
+    log_dir: Option<String>,
 }
 
-/// Runs the command line `argv` (without the program's name); returns the exit status.
+/// What becomes of the process.
+enum Outcome {
+    Exit(i32),
+    Become(Program),
+}
+
+/// Runs the command line `argv` (without the program's name); returns the exit status, or what the
+/// main thread is to run while the session goes on in other threads.
 #[pyfunction]
-pub(crate) fn adapter_main(
+fn adapter_main(
     py: Python<'_>,
     argv: Vec<String>,
     launch: Environment,
-) -> PyResult<i32> {
+) -> PyResult<Bound<'_, PyAny>> {
+    let exit = |status: i32| Ok(status.into_pyobject(py)?.into_any());
     let arguments = match Arguments::read(argv) {
         Ok(arguments) => arguments,
         Err(error) => {
             // A closed pipe is not ours to tell about.
             let _ = error.print();
-            return Ok(error.exit_code());
+            return exit(error.exit_code());
+        }
+    };
+    let log_dir = match arguments.log_dir().map(log_to).transpose() {
+        Ok(log_dir) => log_dir,
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "dapper adapter: {error}");
+            return exit(FAILED);
         }
     };
     let (signals, written) = UnixStream::pair()?;
     written.set_nonblocking(true)?;
-    let handled = take_signals(py, &written)?;
+    let (handled, before) = take_signals(py, &written)?;
     let status = py.detach(|| match arguments.from() {
         From::Starter {
             address,
             token,
             more,
-        } => starter::run(&address, &token, &more),
-        from => serve(&from, launch, &signals),
+        } => starter::run(&address, &token, &more).map(Outcome::Exit),
+        from => serve(&from, launch, log_dir, &signals),
     });
     // What arrives from here on finds nobody.
     handled.call_method1(name!("set_wakeup_fd"), (-1,))?;
-    Ok(status.unwrap_or_else(|error| {
-        // Nobody is left to tell when standard error is gone.
-        let _ = writeln!(io::stderr(), "dapper adapter: {error}");
-        FAILED
-    }))
+    match status {
+        Ok(Outcome::Exit(status)) => exit(status),
+        Ok(Outcome::Become(program)) => {
+            for (number, handler) in before {
+                handled.call_method1(name!("signal"), (number, handler))?;
+            }
+            in_process::expect();
+            Ok(program.into_pyobject(py)?.into_any())
+        }
+        Err(error) => {
+            // Nobody is left to tell when standard error is gone.
+            let _ = writeln!(io::stderr(), "dapper adapter: {error}");
+            exit(FAILED)
+        }
+    }
 }
 
-/// Has the signals that end a process written to a socket instead.
-fn take_signals<'py>(py: Python<'py>, to: &UnixStream) -> PyResult<Bound<'py, PyModule>> {
+/// A signal, and what it did.
+type Handled<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+/// Has the signals that end a process written to a socket instead; with what they did before.
+fn take_signals<'py>(
+    py: Python<'py>,
+    to: &UnixStream,
+) -> PyResult<(Bound<'py, PyModule>, Vec<Handled<'py>>)> {
     use std::os::fd::AsRawFd as _;
     let module = py.import("_signal")?;
     // The handler proper is native, and this one is never called: nothing is left to Python.
     let nothing = py.eval(c"lambda *_: None", None, None)?;
+    let mut before = Vec::new();
     for name in ["SIGINT", "SIGTERM", "SIGHUP"] {
-        module.call_method1(name!("signal"), (module.getattr(name)?, &nothing))?;
+        let number = module.getattr(name)?;
+        let handler = module.call_method1(name!("signal"), (&number, &nothing))?;
+        before.push((number, handler));
     }
     module.call_method1(name!("set_wakeup_fd"), (to.as_raw_fd(),))?;
-    Ok(module)
+    Ok((module, before))
 }
 
-fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Result<i32> {
+/// Writes the messages to a file in a folder from now on; returns the name of the folder for other
+/// processes.
+fn log_to(folder: &Path) -> io::Result<String> {
+    let cannot = |error: io::Error| {
+        let folder = folder.display();
+        io::Error::other(format!(
+            "cannot write messages to {folder}: {error}; give another --log-dir"
+        ))
+    };
+    std::fs::create_dir_all(folder).map_err(cannot)?;
+    let folder = std::path::absolute(folder).map_err(cannot)?;
+    wire::log_in(&folder.to_string_lossy(), "adapter").map_err(cannot)?;
+    Ok(folder.to_string_lossy().into_owned())
+}
+
+fn serve(
+    from: &From,
+    environment: Environment,
+    log_dir: Option<String>,
+    signals: &UnixStream,
+) -> io::Result<Outcome> {
+    remains::clear();
     let adapter = Arc::new(Adapter {
         environment,
         sessions: Mutex::default(),
         had_client: AtomicBool::new(false),
         children: Children::default(),
+        program: Mutex::default(),
+        log_dir,
         over: Signal::new()?,
     });
     // Removed when the adapter ends.
-    let _socket = match from {
+    let socket = match from {
         From::Stdio => {
             adapter.begin(Connection::stdio()?, false)?;
             None
@@ -167,7 +233,18 @@ fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Res
     };
     loop {
         if adapter.over.or(signals.as_fd(), None)? == First::Signal {
-            return Ok(0);
+            let program = adapter
+                .program
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            return Ok(match program {
+                Some((program, own)) => {
+                    own.keep(socket);
+                    Outcome::Become(program)
+                }
+                None => Outcome::Exit(0),
+            });
         }
         let mut number = [0];
         io::Read::read_exact(&mut &*signals, &mut number)?;
@@ -177,7 +254,7 @@ fn serve(from: &From, environment: Environment, signals: &UnixStream) -> io::Res
             for session in sessions {
                 session.vanish();
             }
-            return Ok(BY_SIGNAL + i32::from(number[0]));
+            return Ok(Outcome::Exit(BY_SIGNAL + i32::from(number[0])));
         }
     }
 }
@@ -192,6 +269,7 @@ fn announce(address: &str) {
 }
 
 /// A file that is removed in the end.
+#[derive(Debug)]
 struct Socket(std::path::PathBuf);
 
 impl Drop for Socket {
@@ -208,6 +286,14 @@ impl Adapter {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the main thread run a program.
+    fn become_program(&self, program: Program, own: Arc<Own>) {
+        let mut wanted = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        *wanted = Some((program, own));
+        drop(wanted);
+        self.over.raise();
     }
 
     /// Takes each connection for a client, in a thread of its own; of children alone, or any.
@@ -251,4 +337,14 @@ impl Adapter {
         })?;
         Ok(())
     }
+}
+
+/// Adds what this part offers to the extension module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(adapter_main, module)?)?;
+    module.add_function(wrap_pyfunction!(in_process::run_program, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        in_process::leave_program_to_parent,
+        module
+    )?)
 }

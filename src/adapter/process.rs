@@ -2,17 +2,19 @@
 //!
 //! Without a terminal it begins a process group of its own, so that all of it can be ended; what has
 //! left the group is found by its parents. When this process dies, however it dies, the system ends
-//! it. One that a starter began in a terminal is known by its number alone.
+//! it. One that a starter began in a terminal is known by its number alone; a program may also be this
+//! very process.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
 
+use super::in_process::Own;
 use crate::ffi::spawn;
 
 /// How long a process may take to end when it is asked to.
@@ -24,6 +26,8 @@ pub(super) struct Process {
     pid: Pid,
     /// Whether the group of its number is its own.
     is_group: bool,
+    /// The program that this process is, if it is that.
+    own: Option<Arc<Own>>,
     ended: (Mutex<bool>, Condvar),
 }
 
@@ -51,6 +55,7 @@ impl Process {
         let process = Self {
             pid: Pid::from_child(&child),
             is_group: captured,
+            own: None,
             ended: (Mutex::new(false), Condvar::new()),
         };
         Ok((process, Started { child, pipes }))
@@ -61,8 +66,24 @@ impl Process {
         Some(Self {
             pid: Pid::from_raw(number)?,
             is_group: false,
+            own: None,
             ended: (Mutex::new(false), Condvar::new()),
         })
+    }
+
+    /// This one.
+    pub(super) fn own(own: Arc<Own>) -> Self {
+        Self {
+            pid: getpid(),
+            is_group: false,
+            own: Some(own),
+            ended: (Mutex::new(false), Condvar::new()),
+        }
+    }
+
+    /// Whether it is this one.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Its number.
@@ -135,6 +156,9 @@ impl Process {
         let _ = if self.is_group {
             kill_process_group(self.pid, signal)
         } else if self.ends_within(Duration::ZERO) {
+            Ok(())
+        } else if let Some(own) = &self.own {
+            own.signal(signal);
             Ok(())
         } else {
             kill_process(self.pid, signal)

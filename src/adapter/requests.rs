@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::in_process;
 use super::run;
 use super::session::{Phase, Session};
 use crate::dap::capabilities;
@@ -77,6 +78,9 @@ impl Session {
                 "only a process that waits can be attached to here",
             ));
         }
+        if let Some(refusal) = in_process::refusal() {
+            return Err(refusal);
+        }
         self.enter_start(request)?;
         self.state().launch = request.arguments.clone();
         self.start(Some(request.seq)).map(|()| None)
@@ -110,6 +114,12 @@ impl Session {
                 "only a program that was launched can be restarted",
             ));
         };
+        if process.is_own() {
+            return Err(Refusal::shown(
+                "a program in the adapter's own process (\"inProcess\") cannot be restarted: begin a \
+                 new session",
+            ));
+        }
         if state.phase == Phase::Ended {
             return Err(super::session::gone());
         }

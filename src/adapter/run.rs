@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::given::Given;
+use super::in_process::{self, Own, Program};
 use super::launch::{Console, Plan};
 use super::meeting::Meeting;
 use super::output::Capture;
@@ -34,6 +35,7 @@ const LAST_WORD: Duration = Duration::from_secs(5);
 enum Running {
     Captured(Started, Capture),
     InTerminal(Starter),
+    Here(Arc<Own>, Capture),
 }
 
 /// A start that has got as far as a process.
@@ -87,15 +89,17 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
     let meeting = (plan.debugs || in_terminal).then(Meeting::open);
     let meeting = meeting.transpose().map_err(cannot)?.map(Arc::new);
     let mut command = plan.command();
-    if let Some(meeting) = meeting.as_deref().filter(|_| plan.debugs) {
-        connect(
-            &mut command,
-            &plan,
-            meeting,
-            &session.adapter.environment.bootstrap,
-        )?;
+    let handed = meeting.as_deref().filter(|_| plan.debugs);
+    let handed = handed.map(|meeting| handed_over(session, &plan, meeting));
+    let handed = handed.transpose()?;
+    if let Some(text) = &handed {
+        let bootstrap = &session.adapter.environment.bootstrap;
+        connect(&mut command, &plan, text, bootstrap);
     }
-    let (process, running) = if let Some(meeting) = meeting.as_deref().filter(|_| in_terminal) {
+    let (process, running) = if plan.in_process {
+        let (own, capture) = in_process::begin(session)?;
+        (Process::own(Arc::clone(&own)), Running::Here(own, capture))
+    } else if let Some(meeting) = meeting.as_deref().filter(|_| in_terminal) {
         let (process, starter) = terminal::start(session, &plan, &command, meeting)?;
         (process, Running::InTerminal(starter))
     } else {
@@ -121,6 +125,12 @@ fn begin(session: &Arc<Session>, seq: Option<i64>) -> Result<Launched, Refusal> 
         }),
     );
     let ended = Arc::new(Signal::new().map_err(cannot)?);
+    if let Running::Here(own, _) = &running {
+        let capabilities = json!({"supportsRestartRequest": false});
+        session.event("capabilities", json!({"capabilities": capabilities}));
+        let program = Program::of(&plan, handed);
+        session.adapter.become_program(program, Arc::clone(own));
+    }
     let mut launched = Launched {
         process,
         running,
@@ -160,13 +170,8 @@ fn patience(arguments: &Value) -> Result<Duration, Refusal> {
     }
 }
 
-/// Puts into the environment of a program where its debugger is.
-fn connect(
-    command: &mut std::process::Command,
-    plan: &Plan,
-    meeting: &Meeting,
-    bootstrap: &str,
-) -> Result<(), Refusal> {
+/// What a program is told of its debugger.
+fn handed_over(session: &Session, plan: &Plan, meeting: &Meeting) -> Result<String, Refusal> {
     let session = session::Session {
         condition_budget: plan.condition_budget,
         debug: Some(Debug {
@@ -174,11 +179,16 @@ fn connect(
             token: Some(meeting.token().to_owned()),
             wait: true,
             sub_process: plan.sub_process,
+            log_dir: session.adapter.log_dir.clone(),
             ..Debug::default()
         }),
         ..session::Session::default()
     };
-    let text = hand_over(&session).map_err(Refusal::shown)?;
+    hand_over(&session).map_err(Refusal::shown)
+}
+
+/// Puts into the environment of a program where its debugger is.
+fn connect(command: &mut std::process::Command, plan: &Plan, text: &str, bootstrap: &str) {
     command.env("DAPPER", "run").env("DAPPER_SESSION", text);
     if !plan.starts_itself {
         let inherited = std::env::var("PYTHONPATH").ok();
@@ -189,7 +199,6 @@ fn connect(
         };
         command.env("PYTHONPATH", path);
     }
-    Ok(())
 }
 
 /// Waits for the program at the meeting, and speaks with its server, in a thread of their own.
@@ -250,6 +259,7 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
         server,
         ..
     } = launched;
+    let mut own = None;
     let status = match running {
         Running::Captured(mut started, capture) => {
             let status = process.wait(&mut started);
@@ -257,6 +267,13 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
             Some(status)
         }
         Running::InTerminal(starter) => starter.wait(&process),
+        Running::Here(of_this, capture) => {
+            let status = of_this.wait();
+            process.has_ended();
+            capture.drained();
+            own = Some(of_this);
+            status
+        }
     };
     ended.raise();
     if let Some(meeting) = meeting {
@@ -307,6 +324,9 @@ fn finish(session: &Arc<Session>, seq: Option<i64>, launched: Launched) {
     session.event("terminated", Value::Null);
     session.change(|state| state.phase = Phase::Ended);
     linger(session);
+    if let Some(own) = own {
+        own.leave();
+    }
 }
 
 /// Gives the client time to leave by itself.

@@ -18,6 +18,7 @@ use super::envelope::Envelope;
 use super::process::Process;
 use super::signal::Signal;
 use crate::dap::protocol::{Answer, Refusal, Request, event, response};
+use crate::dap::wire;
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +90,11 @@ pub(super) struct Session {
 impl Session {
     /// With a client that has just come.
     pub(super) fn new(
-        client: Connection,
+        mut client: Connection,
         adapter: Arc<Adapter>,
         of_children: bool,
     ) -> io::Result<Arc<Self>> {
+        client.log();
         Ok(Arc::new(Self {
             client: Arc::new(client),
             adapter,
@@ -225,6 +227,7 @@ impl Session {
 
     /// Does what a message of the client says.
     fn take(self: &Arc<Self>, message: &[u8]) {
+        wire::log("-->", message);
         let envelope = match Envelope::of(message) {
             Ok(envelope) => envelope,
             Err(error) => return self.tell(&format!("a message is passed over: {error}")),

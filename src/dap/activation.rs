@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::session::{self, Session};
-use super::wire::{Stream, Wire};
+use super::wire::{self, Stream, Wire};
 use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::{pause, session::Session as Asked};
@@ -37,6 +37,9 @@ pub(crate) struct Debug {
     pub(crate) sub_process: bool,
     /// Whether another process that is debugged started it.
     pub(crate) child: bool,
+    /// The folder where its messages are written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_dir: Option<String>,
 }
 
 impl Default for Debug {
@@ -48,6 +51,7 @@ impl Default for Debug {
             wait: false,
             sub_process: true,
             child: false,
+            log_dir: None,
         }
     }
 }
@@ -60,6 +64,7 @@ impl Debug {
             token: token.map(str::to_owned),
             wait: true,
             child: true,
+            log_dir: asked().and_then(|asked| asked.log_dir),
             ..Self::default()
         }
     }
@@ -130,6 +135,10 @@ pub(super) fn connect(
         "argv": argv,
         "version": env!("CARGO_PKG_VERSION"),
     });
+    if let Some(folder) = asked().and_then(|asked| asked.log_dir) {
+        // The adapter was told that it can be written; without it the program is debugged as well.
+        let _ = wire::log_in(&folder, "server");
+    }
     let begun = py.detach(|| {
         // The first number is the client's first: it does not hear this word.
         let wire = Wire::new(Stream::connect(address)?, -1)?;

@@ -13,6 +13,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::frame_eval;
 use super::listener;
 use super::parked::Go;
 use super::protocol::Request;
@@ -87,6 +88,7 @@ pub(super) fn expect() {
 /// Tells the client that the program has ended, and ends the session.
 pub(super) fn conclude(status: Option<i32>) {
     if let Some(session) = session::current() {
+        frame_eval::check_overhead(&session);
         if let Some(status) = status {
             session.event("exited", json!({"exitCode": status}));
         }

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::protocol::{Refusal, Request};
 use super::scene::Scene;
 use super::session::{self, Session};
-use super::{stops, stuck, view};
+use super::{frame_eval, stops, stuck, view};
 use crate::ffi::attach::try_attach;
 use crate::ffi::name::name;
 use crate::ffi::{threads, tracing};
@@ -214,7 +214,10 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
             if session.stops_all() {
                 pause::all_but(py, ident)?;
             }
-            py.detach(|| session.event("stopped", without_nulls(told)));
+            py.detach(|| {
+                frame_eval::check_overhead(&session);
+                session.event("stopped", without_nulls(told));
+            });
         }
         let go = wait(&session, &mut scene, &parked);
         session.leave(ident);

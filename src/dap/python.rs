@@ -6,9 +6,9 @@ use pyo3::types::PyDict;
 
 use super::activation::{self, Debug};
 use super::parked::{self, Why, park};
-use super::{ending, listener, redirect, session, spawning, stops, stuck, wire};
+use super::{ending, frame_eval, listener, redirect, session, spawning, stops, stuck, wire};
 use crate::ffi::name::name;
-use crate::ffi::tracing;
+use crate::ffi::{exit, tracing};
 use crate::hit;
 use crate::pause;
 use crate::{breakpoint, changes, instructions, time_limit};
@@ -33,6 +33,7 @@ fn prepare(py: Python<'_>) {
     }
     stops::prepare(py);
     redirect::prepare(py);
+    frame_eval::prepare();
     ending::expect();
     pause::set_sink(stops::paused);
     changes::set_sink(stops::data_changed);
@@ -162,7 +163,7 @@ fn stop_waiting_for_client() {
 /// Tells the client that the program ends with a status.
 #[pyfunction]
 fn conclude_session(py: Python<'_>, status: i32) {
-    py.detach(|| ending::conclude(Some(status)));
+    py.detach(|| exit::leaving(status));
 }
 
 /// Says whether this thread stops at all.

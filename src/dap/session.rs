@@ -257,7 +257,7 @@ impl Session {
         redirect::end(py);
         let cleared = self.clear(py);
         let followed = self.follow(py);
-        if let Err(error) = cleared.and(followed).and(frame_eval::end(py)) {
+        if let Err(error) = cleared.and(followed).and(frame_eval::end(py, self)) {
             crate::hit::tell(&format!("the end of the session left something: {error}"));
         }
     }
@@ -482,5 +482,6 @@ pub(super) fn forget() {
     }
     stuck::forget();
     stops::forget();
+    frame_eval::forget();
     pause::nobody();
 }

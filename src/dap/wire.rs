@@ -25,26 +25,45 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STALLED: Duration = Duration::from_secs(30);
 const UNIX: &str = "unix:";
 
+struct Log {
+    file: File,
+    /// Whose messages they are.
+    process: u32,
+}
+
 /// Where messages are written to, if anywhere.
-static LOG: Mutex<Option<File>> = Mutex::new(None);
+static LOG: Mutex<Option<Log>> = Mutex::new(None);
 static LOGGING: AtomicBool = AtomicBool::new(false);
 
 /// Appends the messages of the protocol to a file from now on.
-pub(super) fn log_to(path: &str) -> io::Result<()> {
+pub(crate) fn log_to(path: &str) -> io::Result<()> {
     let file = File::options().create(true).append(true).open(path)?;
-    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    let process = std::process::id();
+    *LOG.lock().unwrap_or_else(PoisonError::into_inner) = Some(Log { file, process });
     LOGGING.store(true, Ordering::Relaxed);
     Ok(())
 }
 
+/// Appends the messages to this process's own file in a folder, unless they go somewhere already;
+/// `part` says what the process is.
+pub(crate) fn log_in(folder: &str, part: &str) -> io::Result<()> {
+    let process = std::process::id();
+    let known = LOG.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.as_ref().is_some_and(|log| log.process == process) {
+        return Ok(());
+    }
+    drop(known);
+    log_to(&format!("{folder}/dapper.{part}-{process}.log"))
+}
+
 /// Notes a message.
-pub(super) fn log(direction: &str, message: &[u8]) {
+pub(crate) fn log(direction: &str, message: &[u8]) {
     if LOGGING.load(Ordering::Relaxed)
-        && let Some(file) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner)
+        && let Some(log) = &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner)
     {
         let line = [direction.as_bytes(), b" ", message, b"\n"].concat();
         // A full disk is no reason to lose the session.
-        let _ = file.write_all(&line);
+        let _ = log.file.write_all(&line);
     }
 }
 
@@ -192,7 +211,9 @@ impl Wire {
         for mut message in messages {
             *sent += 1;
             message["seq"] = (*sent).into();
-            bytes.extend(encode(message.to_string().as_bytes()));
+            let text = message.to_string();
+            log("<--", text.as_bytes());
+            bytes.extend(encode(text.as_bytes()));
         }
         let written = self.stream.write_all(&bytes).is_ok();
         if !written {

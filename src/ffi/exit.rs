@@ -57,19 +57,23 @@ pub(crate) fn watch_the_beginning() {
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
 
-static LEAVING: OnceLock<fn(i32)> = OnceLock::new();
+static LEAVING: Mutex<Vec<fn(i32)>> = Mutex::new(Vec::new());
+/// Whether the C library tells the status.
+static TOLD: OnceLock<bool> = OnceLock::new();
 
-/// Has `action` run with the exit status when the process exits, the interpreter being gone; false
-/// when the C library cannot tell the status. Only the first action given counts.
+/// Has `action` run with the exit status when the process exits, the interpreter being gone, before
+/// those given earlier; false when the C library cannot tell the status. One that is given again
+/// stays where it is.
 pub(crate) fn with_the_status(action: fn(i32)) -> bool {
-    let mut first = false;
-    LEAVING.get_or_init(|| {
-        first = true;
-        action
-    });
-    if !first {
-        return true;
+    let mut leaving = LEAVING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !leaving.iter().any(|known| ptr::fn_addr_eq(*known, action)) {
+        leaving.push(action);
     }
+    drop(leaving);
+    *TOLD.get_or_init(ask_to_be_told)
+}
+
+fn ask_to_be_told() -> bool {
     let Ok(found) = address(c"on_exit") else {
         return false;
     };
@@ -81,7 +85,16 @@ pub(crate) fn with_the_status(action: fn(i32)) -> bool {
 }
 
 extern "C" fn leave(status: c_int, _argument: *mut c_void) {
-    if let Some(action) = LEAVING.get() {
+    leaving(status);
+}
+
+/// Does what is to be done with the exit status: the process is about to end without the C library.
+pub(crate) fn leaving(status: i32) {
+    let actions = LEAVING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    for action in actions.into_iter().rev() {
         // A panic must not cross into C; at this point there is nobody left to tell.
         let _ = std::panic::catch_unwind(|| action(status));
     }

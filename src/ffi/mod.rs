@@ -8,14 +8,16 @@
 //! of an object ([`attributes`]) and their names ([`name`]), objects from marshal bytes
 //! ([`unmarshal`]), what runs unseen in the middle of the program ([`evaluate`]) and the symbols
 //! that the stable ABI lacks ([`symbols`]).
-//! What runs after the interpreter ([`exit`]), threads without signals ([`threads`]), how those get
-//! the interpreter ([`attach`]), descriptors of a fork ([`descriptor`]) and processes that end with
-//! this one ([`spawn`]) are here for the same reason.
+//! What runs after the interpreter ([`exit`]), code without callers ([`bottom`]), threads without
+//! signals ([`threads`]) and what signals do ([`signals`]), how threads get the interpreter
+//! ([`attach`]), descriptors of a fork ([`descriptor`]) and processes that end with this one
+//! ([`spawn`]) are here for the same reason.
 //! It relies on the layouts only after a start-up self-check has proved them in this process, and
 //! imports nothing of the rest of the extension: what to do with a frame is passed in.
 
 pub(crate) mod attach;
 pub(crate) mod attributes;
+pub(crate) mod bottom;
 pub(crate) mod consts;
 pub(crate) mod descriptor;
 pub(crate) mod evaluate;
@@ -29,6 +31,7 @@ pub(crate) mod locals;
 pub(crate) mod name;
 pub(crate) mod prove;
 pub(crate) mod rewind;
+pub(crate) mod signals;
 pub(crate) mod spawn;
 pub(crate) mod swap;
 pub(crate) mod symbols;

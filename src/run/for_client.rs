@@ -54,6 +54,7 @@ impl ForClient {
             wait: self.wait,
             sub_process: !self.alone,
             child: false,
+            log_dir: None,
         }))
     }
 }

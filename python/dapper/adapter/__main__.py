@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from dapper._engine import _AdapterProgram as AdapterProgram
+
 __all__ = ["main"]
 
 # `pathlib` is too dear for every start.
@@ -20,7 +22,8 @@ _PACKAGE = os.path.dirname(_HERE)  # noqa: PTH120
 
 def main(argv: "list[str] | None" = None) -> int:
     """Run the command line and return its exit status."""
-    status: int = _engine().adapter_main(
+    engine = _engine()
+    outcome = engine.adapter_main(
         sys.argv[1:] if argv is None else argv,
         {
             "executable": sys.executable,
@@ -29,7 +32,22 @@ def main(argv: "list[str] | None" = None) -> int:
             "adapter": _HERE,
         },
     )
-    return status
+    return outcome if isinstance(outcome, int) else _become(outcome, engine)
+
+
+def _become(program: "AdapterProgram", engine: "ModuleType") -> int:
+    """Run a program in the main thread, while the adapter goes on in others."""
+    # The program's main module is another one.
+    globals()["__name__"] = "dapper.adapter.__main__"
+    sys.modules["dapper._engine"] = engine
+    root = os.path.dirname(_PACKAGE)  # noqa: PTH120
+    sys.path.insert(0, root)
+    try:
+        from dapper.adapter.program import run  # noqa: PLC0415 - only a program needs it
+    finally:
+        sys.path.remove(root)
+    is_folder = sys.path[:1] == [_HERE]
+    return run(program, replaces_path=is_folder or not sys.flags.safe_path)
 
 
 def _engine() -> "ModuleType":
@@ -47,8 +65,8 @@ def _engine() -> "ModuleType":
     for suffix in EXTENSION_SUFFIXES:
         path = os.path.join(_PACKAGE, "_engine" + suffix)  # noqa: PTH118
         if os.path.exists(path):  # noqa: PTH110
-            loader = ExtensionFileLoader("_engine", path)
-            module = loader.create_module(ModuleSpec("_engine", loader, origin=path))
+            loader = ExtensionFileLoader("dapper._engine", path)
+            module = loader.create_module(ModuleSpec("dapper._engine", loader, origin=path))
             loader.exec_module(module)
             return module
     sys.exit(f"dapper adapter: {_PACKAGE} has no engine for this interpreter: reinstall dapper")

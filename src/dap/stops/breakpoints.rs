@@ -20,6 +20,7 @@ use super::mine::Verdict;
 use super::places::{FileFacts, Source, named_function};
 use super::tasks::KnownTask;
 use crate::breakpoint::{Breakpoint, Kind};
+use crate::dap::frame_eval;
 use crate::dap::parked::{Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::session::{Session, lock};
@@ -134,9 +135,11 @@ impl Asked {
         } else {
             Kind::Stop
         };
+        let counts = frame_eval::evaluates_conditions();
+        let given = |text: &Option<String>| blank(text.as_ref()).filter(|_| counts);
         let terms = Terms {
-            condition: blank(self.condition.as_ref()),
-            hit_condition: blank(self.hit_condition.as_ref()),
+            condition: given(&self.condition),
+            hit_condition: given(&self.hit_condition),
             log_message,
             ..Terms::default()
         };

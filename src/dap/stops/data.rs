@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::changes::{self, Subject, Watch};
 use crate::compile;
 use crate::condition;
+use crate::dap::frame_eval;
 use crate::dap::parked::{Why, park};
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::{Held, Scene, Scope};
@@ -265,7 +266,11 @@ impl Terms {
         condition: Option<&String>,
         hit_condition: Option<&String>,
     ) -> Result<Self, String> {
-        let given = |text: Option<&String>| text.filter(|text| !text.trim().is_empty()).cloned();
+        let counts = frame_eval::evaluates_conditions();
+        let given = |text: Option<&String>| {
+            text.filter(|text| counts && !text.trim().is_empty())
+                .cloned()
+        };
         let condition = given(condition);
         if let Some(condition) = &condition {
             compile::expression(py, condition, "condition")

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::breakpoint::{Breakpoint, Tier};
+use crate::dap::frame_eval;
 use crate::dap::parked::without_nulls;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::session::{Session, lock};
@@ -68,6 +69,7 @@ fn figures(session: &Session, breakpoint: &Breakpoint) -> Value {
     reason = "the signature of all that answer requests"
 )]
 pub(in crate::dap) fn engine(py: Python<'_>, session: &Session, _request: &Request) -> Answer {
+    frame_eval::check_overhead(session);
     let counted = |figures: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
         figures
             .filter(|(_, count)| *count > 0)
