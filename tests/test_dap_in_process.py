@@ -51,6 +51,23 @@ def adapter():
         yield client
 
 
+def places(client: Adapter, program: Path, way: str) -> list[tuple[str, int, int]]:
+    """Where steps of one kind stop, from the first line to the end: name, line and depth."""
+    client.launch(program, stopOnEntry=True)
+    client.request("configurationDone")
+    found = []
+    while True:
+        while not any(event["event"] in ("stopped", "terminated") for event in client.events):
+            client.read_one()
+        if any(event["event"] == "terminated" for event in client.events):
+            client.ended()
+            return found
+        thread = client.stopped()["threadId"]
+        frames = client.frames(thread)
+        found.append((frames[0]["name"], frames[0]["line"], len(frames)))
+        client.request(way, {"threadId": thread})
+
+
 def go_on(client: Adapter) -> None:
     client.request("configurationDone")
 
@@ -193,30 +210,25 @@ class TestStops:
         assert adapter.leave() == 0
         assert adapter.process.returncode == 0
 
-    def test_steps_end_with_the_program(self, adapter, tmp_path):
-        program = written(tmp_path, "def f():\n    return 1\nx = f()\n")
-        adapter.launch(program, stopOnEntry=True)
+    @pytest.mark.parametrize("way", ["next", "stepIn", "stepOut"])
+    def test_steps_go_as_in_a_process_of_its_own(self, adapter, tmp_path, way):
+        source = "def f():\n    return 1\nx = f()\ntry:\n    1 / 0\nfinally:\n    y = f()\n"
+        program = written(tmp_path, source)
+        with stdio() as other:
+            expected = places(other, program, way)
+            assert places(adapter, program, way) == expected
+            assert other.output("stderr") == adapter.output("stderr")
+        assert expected[0] == ("<module>", 1, 1)
+
+    def test_an_exit_is_an_exception_once(self, adapter, tmp_path):
+        adapter.launch(written(tmp_path, "import sys\nsys.exit(3)\n"))
+        adapter.request("setExceptionBreakpoints", {"filters": ["uncaught"]})
         go_on(adapter)
-        stop = adapter.stopped("entry")
-        places = []
-        for way in ("next", "stepIn", "stepIn", "stepOut"):
-            (frame, *others) = adapter.frames(stop["threadId"])
-            places.append((frame["name"], frame["line"], len(others)))
-            adapter.request(way, {"threadId": stop["threadId"]})
-            if way != "stepOut":
-                stop = adapter.stopped("step")
-        assert places[:2] == [("<module>", 1, 0), ("<module>", 3, 0)]
-        assert places[2:] == [("f", 1, 1), ("f", 2, 1)] or places[2:][0][0] == "f"
-        while True:
-            adapter.read_one()
-            names = [event["event"] for event in adapter.events]
-            if "terminated" in names:
-                break
-            if "stopped" in names:
-                stop = adapter.stopped("step")
-                assert adapter.at(stop) == ("<module>", 3)
-                adapter.request("stepOut", {"threadId": stop["threadId"]})
-        assert adapter.ended() == 0
+        if frame_eval.TRACING == "sys_monitoring":
+            stop = adapter.stopped("exception")
+            assert adapter.at(stop) == ("<module>", 2)
+            adapter.request("continue", {"threadId": stop["threadId"]})
+        assert adapter.ended() == 3
 
     def test_an_exception_that_nobody_catches(self, adapter, tmp_path):
         source = "import atexit\natexit.register(print, 'bye')\ndef f():\n    1 / 0\nf()\n"
@@ -465,6 +477,7 @@ class TestChildren:
                 time.sleep(5)
                 os._exit(0)
             print("parent", flush=True)
+            time.sleep(0.5)
             os.execv("/bin/true", ["true"])
         """
         adapter.launch(written(tmp_path, source), subProcess=False)

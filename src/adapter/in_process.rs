@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use rustix::process::{Signal as SystemSignal, getpid, kill_process};
 
@@ -232,25 +233,27 @@ pub(super) fn expect() {
     }
 }
 
-/// Runs the program: its frames have no callers, and nothing but an exit comes out of it. Returns
-/// the status with which the process is to end.
+/// Runs the program, whose frames have no callers, and ends the process as the interpreter ends one
+/// whose program is at its end.
 #[pyfunction]
-pub(super) fn run_program(run: &Bound<'_, PyAny>) -> PyResult<i32> {
-    use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+pub(super) fn run_program(run: &Bound<'_, PyAny>) {
     let py = run.py();
-    let Err(error) = without_callers(py, || run.call0()) else {
-        return Ok(0);
-    };
-    if error.is_instance_of::<PySystemExit>(py) {
-        return Err(error);
-    }
-    let status = if error.is_instance_of::<PyKeyboardInterrupt>(py) {
-        128 + SystemSignal::INT.as_raw()
-    } else {
-        1
-    };
-    without_callers(py, || error.print_and_set_sys_last_vars(py));
-    Ok(status)
+    without_callers(py, || {
+        let status = match run.call0() {
+            Ok(_) => 0,
+            Err(error) => {
+                let is_interrupt = error.is_instance_of::<PyKeyboardInterrupt>(py);
+                // An exit ends the process here.
+                error.print_and_set_sys_last_vars(py);
+                if is_interrupt {
+                    128 + SystemSignal::INT.as_raw()
+                } else {
+                    1
+                }
+            }
+        };
+        exit::end_process(py, status)
+    });
 }
 
 /// Leaves the client to the parent of a fork.

@@ -10,6 +10,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import NoReturn
 
     from dapper._engine import _AdapterProgram as AdapterProgram
 
@@ -32,10 +33,12 @@ def main(argv: "list[str] | None" = None) -> int:
             "adapter": _HERE,
         },
     )
-    return outcome if isinstance(outcome, int) else _become(outcome, engine)
+    if not isinstance(outcome, int):
+        _become(outcome, engine)
+    return outcome
 
 
-def _become(program: "AdapterProgram", engine: "ModuleType") -> int:
+def _become(program: "AdapterProgram", engine: "ModuleType") -> "NoReturn":
     """Run a program in the main thread, while the adapter goes on in others."""
     # The program's main module is another one.
     globals()["__name__"] = "dapper.adapter.__main__"
@@ -47,7 +50,7 @@ def _become(program: "AdapterProgram", engine: "ModuleType") -> int:
     finally:
         sys.path.remove(root)
     is_folder = sys.path[:1] == [_HERE]
-    return run(program, replaces_path=is_folder or not sys.flags.safe_path)
+    run(program, replaces_path=is_folder or not sys.flags.safe_path)
 
 
 def _engine() -> "ModuleType":

@@ -16,6 +16,7 @@ from dapper import _engine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from dapper._engine import _AdapterProgram as AdapterProgram
 
@@ -24,8 +25,8 @@ __all__ = ["run"]
 _WRITE = 1
 
 
-def run(asked: "AdapterProgram", *, replaces_path: bool) -> int:
-    """Run what the adapter says, and return the status with which the process is to end.
+def run(asked: "AdapterProgram", *, replaces_path: bool) -> "NoReturn":
+    """Run what the adapter says, and end the process with it.
 
     `replaces_path` says whether the first entry of `sys.path` is that of the adapter's start.
     """
@@ -55,8 +56,7 @@ def run(asked: "AdapterProgram", *, replaces_path: bool) -> int:
         os.environ["DAPPER"] = "run"
         os.environ["DAPPER_SESSION"] = asked["session"]
         import dapper._boot  # noqa: F401, PLC0415 - it begins the session
-    status: int = _engine.run_program(start)
-    return status
+    _engine.run_program(start)
 
 
 def _open_stream(name: str, number: int, errors: str) -> None:
