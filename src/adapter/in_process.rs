@@ -14,7 +14,6 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use rustix::process::{Signal as SystemSignal, getpid, kill_process};
 
@@ -26,7 +25,6 @@ use super::session::{Phase, Session};
 use super::signal::Signal;
 use crate::dap::protocol::Refusal;
 use crate::ffi::attach::try_attach;
-use crate::ffi::bottom::without_callers;
 use crate::ffi::threads::Thread;
 use crate::ffi::{exit, signals};
 
@@ -231,29 +229,6 @@ pub(super) fn expect() {
     if !exit::with_the_status(|status| conclude(Some(status))) {
         exit::after_the_interpreter(|| conclude(None));
     }
-}
-
-/// Runs the program, whose frames have no callers, and ends the process as the interpreter ends one
-/// whose program is at its end.
-#[pyfunction]
-pub(super) fn run_program(run: &Bound<'_, PyAny>) {
-    let py = run.py();
-    without_callers(py, || {
-        let status = match run.call0() {
-            Ok(_) => 0,
-            Err(error) => {
-                let is_interrupt = error.is_instance_of::<PyKeyboardInterrupt>(py);
-                // An exit ends the process here.
-                error.print_and_set_sys_last_vars(py);
-                if is_interrupt {
-                    128 + SystemSignal::INT.as_raw()
-                } else {
-                    1
-                }
-            }
-        };
-        exit::end_process(py, status)
-    });
 }
 
 /// Leaves the client to the parent of a fork.

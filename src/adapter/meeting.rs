@@ -153,7 +153,11 @@ fn private_folder() -> io::Result<TempDir> {
         if place.as_os_str().len() + "/dapper-123456/adapter".len() > LONGEST {
             continue;
         }
-        match tempfile::Builder::new().prefix(PREFIX).tempdir_in(place) {
+        match tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(place)
+        {
             Ok(folder) => return Ok(folder),
             Err(error) => last = error,
         }

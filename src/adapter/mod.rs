@@ -342,7 +342,7 @@ impl Adapter {
 /// Adds what this part offers to the extension module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(adapter_main, module)?)?;
-    module.add_function(wrap_pyfunction!(in_process::run_program, module)?)?;
+    crate::ffi::bottom::register(module)?;
     module.add_function(wrap_pyfunction!(
         in_process::leave_program_to_parent,
         module

@@ -8,8 +8,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use pyo3::ffi::{Py_AtExit, Py_Exit, Py_IsInitialized};
-use pyo3::prelude::*;
+use pyo3::ffi::{Py_AtExit, Py_IsInitialized};
 
 use super::symbols::address;
 
@@ -54,12 +53,6 @@ pub(crate) fn is_starting() -> bool {
 /// Has it known that an interpreter which began will not begin again.
 pub(crate) fn watch_the_beginning() {
     is_initialized();
-}
-
-/// Takes the interpreter down and ends the process, whoever is still on the stack.
-pub(crate) fn end_process(_py: Python<'_>, status: i32) -> ! {
-    // SAFETY: the thread is attached; nothing of what is on the stack runs again.
-    unsafe { Py_Exit(status) }
 }
 
 type OnExit = unsafe extern "C" fn(extern "C" fn(c_int, *mut c_void), *mut c_void) -> c_int;
