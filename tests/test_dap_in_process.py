@@ -55,7 +55,7 @@ def places(client: Adapter, program: Path, way: str) -> list[tuple[str, int, int
     """Where steps of one kind stop, from the first line to the end: name, line and depth."""
     client.launch(program, stopOnEntry=True)
     client.request("configurationDone")
-    found = []
+    found: list[tuple[str, int, int]] = []
     while True:
         while not any(event["event"] in ("stopped", "terminated") for event in client.events):
             client.read_one()

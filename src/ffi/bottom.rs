@@ -91,7 +91,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             PyCFunction: run_program,
         },
         ml_flags: METH_O,
-        ml_doc: c"run_program($module, run, /)\n--\n\n".as_ptr(),
+        ml_doc: c"run_program(run, /)\n--\n\n".as_ptr(),
     }));
     // SAFETY: the definition lives for ever and says how the function is called.
     let function = unsafe { ffi::PyCFunction_NewEx(definition, ptr::null_mut(), ptr::null_mut()) };
