@@ -219,6 +219,7 @@ fn begin(frame: &Bound<'_, PyAny>) -> PyResult<()> {
         exceptions: false,
         instructions: false,
         call: None,
+        values: false,
     };
     step::run_on(frame, wish)
 }
