@@ -301,6 +301,9 @@ pub(crate) fn ask(
     if let Some(refusal) = ident.and_then(stuck::refusal) {
         return session.respond(&request, Err(refusal));
     }
+    if let Some(ident) = ident {
+        session.progress.expect(session, ident, &request);
+    }
     let session = Arc::clone(session);
     let (thread, asked) = (Arc::clone(&parked), request.clone());
     let job: Job = Box::new(move |scene| {
