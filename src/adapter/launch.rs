@@ -212,9 +212,6 @@ fn oddities(given: &Given) -> Result<Vec<String>, Refusal> {
     ] {
         given.flag(key, false)?;
     }
-    if given.flag("showReturnValue", false)? {
-        remarks.push("\"showReturnValue\": what calls returned is not shown".to_owned());
-    }
     if let Some(on) = given.text("onTerminate")?
         && on != "KeyboardInterrupt"
         && on != "kill"

@@ -3,8 +3,10 @@
 //! It runs without the interpreter that started it. `arguments` says where clients come from,
 //! `session` is one client, `requests` what it asks of the adapter itself; `launch` checks what is to
 //! run (`given`, `env_file`, `check`, `frame_eval`), `run` starts it (`process`, `output`, `terminal`,
-//! `starter`, `in_process`), `ends` ends it. A process of the program comes to the `meeting`; from then on `relay`
-//! passes messages on both ways, `remains` tidies up, and its `children` wait for clients of their own; with `envelope`, `connection` and `signal` below.
+//! `starter`, `in_process`), `ends` ends it. A process of the program comes to the `meeting`; from
+//! then on `relay` passes messages on both ways, `remains` tidies up, and its `children` wait for
+//! clients of their own; `progress` tells what is waited for. With `envelope`, `connection` and
+//! `signal` below.
 
 mod arguments;
 mod attach;
@@ -21,6 +23,7 @@ mod launch;
 mod meeting;
 mod output;
 mod process;
+mod progress;
 mod reach;
 mod relay;
 mod remains;

@@ -51,7 +51,9 @@ impl Session {
         let place = json!({"host": at.ip().to_string(), "port": at.port()});
         self.event("debugpyWaitingForServer", place);
         let gone = || Refusal::new("the client has left");
+        let shown = self.progress(&format!("Waiting for a program to connect to {at}"));
         let (_, first) = self.next_at(&listener).ok_or_else(gone)?;
+        drop(shown);
         let session = Arc::clone(self);
         let children = Thread::start("dapper-children", move || {
             while let Some((hello, connection)) = session.next_at(&listener) {
@@ -122,7 +124,8 @@ impl Session {
         send(pid, &python, script.path())?;
         let until = Instant::now() + PATIENCE;
         // The script is there until the process has read it.
-        let (_, server) = meeting.next(Some(until)).ok_or_else(|| {
+        let title = format!("Attaching to process {pid}");
+        let (_, server) = self.meet(&meeting, until, &title).ok_or_else(|| {
             Refusal::shown(format!(
                 "process {pid} has not come within {} s: its main thread runs no Python code (it \
                  waits in a system call, or in an extension), or dapper cannot be imported there",

@@ -216,7 +216,8 @@ fn meet(
     Thread::start("dapper-server", move || {
         let Some(meeting) = meeting else { return };
         let until = Instant::now() + patience;
-        match meeting.next(Some(until)) {
+        let title = "Waiting for the program to start";
+        match session.meet(&meeting, until, title) {
             Some((_, server)) => {
                 let children = with_children.then(|| meet_children(&session, &meeting));
                 if !matches!(children, Some(Ok(_))) {

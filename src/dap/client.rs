@@ -230,7 +230,7 @@ impl Default for Settings {
             stop_all_threads: true,
             rules: Vec::new(),
             stop_on_entry: false,
-            show_return_value: true,
+            show_return_value: false,
             path_mappings: Vec::new(),
             sub_process: true,
             redirect_output: false,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::parked::{Cancelled, Go, ask};
+use super::progress::request_of;
 use super::protocol::{Answer, Message, Refusal, Request};
 use super::scene::Scene;
 use super::session::Session;
@@ -163,12 +164,14 @@ fn configured(session: &Arc<Session>, request: &Request) {
 #[serde(rename_all = "camelCase")]
 struct CancelArguments {
     request_id: Option<i64>,
+    progress_id: Option<String>,
 }
 
-/// `cancel`: what has been answered already is no error.
+/// `cancel`, by the number of the request or of its progress: what has been answered already is no error.
 fn cancel(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     let wanted: CancelArguments = request.arguments()?;
-    let Some(seq) = wanted.request_id else {
+    let progress = wanted.progress_id.as_deref();
+    let Some(seq) = wanted.request_id.or_else(|| progress.and_then(request_of)) else {
         return Err(Refusal::new("cancel needs the number of a request"));
     };
     for ident in session.stopped() {

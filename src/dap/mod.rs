@@ -3,8 +3,8 @@
 //! `framing` and `protocol` read and write messages, `wire` is the connection, `client` what the
 //! client is and wants. `session` owns the one session and the native thread that reads, `dispatch`
 //! says which part answers a request. A thread that stops waits in `parked`, where it does in its own
-//! context what the client asks; `scene` is what it shows (`view`). `stops` says where
-//! threads stop, in terms of the engine.
+//! context what the client asks; `progress` tells what takes long, `scene` is what a stop shows
+//! (`view`). `stops` says where threads stop, in terms of the engine.
 //! Nothing here runs code of the program but in a stopped thread.
 
 mod activation;
@@ -17,6 +17,7 @@ pub(crate) mod framing;
 mod guests;
 mod listener;
 mod parked;
+mod progress;
 pub(crate) mod protocol;
 mod python;
 mod redirect;

@@ -163,8 +163,9 @@ pub(crate) struct Why<'py> {
     pub(crate) hit: Vec<u64>,
     /// The exception, and how it is seen.
     pub(crate) exception: Option<(Bound<'py, PyAny>, &'static str)>,
-    /// The value that the frame is returning, at the end of a step.
-    pub(crate) returned: Option<Bound<'py, PyAny>>,
+    /// What calls have returned during the step that ends: the names of the functions, and the
+    /// values.
+    pub(crate) returned: Vec<(String, Bound<'py, PyAny>)>,
     /// Whether the client is not told: it has been told of the thread that stopped this one.
     pub(crate) silent: bool,
     /// Whether this thread was to stop wherever it is, and goes on where nobody wants that now.
@@ -299,6 +300,9 @@ pub(crate) fn ask(
     };
     if let Some(refusal) = ident.and_then(stuck::refusal) {
         return session.respond(&request, Err(refusal));
+    }
+    if let Some(ident) = ident {
+        session.progress.expect(session, ident, &request);
     }
     let session = Arc::clone(session);
     let (thread, asked) = (Arc::clone(&parked), request.clone());

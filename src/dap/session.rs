@@ -22,6 +22,7 @@ use super::frame_eval;
 use super::framing::Decoder;
 use super::listener;
 use super::parked::{Go, Parked};
+use super::progress::Progress;
 use super::protocol::{Answer, Request, event, request, response};
 use super::redirect;
 use super::stops::{self, Points};
@@ -111,6 +112,8 @@ pub(crate) struct Session {
     pub(super) points: Mutex<Points>,
     /// Sources that are in no file.
     pub(super) sources: Mutex<Sources>,
+    /// What takes long.
+    pub(super) progress: Progress,
     /// Hooks what is to be hooked for the breakpoints that there are; Python's part of it.
     follow: Py<PyAny>,
 }
@@ -153,6 +156,7 @@ impl Session {
             over: AtomicBool::new(false),
             points: Mutex::default(),
             sources: Mutex::default(),
+            progress: Progress::default(),
             follow,
         });
         let mut current = lock(&CURRENT);
@@ -207,7 +211,8 @@ impl Session {
                     return;
                 }
             }
-            match self.wire.read(&mut bytes) {
+            match self.wire.read(&mut bytes, self.progress.rest()) {
+                Ok(Arrival::Nothing) => self.progress.tell(&self),
                 Ok(Arrival::Bytes(read)) => lock(&self.decoder).push(&bytes[..read]),
                 Ok(Arrival::Interrupted) => return,
                 Ok(Arrival::End) | Err(_) => return self.end(),
@@ -291,6 +296,7 @@ impl Session {
     /// Answers a request.
     pub(crate) fn respond(&self, request: &Request, answer: Answer) {
         self.wire.send(response(request, answer));
+        self.progress.finish(self, request.seq);
     }
 
     /// Whether something could not be sent to the client.
@@ -411,6 +417,7 @@ impl Session {
     /// Notes that a thread goes on.
     pub(super) fn leave(&self, ident: u64) {
         lock(&self.parked).remove(&ident);
+        self.progress.forget(self, ident);
     }
 
     /// The stopped thread with that number.

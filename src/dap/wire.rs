@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::framing::encode;
@@ -164,6 +164,8 @@ pub(crate) enum Arrival {
     End,
     /// [`Wire::interrupt`] was called.
     Interrupted,
+    /// Nothing in the time that was given.
+    Nothing,
 }
 
 /// A connection; shared by all who send.
@@ -227,14 +229,16 @@ impl Wire {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Waits for bytes of the other side.
-    pub(crate) fn read(&self, bytes: &mut [u8]) -> io::Result<Arrival> {
+    /// Waits for bytes of the other side, for so long if a time is given.
+    pub(crate) fn read(&self, bytes: &mut [u8], time: Option<Duration>) -> io::Result<Arrival> {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
         let mut waiting = [
             PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.interruption.1.as_fd(), PollFlags::IN),
         ];
         loop {
-            match poll(&mut waiting, None) {
+            match poll(&mut waiting, time.as_ref()) {
+                Ok(0) => return Ok(Arrival::Nothing),
                 Ok(_) => break,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

@@ -85,6 +85,18 @@ pub(super) fn read(code: *mut PyObject, layout: &Layout, slot: usize) -> Slot {
     }
 }
 
+/// The code object that frames of `code` run while the hook is installed, if it is another one.
+pub(crate) fn variant_of<'py>(
+    code: &Bound<'py, PyAny>,
+    layout: &Layout,
+) -> Option<Bound<'py, PyAny>> {
+    match read(code.as_ptr(), layout, index().ok()?) {
+        // SAFETY: whoever stored a variant keeps it alive, and takes it out before letting it go.
+        Slot::Variant(variant) => unsafe { Bound::from_borrowed_ptr_or_opt(code.py(), variant) },
+        Slot::Empty | Slot::Seen(_) => None,
+    }
+}
+
 /// Has frames of `code` run `variant` while the hook is installed; the caller keeps it alive.
 pub(crate) fn set_variant(
     code: &Bound<'_, PyAny>,

@@ -46,6 +46,7 @@ pub(super) fn all(py: Python<'_>) -> PyResult<Vec<(&'static str, Bound<'_, PyAny
         wrap_pyfunction!(throw, py)?,
         wrap_pyfunction!(raise, py)?,
         wrap_pyfunction!(instruction, py)?,
+        wrap_pyfunction!(call, py)?,
     ];
     let callbacks = callbacks.into_iter().map(Bound::into_any);
     Ok(NAMES.into_iter().zip(callbacks).collect())
@@ -212,6 +213,21 @@ fn throw(
 }
 
 #[pyfunction]
+fn call(
+    code: &Bound<'_, PyAny>,
+    _offset: i32,
+    callable: &Bound<'_, PyAny>,
+    _first: &Bound<'_, PyAny>,
+) -> PyResult<Option<Py<PyAny>>> {
+    answer(code.py(), || {
+        if let Some(frame) = stepping(code.py()) {
+            step::calls(&frame, callable)?;
+        }
+        Ok(Interest::Wanted)
+    })
+}
+
+#[pyfunction]
 fn leave_by_return(
     code: &Bound<'_, PyAny>,
     _offset: i32,
@@ -221,6 +237,9 @@ fn leave_by_return(
         let interest = watches::left(code)?;
         leave(code.py())?;
         if let Some(frame) = stepping(code.py()) {
+            if step::is_called(&frame)? {
+                step::note(&frame, value)?;
+            }
             step::left(&frame, Some(value))?;
         }
         Ok(interest)

@@ -23,7 +23,7 @@ use super::callbacks;
 pub(crate) struct Events(u16);
 
 /// `sys.monitoring.events` by position.
-pub(super) const NAMES: [&str; 10] = [
+pub(super) const NAMES: [&str; 11] = [
     "LINE",
     "JUMP",
     "PY_START",
@@ -34,6 +34,7 @@ pub(super) const NAMES: [&str; 10] = [
     "PY_THROW",
     "RAISE",
     "INSTRUCTION",
+    "CALL",
 ];
 
 impl Events {
@@ -48,9 +49,10 @@ impl Events {
     pub(crate) const THROW: Self = Self(1 << 7);
     pub(crate) const RAISE: Self = Self(1 << 8);
     pub(crate) const INSTRUCTION: Self = Self(1 << 9);
+    pub(crate) const CALL: Self = Self(1 << 10);
 
     /// Whether every event of `other` is in this set.
-    const fn has(self, other: Self) -> bool {
+    pub(crate) const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 

@@ -332,6 +332,13 @@ fn pass_on(
         Event::Call if alone => step::entered(frame, &code)?,
         Event::Call => {}
         Event::Return => {
+            if alone
+                && let Some(value) = argument
+                && step::is_called(frame)?
+                && !is_yield(frame, &code)?
+            {
+                step::note(frame, value)?;
+            }
             let target = alone && step::is_target(frame);
             let concerned =
                 watches::is_watched_in_frames(&code) || target || (alone && changes::is_active());

@@ -8,11 +8,14 @@
 //! runs, which may begin the next step.
 //! `walk` knows where a step goes when a target leaves, `awaiters` who waits for a coroutine,
 //! `vanishing` what to do when nobody resumes a generator, `probes` whether a line begins with one,
-//! `fine` steps by instructions and into one call of several.
+//! `fine` steps by instructions and into one call of several, `returned` keeps what calls returned,
+//! `armed` has the interpreter send the events.
 
+mod armed;
 pub(crate) mod awaiters;
 mod fine;
 mod probes;
+mod returned;
 mod vanishing;
 mod walk;
 
@@ -88,8 +91,10 @@ struct Step {
     call: Option<(usize, usize)>,
     /// Tells when the generator is gone whose next line is waited for.
     vanishing: Option<Py<PyWeakrefReference>>,
-    /// Code objects that have local events for this step.
-    armed: Vec<Py<PyAny>>,
+    /// Code objects that have local events for this step, and which.
+    armed: Vec<(Py<PyAny>, Events)>,
+    /// What calls have returned, if that is wanted.
+    values: Option<Vec<Returned>>,
     finished: bool,
 }
 
@@ -106,22 +111,6 @@ impl Drop for Step {
     }
 }
 
-/// The events that move a target on.
-const TARGET: Events = Events::LINE
-    .with(Events::JUMP)
-    .with(Events::START)
-    .with(Events::RESUME)
-    .with(Events::RETURN)
-    .with(Events::YIELD)
-    .with(Events::UNWIND);
-/// The events that show the first line of a frame.
-const ENTERED: Events = Events::LINE
-    .with(Events::JUMP)
-    .with(Events::START)
-    .with(Events::RESUME);
-/// The events of all code that show which frames are entered.
-const ENTRIES: Events = Events::START.with(Events::RESUME).with(Events::THROW);
-
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 /// How many threads are stepping.
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
@@ -134,7 +123,9 @@ thread_local! {
     static LEAVING: Cell<usize> = const { Cell::new(0) };
 }
 
+use armed::{ENTERED, ENTRIES, TARGET, arm, everywhere};
 pub(crate) use fine::{instruction, jump};
+pub(crate) use returned::{Returned, calls, is_called, note, take as take_returned};
 use walk::skips;
 
 /// Whether any thread is stepping.
@@ -176,11 +167,16 @@ fn step(
         exceptions,
         instructions: false,
         call: None,
+        values: false,
     };
     run_on(frame, wish)
 }
 
 /// What a step is to be.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of its own of whoever steps"
+)]
 pub(crate) struct Wish {
     /// How far it goes.
     pub(crate) mode: Mode,
@@ -196,6 +192,8 @@ pub(crate) struct Wish {
     pub(crate) instructions: bool,
     /// The byte offset of the only call of the frame that is stepped into.
     pub(crate) call: Option<usize>,
+    /// Whether what calls return is kept until its end ([`take_returned`]).
+    pub(crate) values: bool,
 }
 
 /// As [`step`].
@@ -209,6 +207,7 @@ pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
         exceptions,
         instructions,
         call,
+        values,
     } = wish;
     cancel(py)?;
     let step = Step {
@@ -226,6 +225,7 @@ pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
         call: call.map(|offset| (address(frame), offset)),
         vanishing: None,
         armed: Vec::new(),
+        values: values.then(Vec::new),
         finished: false,
     };
     ACTIVE.fetch_add(1, Ordering::Relaxed);
@@ -282,7 +282,7 @@ fn finish(py: Python<'_>, step: &mut Step) -> PyResult<()> {
         return tracer::end_step(py);
     }
     let owner = Owner::Step(step.id);
-    for code in &step.armed {
+    for (code, _) in &step.armed {
         tool::demand(owner, code.bind(py), Events::NONE)?.ok();
     }
     tool::demand_everywhere(py, owner, Events::NONE)?.ok();
@@ -307,49 +307,6 @@ fn go_on(frames: &[Bound<'_, PyAny>], lines: Lines) -> PyResult<()> {
         return everywhere(py, ENTRIES);
     }
     everywhere(py, Events::NONE)
-}
-
-/// Has local events of a code object for the step of this thread.
-fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
-    let py = code.py();
-    if !tool::is_available(py) {
-        return Ok(());
-    }
-    let id = with(|step| {
-        let known = step.armed.iter().any(|armed| armed.is(code));
-        if known && events != TARGET {
-            return None;
-        }
-        if !known {
-            step.armed.push(code.clone().unbind());
-        }
-        Some((step.id, step.instructions))
-    });
-    let Some(Some((id, instructions))) = id else {
-        return Ok(());
-    };
-    let events = if instructions {
-        events.with(Events::INSTRUCTION)
-    } else {
-        events
-    };
-    tool::demand(Owner::Step(id), code, events)?.map_err(PyRuntimeError::new_err)
-}
-
-/// Has events of all code for the step of this thread, beside those for its exceptions.
-fn everywhere(py: Python<'_>, events: Events) -> PyResult<()> {
-    if !tool::is_available(py) {
-        return Ok(());
-    }
-    let Some((id, exceptions)) = with(|step| (step.id, step.exceptions)) else {
-        return Ok(());
-    };
-    let events = if exceptions {
-        events.with(Events::RAISE)
-    } else {
-        events
-    };
-    tool::demand_everywhere(py, Owner::Step(id), events)?.map_err(PyRuntimeError::new_err)
 }
 
 /// A line is about to run in `frame`; whether the step stopped there.
@@ -429,6 +386,9 @@ pub(crate) fn left(frame: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -
     if !is_target(frame) {
         return Ok(());
     }
+    if let Some(value) = value {
+        note(frame, value)?;
+    }
     if let Some(value) = value
         && with(|step| step.returns) == Some(true)
     {
@@ -478,6 +438,7 @@ fn stop(frame: &Bound<'_, PyAny>, event: &str, argument: &Bound<'_, PyAny>) -> P
     };
     finish(py, &mut step)?;
     figures::deliver(event);
+    let _returned = returned::offer(step.values.take());
     let called = hit::call_quietly(py, "callback of a step", || {
         step.on_stop.call1(py, (frame, event, argument)).map(drop)
     });

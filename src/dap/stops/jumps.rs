@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::places::Source;
 use super::step_targets::instructions;
-use crate::dap::parked::{Go, Why, park};
+use crate::dap::parked::{Go, Why, park, without_nulls};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::Scene;
 use crate::dap::session::{Session, lock};
@@ -30,8 +30,31 @@ use crate::{loaded, registry};
 struct Jump {
     session: Arc<Session>,
     request: Request,
-    line: u32,
+    way: Way,
     rewound: Rewound,
+}
+
+/// Where a frame is sent, and how the client is told that it is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    /// A line that it is sent to first.
+    pub(super) via: Option<u32>,
+    /// The line.
+    pub(super) line: u32,
+    /// Why it stops there.
+    pub(super) reason: &'static str,
+    /// What the user reads there.
+    pub(super) description: Option<&'static str>,
+}
+
+impl Way {
+    /// Sends a frame whose line is told of.
+    fn take(self, frame: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Some(via) = self.via {
+            step::jump(frame, via)?;
+        }
+        step::jump(frame, self.line)
+    }
 }
 
 thread_local! {
@@ -93,36 +116,16 @@ pub(in crate::dap) fn goto(session: &Arc<Session>, request: &Request) {
     let Some((file, line)) = target else {
         return refuse(Refusal::new("there is no such target"));
     };
-    let session = Arc::clone(session);
     let request = request.clone();
     parked.give(Box::new(move |scene| {
-        match go(scene, &request, &file, line) {
-            Ok(true) => return Some(Go::Jump),
-            Ok(false) => {
-                let stopped = json!({
-                    "reason": "goto",
-                    "threadId": wanted.thread_id,
-                    "allThreadsStopped": session.stops_all(),
-                });
-                let py = scene.py();
-                py.detach(|| {
-                    session.respond(&request, Ok(Value::Null));
-                    session.event("stopped", stopped);
-                });
-            }
-            Err(refusal) => {
-                let py = scene.py();
-                py.detach(|| session.respond(&request, Err(refusal)));
-            }
-        }
-        None
+        let way = own_line(scene, &file, line);
+        send(scene, &request, way)
     }));
 }
 
-/// Sends the innermost frame to a line; true where the thread has to run for it.
-fn go(scene: &mut Scene<'_>, request: &Request, file: &str, line: u32) -> Result<bool, Refusal> {
-    let frame = scene.frame(0).frame.clone();
-    let code = tracing::code_of(&frame);
+/// The way to a line of the innermost frame's file.
+fn own_line(scene: &Scene<'_>, file: &str, line: u32) -> Result<Way, Refusal> {
+    let code = tracing::code_of(&scene.frame(0).frame);
     let own: String = code
         .getattr(name!("co_filename"))
         .and_then(|own| own.extract())
@@ -132,14 +135,53 @@ fn go(scene: &mut Scene<'_>, request: &Request, file: &str, line: u32) -> Result
             "a frame goes on in its own function only, which is in another file",
         ));
     }
-    match step::jump(&frame, line) {
+    Ok(Way {
+        via: None,
+        line,
+        reason: "goto",
+        description: None,
+    })
+}
+
+/// Sends the innermost frame somewhere, and answers the request, at once or where it has landed.
+pub(super) fn send(
+    scene: &mut Scene<'_>,
+    request: &Request,
+    way: Result<Way, Refusal>,
+) -> Option<Go> {
+    let py = scene.py();
+    let session = Arc::clone(scene.session());
+    match way.and_then(|way| go(scene, request, way).map(|runs| (way, runs))) {
+        Ok((_, true)) => return Some(Go::Jump),
+        Ok((way, false)) => {
+            let stopped = without_nulls(json!({
+                "reason": way.reason,
+                "description": way.description,
+                "threadId": session.thread_id(scene.ident()),
+                "allThreadsStopped": session.stops_all(),
+            }));
+            py.detach(|| {
+                session.respond(request, Ok(Value::Null));
+                session.event("stopped", stopped);
+            });
+        }
+        Err(refusal) => py.detach(|| session.respond(request, Err(refusal))),
+    }
+    None
+}
+
+/// Sends the innermost frame somewhere; true where the thread has to run for it.
+fn go(scene: &mut Scene<'_>, request: &Request, way: Way) -> Result<bool, Refusal> {
+    let frame = scene.frame(0).frame.clone();
+    let code = tracing::code_of(&frame);
+    match way.take(&frame) {
         Ok(()) => Ok(false),
         Err(error) => match rewound(&frame, &code) {
             Ok(Some(rewound)) => {
                 JUMP.set(Some(Jump {
                     session: Arc::clone(scene.session()),
                     request: request.clone(),
-                    line,
+                    way,
                     rewound,
                 }));
                 Ok(true)
@@ -219,6 +261,7 @@ fn begin(frame: &Bound<'_, PyAny>) -> PyResult<()> {
         exceptions: false,
         instructions: false,
         call: None,
+        values: false,
     };
     step::run_on(frame, wish)
 }
@@ -240,8 +283,8 @@ impl Landing {
         let Some(jump) = give_up(py) else {
             return Ok(());
         };
-        let (session, request, line) = jump;
-        let moved = step::jump(frame, line);
+        let (session, request, way) = jump;
+        let moved = way.take(frame);
         let text = moved
             .as_ref()
             .err()
@@ -249,7 +292,8 @@ impl Landing {
         let answer = moved.map(|()| Value::Null).map_err(|error| failed(&error));
         py.detach(|| session.respond(&request, answer));
         let why = Why {
-            reason: "goto",
+            reason: way.reason,
+            description: way.description.map(str::to_owned),
             text,
             ..Why::default()
         };
@@ -258,12 +302,12 @@ impl Landing {
 }
 
 /// Puts the code back that a goto has changed, if one is under way in this thread.
-pub(super) fn give_up(py: Python<'_>) -> Option<(Arc<Session>, Request, u32)> {
+pub(super) fn give_up(py: Python<'_>) -> Option<(Arc<Session>, Request, Way)> {
     let jump = JUMP.take()?;
     if let Some(layout) = prove::proved() {
         jump.rewound.restore(py, layout);
     }
-    Some((jump.session, jump.request, jump.line))
+    Some((jump.session, jump.request, jump.way))
 }
 
 /// A thread has reached a probe: a goto that should have landed by now is refused.

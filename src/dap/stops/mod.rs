@@ -10,6 +10,7 @@ mod jumps;
 mod log_output;
 mod mine;
 mod places;
+mod restart;
 mod status;
 mod step_targets;
 mod stepping;
@@ -24,6 +25,7 @@ pub(super) use breakpoints::{Points, changed};
 pub(super) use data::changed as data_changed;
 pub(super) use disassembly::{pointer, reached as instruction_reached};
 pub(super) use mine::{hides, note_own, verdict};
+pub(super) use restart::can_restart;
 pub(super) use stepping::{begin, paused, stride};
 
 /// The requests of this part.
@@ -38,6 +40,7 @@ pub(super) fn route(command: &str) -> Option<Route> {
         "setDataBreakpoints" => Route::Attached(data::set),
         "gotoTargets" => Route::Attached(jumps::targets),
         "goto" => Route::Reader(jumps::goto),
+        "restartFrame" => Route::Reader(restart::restart),
         "dapper/breakpointStats" => Route::Attached(status::breakpoints),
         "dapper/explainFrame" => Route::InThread(mine::explain),
         "dapper/engineStatus" => Route::Attached(status::engine),
@@ -57,6 +60,7 @@ pub(super) fn capabilities() -> Value {
         "supportsLogPoints": true,
         "supportsBreakpointLocationsRequest": true,
         "supportsGotoTargetsRequest": true,
+        "supportsRestartFrame": true,
         "supportsCancelRequest": true,
         "supportsDisassembleRequest": true,
         "supportsInstructionBreakpoints": true,

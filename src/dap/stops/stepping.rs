@@ -26,19 +26,21 @@ impl StepEnd {
     fn __call__(
         &self,
         frame: &Bound<'_, PyAny>,
-        event: &str,
-        argument: &Bound<'_, PyAny>,
+        _event: &str,
+        _argument: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let current = session::current();
         if current.is_none_or(|session| Arc::as_ptr(&session) != self.session.as_ptr()) {
             return Ok(());
         }
-        let returned = (event == "return").then(|| argument.clone());
+        let py = frame.py();
+        let returned = step::take_returned().into_iter();
+        let returned = returned.map(|(name, value)| (name, value.into_bound(py)));
         park(
             frame,
             Why {
                 reason: "step",
-                returned,
+                returned: returned.collect(),
                 ..Why::default()
             },
         )
@@ -119,6 +121,7 @@ pub(in crate::dap) fn begin(
         mode: stride.mode,
         instructions: stride.instructions,
         call: stride.call,
+        values: session.settings().show_return_value,
         on_stop: Py::new(py, end)?.into_any(),
         skip,
         returns: false,

@@ -16,7 +16,7 @@ use super::program::Mode;
 use super::row::Whence;
 use super::run::run;
 use super::text::{Style, show};
-use super::variables::Format;
+use super::variables::{Format, RETURNED};
 use crate::dap::protocol::{Answer, Refusal, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
 use crate::ffi::name::name;
@@ -113,6 +113,11 @@ fn set_in_scope<'py>(
     value: Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let frame = scene.frame(index).frame.clone();
+    let scope = if name.starts_with(RETURNED) {
+        Scope::Returned
+    } else {
+        scope
+    };
     match scope {
         Scope::Locals | Scope::Cells => {
             if let Some(extras) = scene.extras(index)

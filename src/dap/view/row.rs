@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::contents::{self, Content, Entry};
 use super::guard::Patience;
 use super::text::{Style, class_name, show};
-use super::variables::{grouped, is_paged, part_of};
+use super::variables::{RETURNED, grouped, is_paged, part_of};
 use crate::dap::parked::without_nulls;
 use crate::dap::scene::{Held, Part, Scene};
 
@@ -74,7 +74,7 @@ pub(super) fn row<'py>(
         Content::Value(value) => {
             let mut row = told(scene, &entry.name, &value, whence, style, patience);
             let name = entry.name.as_str();
-            let fixed = name == "len()" || name.starts_with("(return) ");
+            let fixed = name == "len()" || name.starts_with(RETURNED);
             hint(&mut row, &value, part, fixed);
             row
         }

@@ -35,7 +35,7 @@ fn of_frame(scene: &mut Scene<'_>, index: usize) -> PyResult<Vec<Value>> {
     if !names::locals_of(&frame, true)?.is_empty() {
         found.push(("Closure", None, Scope::Cells));
     }
-    if index == 0 && scene.why.returned.is_some() {
+    if index == 0 && !scene.why.returned.is_empty() {
         found.push(("Return values", Some("returnValue"), Scope::Returned));
     }
     if index == 0 && scene.why.exception.is_some() {

@@ -159,6 +159,8 @@ fn frame(
         source["presentationHint"] = "deemphasize".into();
     }
     frame["source"] = source;
+    frame["canRestart"] =
+        (index == 0 && scene.why.exception.is_none() && stops::can_restart(&code)?).into();
     frame["instructionPointerReference"] = stops::pointer(session, &shown.frame, &code)?.into();
     Ok(frame)
 }

@@ -17,12 +17,14 @@ use super::{failed, names};
 use crate::dap::client::Placement;
 use crate::dap::protocol::{Answer, Request};
 use crate::dap::scene::{Held, Part, Scene, Scope};
-use crate::ffi::name::name;
 
 /// Longer mappings and sets are sent in pages, as sequences are.
 const MOST_NAMED: usize = 100;
 /// How many items are sent to a client that asks for no page.
 const MOST_UNPAGED: usize = 1_000;
+
+/// What the names of returned values begin with; no variable is called so.
+pub(super) const RETURNED: &str = "(return) ";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,7 +70,12 @@ fn rows(
         Held::Scope(index, scope, part) => {
             let (index, scope, part) = (*index, *scope, *part);
             let entries = of_scope(scene, index, scope).map_err(|error| failed(&error))?;
-            let entries = paged(grouped(scene, entries, part), wanted, false);
+            let mut shown = Vec::new();
+            if scope == Scope::Locals && index == 0 && part == Part::Whole {
+                shown.extend(returned(scene).into_iter().map(Shown::Entry));
+            }
+            shown.append(&mut grouped(scene, entries, part));
+            let entries = paged(shown, wanted, false);
             let mut rows = Vec::new();
             for shown in entries {
                 rows.push(match shown {
@@ -162,16 +169,7 @@ pub(super) fn of_scope<'py>(
         }
         Scope::Cells => names::locals_of(frame, true)?,
         Scope::Globals => names::entries(&names::globals(frame)?)?,
-        Scope::Returned => {
-            let name = crate::ffi::tracing::code_of(frame).getattr(name!("co_name"))?;
-            let returned = scene.why.returned.clone();
-            let entry = returned.map(|value| Entry {
-                name: format!("(return) {name}"),
-                content: Content::Value(value),
-                suffix: None,
-            });
-            return Ok(entry.into_iter().collect());
-        }
+        Scope::Returned => return Ok(returned(scene)),
         Scope::Exception => {
             let exception = scene.why.exception.as_ref();
             let entry = exception.map(|(value, _)| Entry {
@@ -188,6 +186,17 @@ pub(super) fn of_scope<'py>(
         content: Content::Value(value),
     };
     Ok(named.into_iter().map(entry).collect())
+}
+
+/// What calls have returned during the step that led here.
+fn returned<'py>(scene: &Scene<'py>) -> Vec<Entry<'py>> {
+    let returned = scene.why.returned.iter();
+    let entry = |(function, value): &(String, Bound<'py, PyAny>)| Entry {
+        name: format!("{RETURNED}{function}"),
+        content: Content::Value(value.clone()),
+        suffix: None,
+    };
+    returned.map(entry).collect()
 }
 
 /// Which group a name and its value belong to.
