@@ -28,7 +28,8 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
-use crate::ffi::{symbols, tracing};
+use crate::ffi::rewind::Rewound;
+use crate::ffi::{prove, symbols, tracing};
 use crate::hit;
 use crate::scoped::tool::{self, Events, Owner};
 use crate::scoped::{figures, tracer};
@@ -95,6 +96,8 @@ struct Step {
     armed: Vec<(Py<PyAny>, Events)>,
     /// What calls have returned, if that is wanted.
     values: Option<Vec<Returned>>,
+    /// Code that is changed until its end.
+    rewound: Option<Rewound>,
     finished: bool,
 }
 
@@ -226,6 +229,7 @@ pub(crate) fn run_on(frame: &Bound<'_, PyAny>, wish: Wish) -> PyResult<()> {
         vanishing: None,
         armed: Vec::new(),
         values: values.then(Vec::new),
+        rewound: None,
         finished: false,
     };
     ACTIVE.fetch_add(1, Ordering::Relaxed);
@@ -274,8 +278,17 @@ pub(crate) fn cancel(py: Python<'_>) -> PyResult<()> {
     }
 }
 
+/// Has code that was changed for the step of this thread be put back when the step ends.
+pub(crate) fn keep(rewound: Rewound) {
+    with(|step| step.rewound = Some(rewound));
+}
+
 /// Takes away what a step had installed.
 fn finish(py: Python<'_>, step: &mut Step) -> PyResult<()> {
+    // First: the interpreter changes the same code units when events are no longer wanted.
+    if let (Some(rewound), Some(layout)) = (step.rewound.take(), prove::proved()) {
+        rewound.restore(py, layout);
+    }
     step.finished = true;
     ACTIVE.fetch_sub(1, Ordering::Relaxed);
     if !tool::is_available(py) {

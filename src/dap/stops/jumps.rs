@@ -20,7 +20,7 @@ use crate::dap::scene::Scene;
 use crate::dap::session::{Session, lock};
 use crate::dap::view::failed;
 use crate::ffi::name::name;
-use crate::ffi::rewind::{self, Jumps, Rewound};
+use crate::ffi::rewind::{self, Jumps};
 use crate::ffi::{prove, tracing};
 use crate::scoped::tool;
 use crate::step::{self, Mode, Wish};
@@ -31,7 +31,6 @@ struct Jump {
     session: Arc<Session>,
     request: Request,
     way: Way,
-    rewound: Rewound,
 }
 
 /// Where a frame is sent, and how the client is told that it is there.
@@ -176,42 +175,42 @@ fn go(scene: &mut Scene<'_>, request: &Request, way: Way) -> Result<bool, Refusa
     let code = tracing::code_of(&frame);
     match way.take(&frame) {
         Ok(()) => Ok(false),
-        Err(error) => match rewound(&frame, &code) {
-            Ok(Some(rewound)) => {
+        Err(error) => match rewind_to_line(&frame, &code) {
+            Ok(true) => {
                 JUMP.set(Some(Jump {
                     session: Arc::clone(scene.session()),
                     request: request.clone(),
                     way,
-                    rewound,
                 }));
                 Ok(true)
             }
-            Ok(None) => Err(failed(&error)),
+            Ok(false) => Err(failed(&error)),
             Err(other) => Err(failed(&other)),
         },
     }
 }
 
-/// Has a frame that stands in a probe go back to the beginning of its line when it goes on.
-fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option<Rewound>> {
+/// Has a frame that stands in a probe go back to the beginning of its line when it goes on, where
+/// that can be.
+fn rewind_to_line(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = frame.py();
     let (Some(layout), None) = (prove::proved(), loaded::eval_frame_refusal(py)) else {
-        return Ok(None);
+        return Ok(false);
     };
     let at: usize = frame.getattr(name!("f_lasti"))?.extract()?;
     let all = instructions(code)?;
     let Some(test) = all.iter().position(|instruction| instruction.offset == at) else {
-        return Ok(None);
+        return Ok(false);
     };
     let (Some(load), Some(pop), Some(next)) = (
         test.checked_sub(1).map(|load| &all[load]),
         all.get(test + 1),
         all.get(test + 2),
     ) else {
-        return Ok(None);
+        return Ok(false);
     };
     if !load.is_probe || pop.name != "POP_TOP" {
-        return Ok(None);
+        return Ok(false);
     }
     // What was compiled in for the probe has its place in the source, and comes right before it.
     let mut start = load.offset;
@@ -233,7 +232,7 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
     let mut way = vec![next.offset, start];
     if tool::is_available(py) {
         let Some(between) = between else {
-            return Ok(None);
+            return Ok(false);
         };
         way.insert(1, between.offset);
     }
@@ -244,11 +243,12 @@ fn rewound(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<Option
         backward: number("JUMP_BACKWARD_NO_INTERRUPT")?,
     };
     begin(frame)?;
-    let rewound = rewind::replace(code, layout, jumps, &way);
-    if rewound.is_none() {
+    let Some(rewound) = rewind::replace(code, layout, jumps, &way) else {
         step::cancel(py)?;
-    }
-    Ok(rewound)
+        return Ok(false);
+    };
+    step::keep(rewound);
+    Ok(true)
 }
 
 /// Has the next line of `frame` land the jump.
@@ -280,10 +280,14 @@ impl Landing {
         _argument: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let py = frame.py();
-        let Some(jump) = give_up(py) else {
+        let Some(jump) = JUMP.take() else {
             return Ok(());
         };
-        let (session, request, way) = jump;
+        let Jump {
+            session,
+            request,
+            way,
+        } = jump;
         let moved = way.take(frame);
         let text = moved
             .as_ref()
@@ -301,22 +305,13 @@ impl Landing {
     }
 }
 
-/// Puts the code back that a goto has changed, if one is under way in this thread.
-pub(super) fn give_up(py: Python<'_>) -> Option<(Arc<Session>, Request, Way)> {
-    let jump = JUMP.take()?;
-    if let Some(layout) = prove::proved() {
-        jump.rewound.restore(py, layout);
-    }
-    Some((jump.session, jump.request, jump.way))
-}
-
 /// A thread has reached a probe: a goto that should have landed by now is refused.
 pub(super) fn refuse_missed(py: Python<'_>) -> PyResult<()> {
-    if let Some((session, request, _)) = give_up(py) {
+    if let Some(jump) = JUMP.take() {
         step::cancel(py)?;
         let refusal =
             PyValueError::new_err("the interpreter tells of no line here: step once first");
-        py.detach(|| session.respond(&request, Err(failed(&refusal))));
+        py.detach(|| jump.session.respond(&jump.request, Err(failed(&refusal))));
     }
     Ok(())
 }
