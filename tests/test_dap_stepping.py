@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 
 import pytest
-from tests.dap_client import listening
+from tests.dap_client import listening, printed
 
 CALLS = """\
 import json
@@ -49,10 +49,54 @@ def test_the_calls_of_a_line_are_targets(tmp_path):
         assert labels == ["one(3)", "two(one(3))", 'len("abc")']
         assert [target["column"] for target in targets] == [17, 13, 27]
         assert _steps(client, thread, "stepIn", targetId=targets[1]["id"]) == ("two", 7)
-        assert _steps(client, thread, "stepOut") == ("both", 11)
+        assert _steps(client, thread, "stepOut") == ("both", 10)
+        assert _steps(client, thread, "next") == ("both", 11)
         client.set_breakpoints(program)
         client.request("continue", {"threadId": thread})
         assert process.wait(30) == 0
+
+
+def test_a_step_out_ends_within_the_line_of_the_caller(tmp_path):
+    with listening(tmp_path, CALLS) as (client, program, process):
+        thread = _stopped(client, program, 4)
+        client.set_breakpoints(program)
+        assert _steps(client, thread, "stepOut") == ("both", 10)
+        # The other call of the line is still to come.
+        assert _steps(client, thread, "stepIn") == ("two", 7)
+        assert _steps(client, thread, "stepOut") == ("both", 10)
+        assert _steps(client, thread, "stepOut") == ("<module>", 16)
+        assert _steps(client, thread, "next") == ("<module>", 17)
+        client.request("continue", {"threadId": thread})
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_exception_leads_out_to_its_handler(tmp_path, early):
+    source = """\
+        def fails():
+            raise ValueError
+        def passes():
+            fails()
+        def handles():
+            try:
+                passes()
+            except ValueError:
+                return "handled"
+        print(handles())
+        """
+    with listening(tmp_path, source) as (client, program, process):
+        client.begin()
+        client.set_breakpoints(program, *([2, 8] if early else [2]))
+        client.request("configurationDone")
+        thread = client.stopped("breakpoint")["threadId"]
+        client.set_breakpoints(program, 8)
+        client.request("stepOut", {"threadId": thread})
+        # Once: the end of the step and the breakpoint are one stop.
+        stop = client.stopped("step" if early else "breakpoint")
+        assert client.at(stop) == ("handles", 8)
+        assert _steps(client, thread, "next") == ("handles", 9)
+        client.request("continue", {"threadId": thread})
+        assert printed(process) == "handled\n"
 
 
 def test_a_target_that_is_native_is_stepped_over(tmp_path):

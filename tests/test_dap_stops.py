@@ -63,7 +63,7 @@ def test_steps_go_over_into_and_out(tmp_path):
         for command in ("stepIn", "next", "next", "stepOut"):
             client.request(command, thread)
             seen.append(client.at(client.stopped("step")))
-        assert seen == [("work", 4), ("work", 5), ("work", 6), ("main", 11)]
+        assert seen == [("work", 4), ("work", 5), ("work", 6), ("main", 10)]
         client.set_breakpoints(program)
         client.request("continue", thread)
         assert process.wait(30) == 0

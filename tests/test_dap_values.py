@@ -138,9 +138,12 @@ def test_what_was_stepped_out_of_is_shown_in_its_caller(tmp_path):
         thread = _begin(client, program, 4, showReturnValue=True)
         client.set_breakpoints(program)
         stop = _step(client, thread, "stepOut")
-        # The rest of the line is part of the step.
+        assert client.at(stop) == ("work", 31)
+        assert _returned(client, stop) == {"one": "4"}
+        # The rest of the line is a step of its own.
+        stop = _step(client, thread)
         assert client.at(stop) == ("work", 32)
-        assert _returned(client, stop) == {"one": "4", "two": "[5, 4]"}
+        assert _returned(client, stop) == {"two": "[5, 4]"}
         stop = _step(client, thread, "stepIn")
         assert client.at(stop) == ("one", 4)
         assert _returned(client, stop) == {}
@@ -274,7 +277,7 @@ def test_a_value_goes_with_a_step_that_another_follows(tmp_path):
         assert client.at(client.stopped("breakpoint")) == ("other", 12)
         # Of the new step the old one's calls are no part.
         stop = _step(client, thread, "stepOut")
-        assert client.at(stop) == ("work", 16)
+        assert client.at(stop) == ("work", 15)
         assert _returned(client, stop) == {"other": "None"}
         client.request("continue", {"threadId": thread})
         assert printed(process) == "True\nend\n"

@@ -34,7 +34,8 @@ pub(super) fn arm(code: &Bound<'_, PyAny>, events: Events) -> PyResult<()> {
     }
     let wanted = with(|step| {
         let mut events = events;
-        if step.instructions && events != Events::RETURN {
+        // What has to leave first runs at full speed until then.
+        if step.instructions && step.lines != Lines::Nowhere && events != Events::RETURN {
             events = events.with(Events::INSTRUCTION);
         }
         if step.values.is_some() && step.lines == Lines::InTargets && events.has(TARGET) {

@@ -8,8 +8,10 @@ use std::cell::Cell;
 
 use pyo3::prelude::*;
 
-use super::{ENTRIES, Lines, address, everywhere, go_on, may_stop, stop, walk, with};
+use super::{ENTRIES, Lines, Mode, address, everywhere, go_on, may_stop, probes, stop, walk, with};
 use crate::ffi::name::name;
+use crate::ffi::tracing;
+use crate::hit;
 use crate::scoped::tool;
 
 /// A call with its inline caches takes no more bytes than this, nor than its arguments would.
@@ -56,15 +58,21 @@ pub(crate) fn instruction(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> 
     if with(|step| step.instructions) != Some(true) || !may_stop(frame, code)? {
         return Ok(false);
     }
+    // What a handler begins with is of no line.
+    if with(|step| step.mode == Mode::Out) == Some(true) && tracing::line_of(frame) == 0 {
+        return Ok(false);
+    }
     let py = frame.py();
     stop(frame, "line", py.None().bind(py))?;
+    hit::pass_next(probes::follow_start(frame, code)?);
     Ok(true)
 }
 
 /// Has a frame tell of its instructions where only it can, if the step wants them.
 pub(super) fn trace_instructions(frame: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = frame.py();
-    if tool::is_available(py) || with(|step| step.instructions) != Some(true) {
+    let wanted = with(|step| step.instructions && step.lines != Lines::Nowhere);
+    if tool::is_available(py) || wanted != Some(true) {
         return Ok(());
     }
     frame.setattr(name!("f_trace_opcodes"), true)

@@ -29,7 +29,7 @@ pub(super) fn follow(
         Some(at) => at,
         None => frame.getattr(name!("f_lasti"))?.extract()?,
     };
-    let line = line_at(code, at)?;
+    let line = line_at(code, at)?.map(|(_, line)| line);
     let mut asking = 0;
     for probe in probes {
         if Some(probe.get().line) == line && probe.get().will_ask(frame)? {
@@ -39,12 +39,27 @@ pub(super) fn follow(
     Ok(asking)
 }
 
-/// The line of the instruction at a byte offset.
-fn line_at(code: &Bound<'_, PyAny>, at: usize) -> PyResult<Option<u32>> {
+/// As [`follow`], of a frame that is at some instruction: none behind the first of a line, where
+/// its probes have been passed.
+pub(super) fn follow_start(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<u32> {
+    let at: usize = frame.getattr(name!("f_lasti"))?.extract()?;
+    match line_at(code, at)? {
+        Some((start, _)) if start == at => follow(frame, code, Some(at)),
+        _ => Ok(0),
+    }
+}
+
+/// The line of the instruction at a byte offset, and where its run of instructions begins.
+fn line_at(code: &Bound<'_, PyAny>, at: usize) -> PyResult<Option<(usize, u32)>> {
+    let mut begun: Option<(usize, u32)> = None;
     for run in code.call_method0(name!("co_lines"))?.try_iter()? {
         let (start, end, line): (usize, usize, Option<u32>) = run?.extract()?;
+        begun = match (begun, line) {
+            (Some((first, before)), Some(line)) if before == line => Some((first, line)),
+            (_, line) => line.map(|line| (start, line)),
+        };
         if (start..end).contains(&at) {
-            return Ok(line);
+            return Ok(begun);
         }
     }
     Ok(None)

@@ -85,7 +85,8 @@ enum Granularity {
 pub(in crate::dap) fn stride(request: &Request, mode: Mode) -> Result<Stride, Refusal> {
     let wanted: StepArguments = request.arguments()?;
     let mut stride = Stride::lines(mode);
-    stride.instructions = wanted.granularity == Some(Granularity::Instruction);
+    // The caller goes on within its line, which may have more calls to step into.
+    stride.instructions = mode == Mode::Out || wanted.granularity == Some(Granularity::Instruction);
     if let Some(target) = wanted.target_id.filter(|_| mode == Mode::Into) {
         (stride.depth, stride.call) = step_targets::meant(target);
     }
