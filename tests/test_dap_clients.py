@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -57,22 +58,19 @@ def modules() -> Path:
         pytest.skip("node and npm are not installed: Microsoft's test client needs them")
     wanted = (CLIENTS / "package-lock.json").read_bytes()
     made_from = MODULES / "made-from"
-    if made_from.exists() and made_from.read_bytes() == wanted:
-        return MODULES / "node_modules"
-    # Several interpreters may be at it: whoever is first leaves it to the others.
-    fresh = MODULES.with_name(f"clients-{os.getpid()}")
-    shutil.copytree(CLIENTS, fresh, dirs_exist_ok=True)
-    command = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        shutil.rmtree(fresh)
-        pytest.skip(f"Microsoft's test client cannot be installed: {done.stderr.strip()[-200:]}")
-    (fresh / "made-from").write_bytes(wanted)
-    shutil.rmtree(MODULES, ignore_errors=True)
-    try:
-        fresh.rename(MODULES)
-    except OSError:
-        shutil.rmtree(fresh)
+    MODULES.parent.mkdir(exist_ok=True)
+    # Several interpreters may be at it: one installs, and the others wait for it.
+    with MODULES.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made_from.exists() or made_from.read_bytes() != wanted:
+            shutil.rmtree(MODULES, ignore_errors=True)
+            shutil.copytree(CLIENTS, MODULES)
+            command = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+            done = subprocess.run(command, cwd=MODULES, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                told = done.stderr.strip()[-200:]
+                pytest.skip(f"Microsoft's test client cannot be installed: {told}")
+            made_from.write_bytes(wanted)
     return MODULES / "node_modules"
 
 
