@@ -65,43 +65,79 @@ impl GetCode {
         loader: &Bound<'py, PyAny>,
         fullname: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = loader.py();
         if loader.get_type().is(&self.loader_type)
-            && let Some((path, wanted)) = wanted_by(loader, fullname)
+            && let Some(path) = path_of(loader, fullname)
         {
-            if loaded::backend() != Backend::EvalFrame {
-                let code = self.original.bind(py).call1((loader, fullname))?;
-                told(&wanted, loaded::watch_module(&code, &wanted).map(Ok));
-                return Ok(code);
-            }
-            let source = Source::read(py, &path, &wanted);
-            // What is stored knows lines alone.
-            if let Some(code) = source
-                .as_ref()
-                .filter(|_| !wanted.picks_code())
-                .and_then(|source| load_stored(py, source, &path, &wanted))
-            {
-                return Ok(code);
-            }
-            if let Some(code) = source
-                .as_ref()
-                .and_then(|source| from_plain(py, source, &path, &wanted))
-            {
-                return Ok(code);
-            }
-            let keep = source.as_ref().filter(|source| source.loads_true(py));
-            let code = self.original.bind(py).call1((loader, fullname))?;
-            return Ok(instrumented(&code, &wanted, Tier::Import, keep).unwrap_or(code));
+            return settled(&path, |wanted| match wanted {
+                Some(wanted) => self.wanted_code((loader, fullname), &path, wanted),
+                None => self.plain(loader, fullname),
+            });
         }
-        self.original.bind(py).call1((loader, fullname))
+        self.plain(loader, fullname)
     }
 }
 
-/// The path of the module and what it wants. Never fails: a strange loader wants nothing.
-fn wanted_by(
-    loader: &Bound<'_, PyAny>,
-    fullname: &Bound<'_, PyAny>,
-) -> Option<(String, WantedFile)> {
+impl GetCode {
+    fn plain<'py>(
+        &self,
+        loader: &Bound<'py, PyAny>,
+        fullname: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.original.bind(loader.py()).call1((loader, fullname))
+    }
+
+    fn wanted_code<'py>(
+        &self,
+        (loader, fullname): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+        path: &str,
+        wanted: &WantedFile,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = loader.py();
+        if loaded::backend() != Backend::EvalFrame {
+            let code = self.plain(loader, fullname)?;
+            told(wanted, loaded::watch_module(&code, wanted).map(Ok));
+            return Ok(code);
+        }
+        let source = Source::read(py, path, wanted);
+        // What is stored knows lines alone.
+        if let Some(code) = source
+            .as_ref()
+            .filter(|_| !wanted.picks_code())
+            .and_then(|source| load_stored(py, source, path, wanted))
+        {
+            return Ok(code);
+        }
+        if let Some(code) = source
+            .as_ref()
+            .and_then(|source| from_plain(py, source, path, wanted))
+        {
+            return Ok(code);
+        }
+        let keep = source.as_ref().filter(|source| source.loads_true(py));
+        let code = self.plain(loader, fullname)?;
+        Ok(instrumented(&code, wanted, Tier::Import, keep).unwrap_or(code))
+    }
+}
+
+/// Has the code of the file at `path` made until what the file wants is the same before and after:
+/// other threads run meanwhile, and what one of them arms finds only code that somebody holds.
+fn settled<T>(
+    path: &str,
+    mut attempt: impl FnMut(Option<&WantedFile>) -> PyResult<T>,
+) -> PyResult<T> {
+    let mut wanted = registry::wanted(path);
+    loop {
+        let made = attempt(wanted.as_ref())?;
+        let now = registry::wanted(path);
+        if now == wanted {
+            return Ok(made);
+        }
+        wanted = now;
+    }
+}
+
+/// The path of the module. Never fails: that of a strange loader is of no interest.
+fn path_of(loader: &Bound<'_, PyAny>, fullname: &Bound<'_, PyAny>) -> Option<String> {
     let py = loader.py();
     let name = text(fullname)?;
     if name.to_str().is_ok_and(|name| name == PYTEST_REWRITER) {
@@ -117,8 +153,7 @@ fn wanted_by(
     if let Ok(name) = name.to_str() {
         registry::meet(name, path);
     }
-    let wanted = registry::wanted(path)?;
-    Some((path.to_owned(), wanted))
+    Some(path.to_owned())
 }
 
 fn text<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
@@ -173,13 +208,16 @@ fn meet_module(code: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> Option<()>
 /// The variant of a code object that is about to run for the first time, if its file wants one.
 pub(crate) fn variant_of<'py>(code: &Bound<'py, PyAny>, tier: Tier) -> Option<Bound<'py, PyAny>> {
     let path: String = code.getattr(name!("co_filename")).ok()?.extract().ok()?;
-    let wanted = registry::wanted(&path)?;
-    if link::carries_probe(code).unwrap_or(true)
-        || told(&wanted, loaded::watch_module(code, &wanted).map(Ok)).unwrap_or(true)
-    {
-        return None;
-    }
-    instrumented(code, &wanted, tier, None)
+    let variant = |wanted: Option<&WantedFile>| {
+        let wanted = wanted?;
+        if link::carries_probe(code).unwrap_or(true)
+            || told(wanted, loaded::watch_module(code, wanted).map(Ok)).unwrap_or(true)
+        {
+            return None;
+        }
+        instrumented(code, wanted, tier, None)
+    };
+    settled(&path, |wanted| Ok(variant(wanted))).ok()?
 }
 
 fn load_stored<'py>(

@@ -52,7 +52,19 @@ pub(crate) struct WantedFile {
     pub(crate) breakpoints: Vec<Arc<Breakpoint>>,
 }
 
+impl PartialEq for WantedFile {
+    /// Whether both want the same.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.file, self.every_line) == (&other.file, other.every_line)
+            && self.ids().eq(other.ids())
+    }
+}
+
 impl WantedFile {
+    fn ids(&self) -> impl Iterator<Item = u64> {
+        self.breakpoints.iter().map(|breakpoint| breakpoint.id)
+    }
+
     /// The requested lines, in the order of the breakpoints.
     pub(crate) fn lines(&self) -> Vec<u32> {
         self.breakpoints

@@ -12,8 +12,10 @@ import textwrap
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from tests.dap_schema import Exchange
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 PATIENCE = 60.0
+# Those that a test that failed may leave open.
+OPEN: WeakSet[Client] = WeakSet()
 
 
 class RefusedError(Exception):
@@ -36,6 +40,7 @@ class Client:
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream
         self._stream.settimeout(PATIENCE)
+        OPEN.add(self)
         self._buffer = b""
         self._seq = 0
         self.exchange = Exchange()
@@ -227,9 +232,7 @@ def listening(
     """Run a program that listens, and connect to it."""
     program = folder / "program.py"
     program.write_text(textwrap.dedent(source))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     begin = f"import dapper.debug; dapper.debug.listen({port})"
     if waits:
         begin += "; dapper.debug.wait_for_client()"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.dap_adapter import ROOT, Adapter, environment, stdio
 from tests.dap_client import Body, RefusedError
-from tests.dap_programs import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 import pytest
 from tests.dap_client import Client, RefusedError, listening
-from tests.dap_programs import BUSY, free_port, program, running
+from tests.dap_programs import BUSY, program, running
+from tests.ports import free_port
 from tests.test_idle import NOTHING, STATE
 
 # Ends

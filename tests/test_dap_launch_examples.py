@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from tests.dap_adapter import ROOT, Adapter, environment, stdio
 from tests.dap_client import Body
+from tests.ports import free_port
 
 PROGRAM = """\
 import json, os, sys
@@ -47,13 +48,6 @@ CONNECTS = [example for example in EXAMPLES if "connect" in example or "port" in
 def name_of(example: Body) -> str:
     name: str = example["name"]
     return name
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def as_an_editor(example: Body, folder: Path, port: int = 0, process: int = 0) -> Body:

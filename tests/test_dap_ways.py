@@ -9,7 +9,8 @@ import textwrap
 
 import pytest
 from tests.dap_client import Client, listening
-from tests.dap_programs import BUSY, COUNT, free_port, go_on, program, running, waiting
+from tests.dap_programs import BUSY, COUNT, go_on, program, running, waiting
+from tests.ports import free_port
 
 # Waiting for a client
 

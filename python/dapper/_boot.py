@@ -22,16 +22,21 @@ def _take_up(session: str, breakpoints: str) -> None:
     if breakpoints:
         _unattended().read(breakpoints)
     reason = _engine.unsupported()
-    if reason is None and _engine.is_debug_asked():
+    debugged = reason is None and _engine.is_debug_asked()
+    if debugged:
         _debug().take_up()
+    # A client, and a change of the file, may ask for breakpoints before the program begins.
+    may_ask = debugged or bool(breakpoints)
     if reason is not None:
         _engine.refuse_all(reason)
-    elif not _engine.is_idle():
+    elif may_ask or not _engine.is_idle():
         import runpy  # noqa: F401, PLC0415 - its `exec` runs the main modules of children
 
-        hooks.install()
+        if not _engine.is_idle():
+            hooks.install()
         script = sys.argv[0] if sys.argv else ""
-        _engine.await_main({"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script))
+        script = {"": "<stdin>", "-": "<stdin>", "-c": "<string>"}.get(script, script)
+        _engine.await_main(script, may_ask)
     if breakpoints and reason is None:
         _unattended().watch(breakpoints)
     _prepare_for_the_end()

@@ -95,17 +95,24 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
     let py = code.py();
     let name = code.getattr(name!("co_filename")).ok()?;
     let file = registry::file_name(name.extract().ok()?);
-    let (swapping, known) = files(|files| {
-        files.get(&file).map_or((false, false), |state| {
-            let known = state.originals.contains(&address(code));
-            (!state.swapped.is_empty(), known)
+    let at = address(code);
+    let (swapping, original, variant) = files(|files| {
+        files.get(&file).map_or((false, false, false), |state| {
+            let original = state.originals.contains(&at);
+            (
+                !state.swapped.is_empty(),
+                original,
+                state.variants.contains_key(&at),
+            )
         })
     });
-    if known || !(swapping || unmet().contains_key(&file)) {
+    let is_unmet = unmet().contains_key(&file);
+    // What runs a variant already, as a generator that is resumed, is not looked for.
+    if original || variant || !(swapping || is_unmet) {
         return None;
     }
-    // What runs a variant already, as a generator that is resumed, is not looked for.
-    if own_probe(code).ok()?.is_some() {
+    // One that is not known here was made while the module was imported, for fewer breakpoints.
+    if !is_unmet && own_probe(code).ok()?.is_some() {
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.
@@ -137,7 +144,13 @@ fn bind_met(
     if !swapping && unmet().is_empty() {
         hook_as_needed(py, &setting)?;
     }
-    let variant = files(|files| files.get(file)?.current_of(py, code));
+    let variant = files(|files| {
+        let state = files.get(file)?;
+        let known = state.variants.get(&address(code));
+        let original = known.map_or(code, |variant| variant.original.bind(py));
+        state.current_of(py, original)
+    });
+    let variant = variant.filter(|variant| !variant.is(code));
     if variant.is_some() && setting.promotion {
         count(&FRAMES_PROMOTED);
     }

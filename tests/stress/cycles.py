@@ -121,6 +121,9 @@ def state() -> dict[str, object]:
 
 def figures() -> tuple[int, int, int]:
     """Objects, memory blocks, and resident KiB."""
+    # Types keep the names that were looked up in them, those made while running, too.
+    clear = "_clear_internal_caches" if sys.version_info >= (3, 13) else "_clear_type_cache"
+    getattr(sys, clear)()
     gc.collect()
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
@@ -150,13 +153,13 @@ def main() -> None:
             assert state() == before, (i, state())
         if i % (number // N_MARKS) == number // N_MARKS - 1:
             marks.append(figures())
-    # Caches fill and free lists empty at any time; what is lost in each cycle shows in all of them.
+    # Free lists empty at any time; what is lost in each cycle shows in all of them.
     pairs = zip(marks[1:], marks, strict=False)
     grown = [min(figure) for figure in zip(*map(differences, pairs), strict=True)]
     print("objects, blocks, KiB:", marks, "grown by", grown)
     n_cycles = number // N_MARKS
-    assert grown[0] < n_cycles // 4, marks
-    assert grown[1] < n_cycles // 4, marks
+    assert grown[0] < n_cycles // 10, marks
+    assert grown[1] < n_cycles // 10, marks
     assert marks[-1][2] - marks[1][2] < 1024, marks
 
 
