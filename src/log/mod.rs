@@ -7,6 +7,7 @@
 //! This file owns which sink is the current one; it is looked up by threads that are attached to
 //! the interpreter only.
 
+mod batch;
 mod figures;
 mod python;
 mod record;

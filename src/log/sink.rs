@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::batch::Batch;
 use super::figures::{DROPPED, Dropped, FAILED, WRITTEN};
 use super::record;
 use super::target::{Outcome, Target, complain};
@@ -35,39 +36,6 @@ const CALM: Duration = Duration::from_secs(2);
 /// How long the end of the writer is waited for.
 const PARTING: Duration = Duration::from_millis(200);
 
-/// Records that are written together.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// Where records, and lines about dropped ones, end in `bytes`.
-    ends: Vec<usize>,
-    /// How many of them are lines about dropped ones.
-    notices: usize,
-}
-
-impl Batch {
-    fn end_record(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    /// How many records lie before `at`.
-    fn records_before(&self, at: usize) -> usize {
-        let ended = self.ends.partition_point(|end| *end <= at);
-        ended.min(self.ends.len() - self.notices)
-    }
-
-    /// What lies behind `at`.
-    fn rest(&self, at: usize) -> Self {
-        let ended = self.ends.partition_point(|end| *end <= at);
-        let ends: Vec<_> = self.ends[ended..].iter().map(|end| end - at).collect();
-        Self {
-            bytes: self.bytes[at..].to_vec(),
-            notices: self.notices.min(ends.len()),
-            ends,
-        }
-    }
-}
-
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a condition of its own that some thread waits for"
@@ -79,6 +47,8 @@ struct State {
     /// Records that were accepted, and those of them that were written or failed.
     accepted: u64,
     settled: u64,
+    /// Lines about dropped records that wait or are in the writer's hand.
+    notices: usize,
     /// Records that were dropped since the stream was told.
     untold: [u64; Dropped::ALL.len()],
     idle: bool,
@@ -120,6 +90,7 @@ impl Sink {
                 bytes: 0,
                 accepted: 0,
                 settled: 0,
+                notices: 0,
                 untold: [0; Dropped::ALL.len()],
                 idle: false,
                 urgent: false,
@@ -234,6 +205,7 @@ impl Sink {
             let added = batch.bytes.len() - start;
             batch.end_record();
             batch.notices += 1;
+            state.notices += 1;
             state.bytes += added;
         }
     }
@@ -355,6 +327,7 @@ impl Sink {
         let mut state = self.lock();
         let records = batch.records_before(batch.bytes.len()) as u64;
         let mut news = None;
+        state.notices -= batch.notices;
         let settled = match outcome {
             Outcome::Done => {
                 WRITTEN.add(records);
@@ -365,6 +338,7 @@ impl Sink {
                 WRITTEN.add(written);
                 let rest = batch.rest(at);
                 state.bytes += rest.bytes.len();
+                state.notices += rest.notices;
                 state.waiting.push_front(rest);
                 state.ended = true;
                 written
@@ -391,12 +365,12 @@ impl Sink {
         }
     }
 
-    /// Waits until all that was accepted is settled, as long as the writer gets on; returns how
-    /// many records are not.
+    /// Waits until all that was accepted is settled and the target was told of what was not, as
+    /// long as the writer gets on; returns how many records are not.
     pub(super) fn flush(self: &Arc<Self>, patience: Duration) -> u64 {
         let mut state = self.lock();
         let goal = state.accepted;
-        let due = |state: &State| state.settled < goal || state.has_untold();
+        let due = |state: &State| state.settled < goal || state.has_untold() || state.notices > 0;
         if due(&state) && (state.writer.is_none() || state.ended) {
             state = self.start(state);
         }
