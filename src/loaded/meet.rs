@@ -5,7 +5,7 @@
 //! hook asks about each code object once; what is met is bound, and the hook is gone when nothing
 //! is left to meet. Lines of module and class bodies are not looked for: they have run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use instrument::Wanted;
@@ -15,7 +15,7 @@ use super::figures::FRAMES_PROMOTED;
 use super::find::Holders;
 use super::setting::Setting;
 use super::source::Module;
-use super::tree::{address, own_probe};
+use super::tree::{address, key, own_probe};
 use super::turn::Turn;
 use super::{count, files, follow_file, hook_as_needed};
 use crate::breakpoint::Breakpoint;
@@ -26,9 +26,12 @@ use crate::{hit, interpreter, link, registry};
 /// `CO_OPTIMIZED`: the flag of code that belongs to a function.
 const OPTIMIZED: u32 = 1;
 
-static UNMET: LazyLock<Mutex<HashMap<Arc<str>, usize>>> = LazyLock::new(Mutex::default);
+/// Of each file the lines that are looked for, with the breakpoints that want them.
+type Unmet = HashMap<Arc<str>, HashSet<(u32, u64)>>;
 
-fn unmet() -> MutexGuard<'static, HashMap<Arc<str>, usize>> {
+static UNMET: LazyLock<Mutex<Unmet>> = LazyLock::new(Mutex::default);
+
+fn unmet() -> MutexGuard<'static, Unmet> {
     UNMET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -51,7 +54,10 @@ pub(super) fn expect(
             None => false,
         };
         if setting.layout.is_some() && in_function {
-            *unmet().entry(Arc::clone(file)).or_default() += 1;
+            let mut unmet = unmet();
+            let of_file = unmet.entry(Arc::clone(file)).or_default();
+            of_file.insert((line, breakpoint.id));
+            drop(unmet);
             breakpoint.refuse(&format!(
                 "no function that is loaded holds line {line}: it is looked for at frame entry"
             ));
@@ -106,13 +112,14 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
             )
         })
     });
-    let is_unmet = unmet().contains_key(&file);
+    let wanted = unmet().get(&file).cloned();
     // What runs a variant already, as a generator that is resumed, is not looked for.
-    if original || variant || !(swapping || is_unmet) {
+    if original || variant || !(swapping || wanted.is_some()) {
         return None;
     }
-    // One that is not known here was made while the module was imported, for fewer breakpoints.
-    if !is_unmet && own_probe(code).ok()?.is_some() {
+    // One that is not known here was made when the module was imported, and may lack a breakpoint
+    // that came while it was.
+    if own_probe(code).ok()?.is_some() && !lacks(code, &wanted?).ok()? {
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.
@@ -125,6 +132,20 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
             None
         }
     }
+}
+
+/// Whether a variant has one of these lines and no probe there for the breakpoint.
+fn lacks(variant: &Bound<'_, PyAny>, wanted: &HashSet<(u32, u64)>) -> PyResult<bool> {
+    let key = key(variant)?;
+    let held = |line, id| key.iter().any(|(at, ids)| *at == line && ids.contains(&id));
+    for run in variant.call_method0(name!("co_lines"))?.try_iter()? {
+        let line = run?.get_item(2)?.extract::<Option<u32>>()?;
+        let of_line = wanted.iter().filter(|(at, _)| Some(*at) == line);
+        if of_line.into_iter().any(|(at, id)| !held(*at, *id)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn bind_met(

@@ -288,7 +288,9 @@ fn follow_wanted(file: &mut LoadedFile<'_, '_>, wanted: &WantedFile) -> PyResult
             breakpoint.remark(&format!(
                 "with promotion off this interpreter allows about {calls} nested calls"
             ));
-        } else if let Some(remark) = scope::remark(file, breakpoint)? {
+        } else if !file.holders.partial
+            && let Some(remark) = scope::remark(file, breakpoint)?
+        {
             breakpoint.remark(&remark);
         }
     }
