@@ -69,6 +69,7 @@ struct Source<'a> {
 
 impl Splice {
     /// Writes the byte strings of the edited code.
+    #[inline(never)]
     pub(crate) fn write(
         &mut self,
         spec: &Spec,
@@ -102,32 +103,32 @@ impl Splice {
         self.places.clear();
         self.longer.clear();
         let mut copied = 0;
+        let mut placements = placements.iter().copied().peekable();
         let mut next_grown = 0;
-        for placement in placements {
-            let position = placement.position;
-            let mut more = 0;
-            while let Some(&(jump, grown)) = self.grown.get(next_grown)
-                && jump <= position
-            {
-                if jump == position {
-                    more = grown;
-                } else {
-                    self.cut(source, &mut copied, jump, None, grown)?;
-                }
-                next_grown += 1;
+        loop {
+            let grown = self.grown.get(next_grown).copied();
+            let placed = placements.peek().map_or(u32::MAX, |it| it.position);
+            let (position, grown) = match grown {
+                Some((jump, grown)) if jump <= placed => (jump, grown),
+                _ => (placed, 0),
+            };
+            if position == u32::MAX {
+                break;
             }
-            self.cut(source, &mut copied, position, Some(*placement), more)?;
-        }
-        while let Some(&(jump, grown)) = self.grown.get(next_grown) {
-            self.cut(source, &mut copied, jump, None, grown)?;
-            next_grown += 1;
+            next_grown += usize::from(grown > 0);
+            let placement = placements.next_if(|it| it.position == position);
+            self.cut(source, &mut copied, position, placement, grown)?;
         }
         self.written.code.extend_from_slice(&code[copied..]);
         Ok(())
     }
 
     /// Copies up to an instruction and adds what belongs to it; `copied` is in bytes.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is called in one place, for every probe"
+    )]
+    #[inline(always)]
     fn cut(
         &mut self,
         source: Source<'_>,

@@ -191,7 +191,7 @@ fn instrument_with(
                 spots.iter().any(is_meant)
             }
         };
-        match engine.edit(spec, &module, code, &accepts)? {
+        match engine.edit(spec, &module, code, accepts)? {
             Ok(None) => {}
             Ok(Some(edited)) => {
                 let lines = &engine.injection.lines;
@@ -260,7 +260,7 @@ impl Engine {
         spec: &Spec,
         module: &Module<'_>,
         code: usize,
-        wanted: &dyn Fn(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Result<Result<Option<Edited>, Reason>, Error> {
         let tables = tables(module, code)?;
         let first_constant = index(module.constants(code)?.len());
@@ -277,7 +277,7 @@ impl Engine {
         tables: Tables<'_>,
         first_constant: u32,
         stacksize: i32,
-        wanted: &dyn Fn(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Result<Option<Edited>, Reason> {
         let Analysis {
             body,

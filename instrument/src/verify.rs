@@ -84,6 +84,7 @@ pub(crate) struct Claim<'a> {
 
 impl Verifier {
     /// Checks every invariant of the module documentation.
+    #[inline(never)]
     pub(crate) fn check(
         &mut self,
         spec: &Spec,
@@ -122,44 +123,32 @@ impl Verifier {
         let mut reader = Reader::new(spec, code, claim.first_constant);
         let units: &[[u8; 2]] = claim.original.code.as_chunks().0;
         let mut jumps = original.jumps.iter().copied();
-        let mut jump = jumps.next();
         let count = index(original.instrs.len());
+        let mut jump = jumps.next().unwrap_or(count);
         let mut position = 0;
         while position < count {
             if reader.may_be_added() {
                 self.gap(&mut reader, original, position, lines)?;
             }
-            // Whatever has no target up to the next jump is the same bytes.
-            let next = self.run(
-                &mut reader,
-                original,
-                units,
-                position,
-                jump.unwrap_or(count),
-            );
+            let next = self.run(&mut reader, original, units, position, jump);
             if next > position {
                 position = next;
                 continue;
             }
             self.careful(&mut reader, original, position, lines)?;
-            if jump == Some(position) {
-                jump = jumps.next();
+            if position == jump {
+                jump = jumps.next().unwrap_or(count);
             }
-            position += 1;
-            position = self.run(
-                &mut reader,
-                original,
-                units,
-                position,
-                jump.unwrap_or(count),
-            );
+            position = self.run(&mut reader, original, units, position + 1, jump);
         }
         self.gap_behind(&mut reader, original, position, lines)?;
         self.same(reader.unit, index(units.len()));
         reader.finish()
     }
 
-    /// Reads instructions up to `end` for as long as they are the same bytes; where that stops.
+    /// Reads instructions up to the next jump, which is at `end`, for as long as they are the
+    /// same bytes, as whatever has no target should be; where that stops.
+    #[inline]
     fn run(
         &mut self,
         reader: &mut Reader<'_>,
@@ -168,6 +157,9 @@ impl Verifier {
         position: u32,
         end: u32,
     ) -> u32 {
+        if position == end {
+            return position;
+        }
         let start = original.units[position as usize];
         self.same(reader.unit, start);
         let run = &units[start as usize..original.units[end as usize] as usize];
@@ -187,6 +179,7 @@ impl Verifier {
     ) -> Result<(), Reason> {
         let instr = original.instrs[position as usize];
         let unit = reader.unit;
+        self.same(unit, original.units[position as usize]);
         let read = reader.instruction()?;
         if read.op != instr.op {
             return Err(Reason::Verification("an instruction changed"));
@@ -239,25 +232,23 @@ impl Verifier {
     ) -> Result<(), Reason> {
         self.gap_behind(reader, original, position, lines)?;
         let instr = original.instrs[position as usize];
-        if let Some(probe) = reader.peeks_probe() {
-            self.probe(reader, original, probe, position, position, lines)?;
-        } else if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
+        let mut skipped = None;
+        if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
             let unit = reader.unit;
             self.piece(unit, position);
             let skip = reader.instruction()?;
-            let target = reader.target(skip)?;
+            skipped = Some(reader.target(skip)?);
             let before = position
                 .checked_sub(1)
                 .ok_or(Reason::Verification("a skip is on the wrong line"))?;
             let before = original.instrs[before as usize];
             lines.add(before.location, reader.unit - unit)?;
-            let probe = reader
-                .peeks_probe()
-                .ok_or(Reason::Verification("a skip leads elsewhere"))?;
+        }
+        if let Some(probe) = reader.peeks_probe() {
             self.probe(reader, original, probe, position, position, lines)?;
-            if target != reader.unit {
-                return Err(Reason::Verification("a skip leads elsewhere"));
-            }
+        }
+        if skipped.is_some_and(|target| target != reader.unit) {
+            return Err(Reason::Verification("a skip leads elsewhere"));
         }
         let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
         if pushes(instr.op) && reader.peeks_double() {
@@ -279,6 +270,7 @@ impl Verifier {
 
     /// Reads the probe that belongs to a PUSH_EXC_INFO just read. One that stands in front of
     /// the next instruction looks the same; what tells them apart is the location.
+    #[inline]
     fn gap_behind(
         &mut self,
         reader: &mut Reader<'_>,

@@ -7,7 +7,7 @@
 use super::Claim;
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::linetable::Decoder;
+use crate::linetable::{Decoder, alike};
 
 const MOVED: Reason = Reason::Verification("a location changed");
 
@@ -60,7 +60,7 @@ impl<'a> Lines<'a> {
         let mut decoder = ahead.decoder();
         let mut left = unit - start.unit + self.more;
         loop {
-            let (units, location) = decoder.entry()?;
+            let (units, location) = decoder.entry().ok_or(Reason::BadLineTable)?;
             if location != self.original.locations[self.open] {
                 return Ok(false);
             }
@@ -88,29 +88,40 @@ impl<'a> Lines<'a> {
     }
 
     /// Compares up to the end of the location that is open, if code was added to it.
+    #[inline]
     fn settle(&mut self) -> Result<(), Reason> {
         if self.more == 0 {
             return Ok(());
         }
-        let (start, end) = (
-            self.original.runs[self.open],
-            self.original.runs[self.open + 1],
-        );
+        let &[start, end, ..] = &self.original.runs[self.open..] else {
+            return Err(MOVED);
+        };
         self.same_until(start.byte as usize)?;
+        let units = end.unit - start.unit + self.more;
+        let (ours, theirs) = (&self.ours[self.our_byte..], &self.theirs[self.their_byte..]);
+        self.our_byte += match alike(ours, theirs, units) {
+            Some(bytes) => bytes,
+            None => self.decoded(units)?,
+        };
+        self.their_byte = end.byte as usize;
+        self.more = 0;
+        Ok(())
+    }
+
+    /// Decodes the entries of the open location, which cover so many units: how many bytes.
+    #[inline(never)]
+    fn decoded(&self, units: u32) -> Result<usize, Reason> {
         let location = self.original.locations[self.open];
         let mut decoder = self.decoder();
-        let mut left = end.unit - start.unit + self.more;
+        let mut left = units;
         while left > 0 {
-            let (units, found) = decoder.entry()?;
+            let (units, found) = decoder.entry().ok_or(Reason::BadLineTable)?;
             if found != location || units > left {
                 return Err(MOVED);
             }
             left -= units;
         }
-        self.our_byte = decoder.byte();
-        self.their_byte = end.byte as usize;
-        self.more = 0;
-        Ok(())
+        Ok(decoder.byte() - self.our_byte)
     }
 
     fn same_until(&mut self, byte: usize) -> Result<(), Reason> {
