@@ -196,7 +196,8 @@ fn instrument_with(
             Ok(Some(edited)) => {
                 let lines = &engine.injection.lines;
                 let tables = &engine.splice.written;
-                module.replace(code, tables, edited.stacksize, lines.len())?;
+                let placeholders = index(lines.len());
+                module.replace(code, tables, edited.stacksize, placeholders)?;
                 let qualname = module.text(module.codes[code].qualname, "co_qualname")?;
                 let (path, qualname): (Arc<[u32]>, Arc<str>) =
                     (walk.path().into(), qualname.into());
