@@ -24,6 +24,7 @@ use crate::decode::{Tables, decode, index};
 use crate::error::Reason;
 use crate::exctable::{self, Handler};
 use crate::instr::{Body, INSIDE, Instr};
+use crate::nearest::Nearest;
 use crate::spec::{Role, Spec, Target};
 use crate::stack::UNREACHED;
 
@@ -32,6 +33,8 @@ use crate::stack::UNREACHED;
 pub(crate) struct Verifier {
     /// What the units of the variant are, ascending and without gaps.
     stretches: Vec<Stretch>,
+    /// Where they start.
+    starts: Nearest,
     probes: Vec<Found>,
     /// The jumps: the target of the original instruction, the unit of the variant's.
     jumps: Vec<(u32, u32)>,
@@ -118,6 +121,7 @@ impl Verifier {
         lines: &mut Lines<'_>,
     ) -> Result<(), Reason> {
         self.stretches.clear();
+        self.starts.clear();
         self.probes.clear();
         self.jumps.clear();
         let mut reader = Reader::new(spec, code, claim.first_constant);
@@ -194,16 +198,14 @@ impl Verifier {
             .checked_sub(size)
             .ok_or(Reason::Verification("an instruction shrank"))?;
         if grown > 0 {
-            self.stretches.push(Stretch {
-                unit,
-                what: What::Longer(position),
-            });
+            self.begin(unit, What::Longer(position));
             lines.add(instr.location, grown)?;
         }
         Ok(())
     }
 
     /// Notes that the original code goes on here.
+    #[inline]
     fn same(&mut self, unit: u32, original: u32) {
         let what = What::Same(original);
         if let Some(Stretch {
@@ -214,15 +216,20 @@ impl Verifier {
         {
             return;
         }
-        self.stretches.push(Stretch { unit, what });
+        self.begin(unit, what);
     }
 
     fn piece(&mut self, unit: u32, position: u32) {
-        let what = What::Piece(position);
+        self.begin(unit, What::Piece(position));
+    }
+
+    fn begin(&mut self, unit: u32, what: What) {
+        self.starts.push(unit);
         self.stretches.push(Stretch { unit, what });
     }
 
     /// Reads the pieces in front of the instruction at `position`.
+    #[inline]
     fn gap(
         &mut self,
         reader: &mut Reader<'_>,
@@ -292,6 +299,7 @@ impl Verifier {
     }
 
     /// Reads the probe that was peeked: it stands in front of the instruction at `position`.
+    #[inline]
     fn probe(
         &mut self,
         reader: &mut Reader<'_>,
@@ -318,7 +326,7 @@ impl Verifier {
 
     /// What a unit of the variant is.
     fn stretch(&self, unit: u32) -> Option<Stretch> {
-        let after = self.stretches.partition_point(|known| known.unit <= unit);
+        let after = self.starts.up_to(unit, |it| self.stretches[it].unit);
         after.checked_sub(1).map(|last| self.stretches[last])
     }
 

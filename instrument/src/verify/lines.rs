@@ -125,13 +125,17 @@ impl<'a> Lines<'a> {
     }
 
     fn same_until(&mut self, byte: usize) -> Result<(), Reason> {
-        let theirs = self.theirs.get(self.their_byte..byte).ok_or(MOVED)?;
+        let length = byte.checked_sub(self.their_byte).ok_or(MOVED)?;
+        let theirs = self.theirs.get(self.their_byte..).unwrap_or_default();
         let ours = self.ours.get(self.our_byte..).unwrap_or_default();
-        let ours = ours.get(..theirs.len()).ok_or(Reason::BadLineTable)?;
-        if ours != theirs {
-            return Err(MOVED);
+        if !few_same(ours, theirs, length) {
+            let theirs = theirs.get(..length).ok_or(MOVED)?;
+            let ours = ours.get(..length).ok_or(Reason::BadLineTable)?;
+            if ours != theirs {
+                return Err(MOVED);
+            }
         }
-        self.our_byte += theirs.len();
+        self.our_byte += length;
         self.their_byte = byte;
         Ok(())
     }
@@ -144,4 +148,14 @@ impl<'a> Lines<'a> {
         let line = { line }.find(|&line| line >= 0);
         Decoder::at(self.ours, self.our_byte, line.unwrap_or(self.first_line))
     }
+}
+
+/// Whether the first `length` bytes are the same, where these are few and others follow.
+#[inline]
+fn few_same(ours: &[u8], theirs: &[u8], length: usize) -> bool {
+    let (Some(ours), Some(theirs)) = (ours.first_chunk(), theirs.first_chunk()) else {
+        return false;
+    };
+    let differs = u128::from_le_bytes(*ours) ^ u128::from_le_bytes(*theirs);
+    length <= 16 && differs.trailing_zeros() as usize >= 8 * length
 }

@@ -13,6 +13,10 @@ pub(super) struct Reader<'a> {
     pub(super) spec: &'a Spec,
     units: &'a [[u8; 2]],
     first_constant: u32,
+    /// The last units of a probe, caches and POP_TOP, and which of their bits count; where these
+    /// are four units at most.
+    tail: u64,
+    tail_bits: u64,
     /// The next unit to read.
     pub(super) unit: u32,
 }
@@ -26,10 +30,14 @@ pub(super) struct Read {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(spec: &'a Spec, code: &'a [u8], first_constant: u32) -> Self {
+        let caches = spec.ops[usize::from(spec.to_bool)].caches;
+        let pop_top = u64::from(spec.pop_top);
         Self {
             spec,
             units: code.as_chunks().0,
             first_constant,
+            tail: pop_top.checked_shl(16 * u32::from(caches)).unwrap_or(0),
+            tail_bits: u64::MAX >> (48 - 16 * u32::from(caches.min(3))),
             unit: 0,
         }
     }
@@ -125,13 +133,22 @@ impl<'a> Reader<'a> {
     /// Reads the rest of a probe, from `unit` on.
     #[inline]
     pub(super) fn probe(&mut self, unit: u32) -> Result<(), Reason> {
+        const BROKEN: Reason = Reason::Verification("a probe is broken");
         let at = unit as usize;
         let caches = usize::from(self.spec.ops[usize::from(self.spec.to_bool)].caches);
-        if self.units.get(at) != Some(&[self.spec.to_bool, 0])
-            || !self.blank(at + 1, caches)
-            || self.units.get(at + 1 + caches) != Some(&[self.spec.pop_top, 0])
-        {
-            return Err(Reason::Verification("a probe is broken"));
+        if self.units.get(at) != Some(&[self.spec.to_bool, 0]) {
+            return Err(BROKEN);
+        }
+        let behind = self.units.get(at + 1..).unwrap_or_default();
+        let whole = match behind.as_flattened().first_chunk() {
+            Some(tail) if caches < 4 => u64::from_le_bytes(*tail) & self.tail_bits == self.tail,
+            _ => {
+                let pop_top = self.units.get(at + 1 + caches);
+                self.blank(at + 1, caches) && pop_top == Some(&[self.spec.pop_top, 0])
+            }
+        };
+        if !whole {
+            return Err(BROKEN);
         }
         self.unit = index(at + caches + 2);
         Ok(())
