@@ -65,11 +65,21 @@ impl Injection {
         self.placements.clear();
         self.lines.clear();
         let mut deepest = 0;
+        let (mut ascend, mut sorted) = (true, true);
         events.sites(original, |position, line| {
             if !wanted(line) {
                 return;
             }
-            self.lines.push(line);
+            // Mostly they ascend, but for one that comes again.
+            if self.lines.last().is_some_and(|&last| line <= last) {
+                ascend = false;
+                sorted = sorted && self.lines.binary_search(&line).is_ok();
+                if !sorted {
+                    self.lines.push(line);
+                }
+            } else {
+                self.lines.push(line);
+            }
             let behind = original.op(spec, position).role == Role::PushExcInfo;
             deepest = deepest.max(i64::from(depths[position]) + 1 + i64::from(behind));
             self.placements.push(Placement {
@@ -86,6 +96,10 @@ impl Injection {
                 },
             });
         });
+        if !sorted {
+            self.lines.sort_unstable();
+            self.lines.dedup();
+        }
         let Some(last) = self.lines.len().checked_sub(1) else {
             return Ok(());
         };
@@ -93,14 +107,12 @@ impl Injection {
             .checked_add(index(last))
             .ok_or(Reason::TooLarge)?;
         self.depth = i32::try_from(deepest).map_err(|_| Reason::StackDepth)?;
-        if self.lines.is_sorted_by(|line, next| line < next) {
+        if ascend {
             for (ordinal, placement) in self.placements.iter_mut().enumerate() {
                 placement.constant = first_constant + index(ordinal);
             }
             return Ok(());
         }
-        self.lines.sort_unstable();
-        self.lines.dedup();
         // Lines mostly ascend: the next one is the first guess.
         let mut ordinal = 0;
         for placement in &mut self.placements {

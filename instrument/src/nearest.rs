@@ -2,7 +2,7 @@
 //! forward instead of halving all of them.
 
 /// Numbers that share a bucket differ in so many low bits.
-const LOW_BITS: u32 = 3;
+const LOW_BITS: u32 = 4;
 
 /// How many of the numbers are in front of each bucket.
 #[derive(Default)]
@@ -12,19 +12,21 @@ pub(crate) struct Nearest {
 }
 
 impl Nearest {
-    pub(crate) fn clear(&mut self) {
-        self.before.clear();
-        self.count = 0;
-    }
-
-    /// Adds a number; they ascend.
+    /// Replaces the numbers; they ascend.
     #[inline]
-    pub(crate) fn push(&mut self, number: u32) {
-        let bucket = (number >> LOW_BITS) as usize;
-        while self.before.len() <= bucket {
-            self.before.push(self.count);
+    pub(crate) fn fill(&mut self, numbers: impl Iterator<Item = u32>) {
+        self.before.clear();
+        let mut count = 0;
+        let mut buckets = 0;
+        for number in numbers {
+            let bucket = number >> LOW_BITS;
+            while buckets <= bucket {
+                self.before.push(count);
+                buckets += 1;
+            }
+            count += 1;
         }
-        self.count += 1;
+        self.count = count;
     }
 
     /// How many numbers are `limit` at most. The caller, who keeps them, says which one is at an
@@ -53,9 +55,7 @@ mod tests {
         fn as_many_as_a_count_finds(mut numbers in vec(0..300u32, 0..60), limit in 0..320u32) {
             numbers.sort_unstable();
             let mut nearest = Nearest::default();
-            for &number in &numbers {
-                nearest.push(number);
-            }
+            nearest.fill(numbers.iter().copied());
             let expected = numbers.iter().filter(|&&number| number <= limit).count();
             prop_assert_eq!(nearest.up_to(limit, |index| numbers[index]), expected);
         }

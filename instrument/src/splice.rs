@@ -104,7 +104,6 @@ impl Splice {
             .code
             .reserve(code.len() + 2 * PIECE * (placements.len() + self.grown.len()));
         self.places.clear();
-        self.positions.clear();
         self.longer.clear();
         let mut copied = 0;
         if self.grown.is_empty() {
@@ -216,7 +215,6 @@ impl Splice {
         if out.len() > MAX_LENGTH {
             return Err(Reason::TooLarge);
         }
-        self.positions.push(position);
         self.places.push(Place {
             position,
             start,
@@ -241,6 +239,8 @@ impl Splice {
 
     /// Writes the arguments of all jumps; whether any needs more room than it has.
     fn jumps(&mut self, spec: &Spec, body: &Body, events: &Events) -> Result<bool, Reason> {
+        let positions = self.places.iter().map(|place| place.position);
+        self.positions.fill(positions);
         let mut again = false;
         for &position in &body.jumps {
             let place = self.place(body, position);

@@ -18,7 +18,7 @@ mod lines;
 mod reader;
 
 use self::lines::Lines;
-use self::reader::Reader;
+use self::reader::{Broken, Reader};
 use crate::assemble::Assembled;
 use crate::decode::{Tables, decode, index};
 use crate::error::Reason;
@@ -102,6 +102,8 @@ impl Verifier {
         let mut lines = Lines::new(original, claim, &variant.linetable);
         self.instructions(spec, original, &variant.code, claim, &mut lines)?;
         lines.finish()?;
+        let starts = self.stretches.iter().map(|stretch| stretch.unit);
+        self.starts.fill(starts);
         for &(wanted, target) in &self.jumps {
             if self.boundary(original, target) != Some(wanted) {
                 return Err(Reason::Verification("a jump leads elsewhere"));
@@ -119,9 +121,8 @@ impl Verifier {
         code: &[u8],
         claim: &Claim<'_>,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         self.stretches.clear();
-        self.starts.clear();
         self.probes.clear();
         self.jumps.clear();
         let mut reader = Reader::new(spec, code, claim.first_constant);
@@ -180,23 +181,23 @@ impl Verifier {
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let instr = original.instrs[position as usize];
         let unit = reader.unit;
         self.same(unit, original.units[position as usize]);
         let read = reader.instruction()?;
         if read.op != instr.op {
-            return Err(Reason::Verification("an instruction changed"));
+            return Err(Broken(&Reason::Verification("an instruction changed")));
         }
         if reader.spec.ops[usize::from(instr.op)].target != Target::None {
             self.jumps.push((instr.arg, reader.target(read)?));
         } else if read.arg != instr.arg {
-            return Err(Reason::Verification("an argument changed"));
+            return Err(Broken(&Reason::Verification("an argument changed")));
         }
         let size = original.units[position as usize + 1] - original.units[position as usize];
         let grown = (reader.unit - unit)
             .checked_sub(size)
-            .ok_or(Reason::Verification("an instruction shrank"))?;
+            .ok_or(Broken(&Reason::Verification("an instruction shrank")))?;
         if grown > 0 {
             self.begin(unit, What::Longer(position));
             lines.add(instr.location, grown)?;
@@ -224,7 +225,6 @@ impl Verifier {
     }
 
     fn begin(&mut self, unit: u32, what: What) {
-        self.starts.push(unit);
         self.stretches.push(Stretch { unit, what });
     }
 
@@ -236,7 +236,7 @@ impl Verifier {
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         self.gap_behind(reader, original, position, lines)?;
         let instr = original.instrs[position as usize];
         let mut skipped = None;
@@ -247,7 +247,7 @@ impl Verifier {
             skipped = Some(reader.target(skip)?);
             let before = position
                 .checked_sub(1)
-                .ok_or(Reason::Verification("a skip is on the wrong line"))?;
+                .ok_or(Broken(&Reason::Verification("a skip is on the wrong line")))?;
             let before = original.instrs[before as usize];
             lines.add(before.location, reader.unit - unit)?;
         }
@@ -255,7 +255,7 @@ impl Verifier {
             self.probe(reader, original, probe, position, position, lines)?;
         }
         if skipped.is_some_and(|target| target != reader.unit) {
-            return Err(Reason::Verification("a skip leads elsewhere"));
+            return Err(Broken(&Reason::Verification("a skip leads elsewhere")));
         }
         let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
         if pushes(instr.op) && reader.peeks_double() {
@@ -268,7 +268,9 @@ impl Verifier {
             let first = ahead.instruction()?;
             let end = ahead.probe_end()?;
             if first.op != copy.op || target != end {
-                return Err(Reason::Verification("a second entry leads elsewhere"));
+                return Err(Broken(&Reason::Verification(
+                    "a second entry leads elsewhere",
+                )));
             }
             lines.add(instr.location, reader.unit - unit)?;
         }
@@ -284,7 +286,7 @@ impl Verifier {
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let Some(owner) = position.checked_sub(1) else {
             return Ok(());
         };
@@ -308,7 +310,7 @@ impl Verifier {
         owner: u32,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let unit = reader.unit;
         self.piece(unit, position);
         reader.probe(rest)?;

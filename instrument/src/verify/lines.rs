@@ -5,11 +5,12 @@
 //! give the one location to exactly as many units as the code has there.
 
 use super::Claim;
+use super::reader::Broken;
 use crate::error::Reason;
 use crate::instr::Body;
 use crate::linetable::{Decoder, alike};
 
-const MOVED: Reason = Reason::Verification("a location changed");
+const MOVED: Broken = Broken(&Reason::Verification("a location changed"));
 
 /// How far the two tables were compared.
 pub(super) struct Lines<'a> {
@@ -41,7 +42,7 @@ impl<'a> Lines<'a> {
 
     /// Code of so many units was added that must have this location; locations ascend.
     #[inline]
-    pub(super) fn add(&mut self, location: u32, units: u32) -> Result<(), Reason> {
+    pub(super) fn add(&mut self, location: u32, units: u32) -> Result<(), Broken> {
         if location as usize != self.open {
             self.settle()?;
             self.open = location as usize;
@@ -52,7 +53,7 @@ impl<'a> Lines<'a> {
 
     /// Whether the unit in front of the original instruction at `unit`, behind everything that
     /// was read so far, still has this location.
-    pub(super) fn goes_on(&mut self, location: u32, unit: u32) -> Result<bool, Reason> {
+    pub(super) fn goes_on(&mut self, location: u32, unit: u32) -> Result<bool, Broken> {
         self.add(location, 0)?;
         let start = self.original.runs[self.open];
         let mut ahead = Self { ..*self };
@@ -60,7 +61,7 @@ impl<'a> Lines<'a> {
         let mut decoder = ahead.decoder();
         let mut left = unit - start.unit + self.more;
         loop {
-            let (units, location) = decoder.entry().ok_or(Reason::BadLineTable)?;
+            let (units, location) = decoder.entry().ok_or(Broken(&Reason::BadLineTable))?;
             if location != self.original.locations[self.open] {
                 return Ok(false);
             }
@@ -72,16 +73,16 @@ impl<'a> Lines<'a> {
     }
 
     /// All code was read.
-    pub(super) fn finish(&mut self) -> Result<(), Reason> {
+    pub(super) fn finish(&mut self) -> Result<(), Broken> {
         self.settle()?;
         let theirs = &self.theirs[self.their_byte..];
         let ours = &self.ours[self.our_byte..];
         if ours == theirs {
             Ok(())
         } else if theirs.starts_with(ours) {
-            Err(Reason::BadLineTable)
+            Err(Broken(&Reason::BadLineTable))
         } else if ours.starts_with(theirs) {
-            Err(Reason::Verification("something follows the code"))
+            Err(Broken(&Reason::Verification("something follows the code")))
         } else {
             Err(MOVED)
         }
@@ -89,7 +90,7 @@ impl<'a> Lines<'a> {
 
     /// Compares up to the end of the location that is open, if code was added to it.
     #[inline]
-    fn settle(&mut self) -> Result<(), Reason> {
+    fn settle(&mut self) -> Result<(), Broken> {
         if self.more == 0 {
             return Ok(());
         }
@@ -110,12 +111,12 @@ impl<'a> Lines<'a> {
 
     /// Decodes the entries of the open location, which cover so many units: how many bytes.
     #[inline(never)]
-    fn decoded(&self, units: u32) -> Result<usize, Reason> {
+    fn decoded(&self, units: u32) -> Result<usize, Broken> {
         let location = self.original.locations[self.open];
         let mut decoder = self.decoder();
         let mut left = units;
         while left > 0 {
-            let (units, found) = decoder.entry().ok_or(Reason::BadLineTable)?;
+            let (units, found) = decoder.entry().ok_or(Broken(&Reason::BadLineTable))?;
             if found != location || units > left {
                 return Err(MOVED);
             }
@@ -124,13 +125,13 @@ impl<'a> Lines<'a> {
         Ok(decoder.byte() - self.our_byte)
     }
 
-    fn same_until(&mut self, byte: usize) -> Result<(), Reason> {
+    fn same_until(&mut self, byte: usize) -> Result<(), Broken> {
         let length = byte.checked_sub(self.their_byte).ok_or(MOVED)?;
         let theirs = self.theirs.get(self.their_byte..).unwrap_or_default();
         let ours = self.ours.get(self.our_byte..).unwrap_or_default();
         if !few_same(ours, theirs, length) {
             let theirs = theirs.get(..length).ok_or(MOVED)?;
-            let ours = ours.get(..length).ok_or(Reason::BadLineTable)?;
+            let ours = ours.get(..length).ok_or(Broken(&Reason::BadLineTable))?;
             if ours != theirs {
                 return Err(MOVED);
             }

@@ -7,6 +7,16 @@ use crate::decode::index;
 use crate::error::Reason;
 use crate::spec::{Role, Spec, Target};
 
+/// What is wrong with a variant; small, so that results fit a register.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Broken(pub(super) &'static Reason);
+
+impl From<Broken> for Reason {
+    fn from(Broken(reason): Broken) -> Self {
+        reason.clone()
+    }
+}
+
 /// Reads a variant from one unit on.
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
@@ -52,8 +62,8 @@ impl<'a> Reader<'a> {
         self.units.get(unit as usize).map_or(0, |unit| unit[0])
     }
 
-    pub(super) fn instruction(&mut self) -> Result<Read, Reason> {
-        const CUT: Reason = Reason::Verification("the code is cut short");
+    pub(super) fn instruction(&mut self) -> Result<Read, Broken> {
+        const CUT: Broken = Broken(&Reason::Verification("the code is cut short"));
         let mut at = self.unit as usize;
         let (mut op, mut arg) = (self.spec.extended_arg, 0);
         while op == self.spec.extended_arg {
@@ -94,12 +104,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a jump that was just read leads.
-    pub(super) fn target(&self, jump: Read) -> Result<u32, Reason> {
+    pub(super) fn target(&self, jump: Read) -> Result<u32, Broken> {
         match self.spec.ops[usize::from(jump.op)].target {
             Target::Backward => self.unit.checked_sub(jump.arg),
             _ => self.unit.checked_add(jump.arg),
         }
-        .ok_or(Reason::BadJump)
+        .ok_or(Broken(&Reason::BadJump))
     }
 
     /// Whether an added piece may begin with the next opcode.
@@ -132,8 +142,8 @@ impl<'a> Reader<'a> {
 
     /// Reads the rest of a probe, from `unit` on.
     #[inline]
-    pub(super) fn probe(&mut self, unit: u32) -> Result<(), Reason> {
-        const BROKEN: Reason = Reason::Verification("a probe is broken");
+    pub(super) fn probe(&mut self, unit: u32) -> Result<(), Broken> {
+        const BROKEN: Broken = Broken(&Reason::Verification("a probe is broken"));
         let at = unit as usize;
         let caches = usize::from(self.spec.ops[usize::from(self.spec.to_bool)].caches);
         if self.units.get(at) != Some(&[self.spec.to_bool, 0]) {
@@ -174,16 +184,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the probe that comes next ends.
-    pub(super) fn probe_end(&mut self) -> Result<u32, Reason> {
+    pub(super) fn probe_end(&mut self) -> Result<u32, Broken> {
         for _ in 0..3 {
             self.instruction()?;
         }
         Ok(self.unit)
     }
 
-    pub(super) fn finish(&self) -> Result<(), Reason> {
+    pub(super) fn finish(&self) -> Result<(), Broken> {
         if self.unit as usize != self.units.len() {
-            return Err(Reason::Verification("something follows the code"));
+            return Err(Broken(&Reason::Verification("something follows the code")));
         }
         Ok(())
     }
