@@ -99,7 +99,8 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Option<()> {
     let mut entries = Decoder::new(tables.linetable, tables.first_line);
     // An entry has a byte and a unit at least.
     let most = units.min(tables.linetable.len());
-    let locations = room(&mut body.room.locations, most);
+    // As long as the runs, so that one is in it where the other is: the first is no location.
+    let locations = room(&mut body.room.locations, most + 1);
     let runs = room(&mut body.room.runs, most + 1);
     let starts = &mut body.starts[..units];
     let mut last = UNKNOWN;
@@ -114,14 +115,14 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Option<()> {
         last = bits;
         count += usize::from(differs);
         *starts.get_mut(unit)? = INSIDE ^ (u32::from(differs) * CONTINUES);
-        *locations.get_mut(count - 1)? = next;
         unit += covered as usize;
         *runs.get_mut(count)? = Run {
             byte: index(entries.byte()),
             unit: index(unit),
         };
+        locations[count] = next;
     }
-    replace(&mut body.locations, &locations[..count]);
+    replace(&mut body.locations, &locations[1..=count]);
     replace(&mut body.runs, &runs[..=count]);
     (unit == units).then_some(())
 }
@@ -156,7 +157,7 @@ fn follow(
 ) -> Result<(bool, usize), Reason> {
     // Instructions have a unit at least.
     let starts = &mut body.starts[..units.len()];
-    let offsets = room(&mut body.room.units, units.len() + 1);
+    let offsets = room(&mut body.room.units, units.len());
     let reached = room(&mut body.room.depths, units.len());
     let instrs = room(&mut body.room.instrs, units.len());
     let mut count = 0;
@@ -236,8 +237,8 @@ fn follow(
     if begun != body.locations.len() {
         return Err(Reason::SplitLocation);
     }
-    offsets[count] = index(at);
-    replace(&mut body.units, &offsets[..=count]);
+    replace(&mut body.units, &offsets[..count]);
+    body.units.push(index(at));
     replace(&mut body.instrs, &instrs[..count]);
     replace(depths, &reached[..count]);
     let right = odd.cast_unsigned() >> 31 == 0 && falling == APART;
