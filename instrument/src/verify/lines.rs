@@ -1,8 +1,9 @@
 //! The line table of a variant, read beside the original one.
 //!
 //! Between the places at which code was added the two are the same bytes, read from the same
-//! line on, so that they say the same. Where code was added the entries are decoded: they must
-//! give the one location to exactly as many units as the code has there.
+//! line on, so that they say the same. Where code was added the entries must give the one location
+//! to exactly as many units as the code has there: they repeat the bytes of the original's, or are
+//! decoded.
 
 use super::Claim;
 use super::reader::Broken;
