@@ -6,9 +6,9 @@
 
 use crate::error::Reason;
 use crate::exctable;
-use crate::instr::{Body, INSIDE, Instr, Run};
+use crate::instr::{Body, INSIDE, Instr, Run, replace, room};
 use crate::linetable::{Decoder, Location};
-use crate::spec::{Flow, Role, Spec, Target};
+use crate::spec::{Flow, Op, Role, Spec, Target};
 use crate::stack::UNREACHED;
 
 /// What no entry of a line table can stand for.
@@ -22,14 +22,17 @@ const UNKNOWN: [u64; 2] = Location {
 /// which is not decoded yet, with this bit.
 const ARRIVING: u32 = 1 << 31;
 
+/// Likewise: this bit, but not where the line table begins another location. Depths are less.
+const CONTINUES: u32 = 1 << 30;
+
+/// The other bits: all of them where no depth is noted.
+const ARRIVING_DEPTH: u32 = !CONTINUES;
+
 /// Control does not come from the instruction before.
 const APART: i64 = UNREACHED as i64;
 
 /// A stack effect that is none.
 const IMPOSSIBLE: i64 = -1 << 40;
-
-/// No instruction has more inline cache units.
-pub(crate) const MOST_CACHES: usize = 12;
 
 /// The bytes of one code object.
 #[derive(Clone, Copy)]
@@ -66,13 +69,12 @@ pub(crate) fn decode_with_depths(
     body.handlers.clear();
     body.jumps.clear();
     body.quiet.clear();
-    locations(tables, body)?;
+    locations(tables, body).ok_or(Reason::BadLineTable)?;
     let handlers = exctable::decode(tables.exceptiontable, &mut body.handlers);
     let entered = handlers.is_ok() && enter_handlers(body);
     let followed = instructions(spec, tables.code, body, depths)?;
     let count = index(body.units.len() - 1);
     body.starts[units] = count;
-    locate(body)?;
     resolve_targets(body)?;
     handlers?;
     for handler in &mut body.handlers {
@@ -89,41 +91,40 @@ pub(crate) fn decode_with_depths(
     Ok(entered && followed)
 }
 
-/// Reads the line table: the locations, and the units at which each begins.
-fn locations(tables: Tables<'_>, body: &mut Body) -> Result<(), Reason> {
+/// Reads the line table: the locations, and where each begins; `None` when it is broken.
+/// (A function of its own: so its loop has the registers.)
+#[inline(never)]
+fn locations(tables: Tables<'_>, body: &mut Body) -> Option<()> {
     let units = tables.code.len() / 2;
     let mut entries = Decoder::new(tables.linetable, tables.first_line);
-    // An entry has a byte and a unit at least. What is not used is cut off behind.
-    let most = units.min(tables.linetable.len()) + 1;
-    body.locations.resize(most, Location::NONE);
-    body.runs.resize(most, Run::default());
-    let locations = &mut body.locations[..most];
-    let runs = &mut body.runs[..most];
+    // An entry has a byte and a unit at least.
+    let most = units.min(tables.linetable.len());
+    // As long as the runs, so that one is in it where the other is: the first is no location.
+    let locations = room(&mut body.room.locations, most + 1);
+    let runs = room(&mut body.room.runs, most + 1);
+    let starts = &mut body.starts[..units];
     let mut last = UNKNOWN;
     let mut count = 0;
     let mut unit = 0;
     runs[0] = Run::default();
     while !entries.is_done() {
         let (covered, next) = entries.entry()?;
-        unit += covered as usize;
-        if unit > units {
-            return Err(Reason::BadLineTable);
-        }
         // Nobody could guess whether the location changes: what is written does not depend on it.
         let bits = next.bits();
-        count += usize::from(bits != last);
+        let differs = bits != last;
         last = bits;
-        locations[count - 1] = next;
-        let run = &mut runs[count];
-        run.byte = index(entries.byte());
-        run.unit = index(unit);
+        count += usize::from(differs);
+        *starts.get_mut(unit)? = INSIDE ^ (u32::from(differs) * CONTINUES);
+        unit += covered as usize;
+        *runs.get_mut(count)? = Run {
+            byte: index(entries.byte()),
+            unit: index(unit),
+        };
+        locations[count] = next;
     }
-    if unit != units {
-        return Err(Reason::BadLineTable);
-    }
-    body.locations.truncate(count);
-    body.runs.truncate(count + 1);
-    Ok(())
+    replace(&mut body.locations, &locations[1..=count]);
+    replace(&mut body.runs, &runs[..=count]);
+    (unit == units).then_some(())
 }
 
 /// Splits the code into instructions; a jump's argument is its target in code units for now.
@@ -135,28 +136,46 @@ fn instructions(
     depths: &mut Vec<i32>,
 ) -> Result<bool, Reason> {
     let units: &[[u8; 2]] = code.as_chunks().0;
-    // Instructions have a unit at least. What is not used is cut off behind.
-    body.units.resize(units.len(), 0);
-    depths.resize(units.len(), 0);
-    if body.room.len() < units.len() {
-        body.room.resize(units.len(), Instr::default());
+    let followed = follow(spec, units, body, depths);
+    match followed {
+        // No instruction is 0: caches are empty when there are as many zeros as caches.
+        Ok((followed, caches)) if caches == zeros(units) => Ok(followed),
+        _ => Err(filled_cache(spec, units)
+            .or(followed.err())
+            .unwrap_or(Reason::FilledCache)),
     }
+}
+
+/// What [`instructions`] does, but for the caches, which are counted. (A function of its own as
+/// [`locations`] is.)
+#[inline(never)]
+fn follow(
+    spec: &Spec,
+    units: &[[u8; 2]],
+    body: &mut Body,
+    depths: &mut Vec<i32>,
+) -> Result<(bool, usize), Reason> {
+    // Instructions have a unit at least.
     let starts = &mut body.starts[..units.len()];
-    let offsets = &mut body.units[..units.len()];
-    let reached = &mut depths[..units.len()];
-    let instrs = &mut body.room[..units.len()];
+    let offsets = room(&mut body.room.units, units.len());
+    let reached = room(&mut body.room.depths, units.len());
+    let instrs = room(&mut body.room.instrs, units.len());
     let mut count = 0;
+    let mut prefixes = 0;
     let mut at = 0;
+    // Locations that have begun.
+    let mut begun = 0;
     // The depth that control brings along from the instruction before.
     let mut falling = 0;
-    // Not 0 when control takes an unusual way.
+    // Not 0 when control takes an unusual way, or beyond 31 bits.
     let mut odd = 0;
     while let Some(&[op, byte]) = units.get(at) {
         let start = at;
-        let arriving = std::mem::replace(&mut starts[start], index(count));
-        if arriving != INSIDE {
-            let arriving = i64::from(arriving & !ARRIVING);
-            odd |= u64::from(falling != APART && falling != arriving);
+        let mark = std::mem::replace(&mut starts[start], index(count));
+        begun += usize::from(mark & CONTINUES == 0);
+        if mark & ARRIVING_DEPTH != ARRIVING_DEPTH {
+            let arriving = i64::from(mark & ARRIVING_DEPTH & !ARRIVING);
+            odd |= outside_unless(falling == APART || falling == arriving);
             falling = arriving;
         }
         offsets[count] = index(start);
@@ -165,21 +184,25 @@ fn instructions(
             op,
             prefixes: 0,
             arg: u32::from(byte),
-            location: 0,
+            location: index(begun).wrapping_sub(1),
         };
         let mut op = &spec.ops[usize::from(op)];
         at += 1;
         if op.is_plain() {
-            at = behind_caches(units, at, op.caches)?;
+            at += usize::from(op.caches);
             falling = op.depth_after(falling, instr.arg);
-            odd |= outside(falling);
+            odd |= falling;
         } else {
             at = prefixed(spec, units, at, &mut instr)?;
             op = &spec.ops[usize::from(instr.op)];
             if op.role.is_quiet() {
                 body.quiet.push(index(count));
             }
-            at = behind_caches(units, at, op.caches)?;
+            prefixes += usize::from(instr.prefixes);
+            at += usize::from(op.caches);
+            if at > units.len() {
+                break;
+            }
             let before = falling;
             falling = APART;
             if matches!(op.flow, Flow::Next | Flow::Branch) {
@@ -187,34 +210,81 @@ fn instructions(
                     .effect(instr.op, instr.arg)
                     .map_or(IMPOSSIBLE, i64::from);
                 falling = before.wrapping_add(effect);
-                odd |= outside(falling);
+                odd |= falling;
             } else {
                 // Nothing is known of the depth of what no path reaches so far.
-                odd |= u64::from(starts.get(at) == Some(&INSIDE));
+                let next = starts.get(at).map(|next| next & ARRIVING_DEPTH);
+                odd |= outside_unless(next != Some(ARRIVING_DEPTH));
             }
             if op.target != Target::None {
                 body.jumps.push(index(count));
-                let next = index(at);
-                instr.arg = match op.target {
-                    Target::Backward => next.checked_sub(instr.arg),
-                    _ => next.checked_add(instr.arg),
-                }
-                .ok_or(Reason::BadJump)?;
+                instr.arg = target(*op, index(at), instr.arg).ok_or(Reason::BadJump)?;
                 let known = op.flow == Flow::Next
                     || op.fixed_jump_effect().is_some_and(|effect| {
                         let depth = before.wrapping_add(i64::from(effect));
                         arrive(starts, reached, instr.arg, depth)
                     });
-                odd |= u64::from(!known);
+                odd |= outside_unless(known);
             }
         }
         instrs[count] = instr;
         count += 1;
     }
-    body.units.truncate(count);
+    if at != units.len() {
+        return Err(Reason::TruncatedInstruction);
+    }
+    // Otherwise a location begins within an instruction.
+    if begun != body.locations.len() {
+        return Err(Reason::SplitLocation);
+    }
+    replace(&mut body.units, &offsets[..count]);
     body.units.push(index(at));
-    depths.truncate(count);
-    Ok(odd == 0 && falling == APART)
+    replace(&mut body.instrs, &instrs[..count]);
+    replace(depths, &reached[..count]);
+    let right = odd.cast_unsigned() >> 31 == 0 && falling == APART;
+    Ok((right, units.len() - prefixes - count))
+}
+
+/// Where a jump leads that ends at `next`.
+fn target(op: Op, next: u32, arg: u32) -> Option<u32> {
+    match op.target {
+        Target::Backward => next.checked_sub(arg),
+        _ => next.checked_add(arg),
+    }
+}
+
+/// How many units are 0. (So many at a time that the count fits 16 bits, as the units do.)
+fn zeros(units: &[[u8; 2]]) -> usize {
+    let blocks = units.chunks(1 << 15);
+    let counts = blocks.map(|block| {
+        let zeros = block.iter().map(|unit| u16::from(*unit == [0, 0]));
+        usize::from(zeros.sum::<u16>())
+    });
+    counts.sum()
+}
+
+/// Goes down the code once more, which is refused: whether what is wrong with it first is a
+/// cache that is filled.
+#[cold]
+fn filled_cache(spec: &Spec, units: &[[u8; 2]]) -> Option<Reason> {
+    let mut at = 0;
+    while let Some(&[op, byte]) = units.get(at) {
+        let mut instr = Instr {
+            op,
+            arg: u32::from(byte),
+            ..Instr::default()
+        };
+        let caches = prefixed(spec, units, at + 1, &mut instr).ok()?;
+        let op = spec.ops[usize::from(instr.op)];
+        at = caches + usize::from(op.caches);
+        if units.get(caches..at)?.iter().any(|cache| *cache != [0, 0]) {
+            return Some(Reason::FilledCache);
+        }
+        if op.target != Target::None {
+            target(op, index(at), instr.arg)?;
+        }
+    }
+    None
 }
 
 /// Reads on behind EXTENDED_ARG, if it is one, up to the opcode that they belong to.
@@ -258,96 +328,29 @@ fn arrive(starts: &mut [u32], depths: &[i32], target: u32, depth: i64) -> bool {
         return false;
     };
     let arriving = depth | ARRIVING;
-    if depth >= ARRIVING || arriving == INSIDE {
+    if depth >= CONTINUES || arriving == ARRIVING_DEPTH {
         return false;
     }
-    match *known {
-        INSIDE => {
-            *known = arriving;
-            true
-        }
-        noted if noted & ARRIVING != 0 => noted == arriving,
-        start => {
-            depths
-                .get(start as usize)
-                .map(|&depth| depth.cast_unsigned())
-                == Some(depth)
-        }
+    if *known & ARRIVING == 0 {
+        let known = depths.get(*known as usize);
+        return known.map(|&depth| depth.cast_unsigned()) == Some(depth);
     }
+    let noted = *known & ARRIVING_DEPTH;
+    if noted == ARRIVING_DEPTH {
+        *known = arriving | *known & CONTINUES;
+    }
+    noted == ARRIVING_DEPTH || noted == arriving
 }
 
-/// Not 0 when this is no stack depth.
-fn outside(depth: i64) -> u64 {
-    depth.cast_unsigned() >> 31
+/// No stack depth, unless this holds.
+fn outside_unless(holds: bool) -> i64 {
+    i64::from(!holds) << 31
 }
 
 /// Of a depth that is one.
 #[expect(clippy::cast_possible_truncation, reason = "others are not used")]
 fn low(depth: i64) -> i32 {
     depth as i32
-}
-
-/// Where the instruction ends whose caches are here, which must be empty.
-#[inline]
-fn behind_caches(units: &[[u8; 2]], at: usize, caches: u8) -> Result<usize, Reason> {
-    let end = at + usize::from(caches);
-    let rest = units.get(at..).unwrap_or_default();
-    // As many are looked at for every instruction: what it has is hard to guess.
-    let blank = if let Some(most) = rest.first_chunk::<MOST_CACHES>() {
-        let (words, _) = most.as_flattened().as_chunks::<8>();
-        let masks = &CACHES[usize::from(caches) % CACHES.len()];
-        let words = words.iter().zip(masks);
-        let filled = words.map(|(word, mask)| u64::from_le_bytes(*word) & mask);
-        filled.fold(0, |all, one| all | one) == 0
-    } else {
-        let caches = rest.get(..usize::from(caches));
-        let caches = caches.ok_or(Reason::TruncatedInstruction)?;
-        caches.iter().all(|unit| *unit == [0, 0])
-    };
-    if blank {
-        Ok(end)
-    } else {
-        Err(Reason::FilledCache)
-    }
-}
-
-/// For each number of caches the bits of that many units.
-const CACHES: [[u64; MOST_CACHES / 4]; 16] = {
-    let mut masks = [[0; MOST_CACHES / 4]; 16];
-    let mut caches = 0;
-    while caches < 16 {
-        let mut unit = 0;
-        while unit < caches && unit < MOST_CACHES {
-            masks[caches][unit / 4] |= 0xffff << (unit % 4 * 16);
-            unit += 1;
-        }
-        caches += 1;
-    }
-    masks
-};
-
-/// Gives the instructions their locations.
-fn locate(body: &mut Body) -> Result<(), Reason> {
-    let instrs = &mut body.room[..body.units.len() - 1];
-    for run in &mut body.runs {
-        run.instr = body.starts[run.unit as usize];
-        if let Some(instr) = instrs.get_mut(run.instr as usize) {
-            // For the first instruction of a location.
-            instr.location = 1;
-        } else if run.instr as usize > instrs.len() {
-            return Err(Reason::SplitLocation);
-        }
-    }
-    body.instrs.clear();
-    let mut locations = 0u32;
-    body.instrs.extend(instrs.iter().map(|instr| {
-        locations += instr.location;
-        Instr {
-            location: locations.wrapping_sub(1),
-            ..*instr
-        }
-    }));
-    Ok(())
 }
 
 fn resolve_targets(body: &mut Body) -> Result<(), Reason> {

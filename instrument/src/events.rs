@@ -10,7 +10,8 @@
 use crate::decode::index;
 use crate::error::Reason;
 use crate::exctable::Handler;
-use crate::instr::Body;
+use crate::instr::{Body, room};
+use crate::linetable::Location;
 use crate::spec::{Flow, LineRule, Role, Spec, Target};
 use crate::stack::UNREACHED;
 
@@ -28,10 +29,15 @@ const SKIPPED: u8 = 32;
 /// What enters from before is an exhausted FOR_ITER.
 const LANDING: u8 = 64;
 
+/// Neither a line nor the mark of none.
+const NO_LINE: i32 = -2;
+
 /// The line events of one code object.
 #[derive(Default)]
 pub(crate) struct Events {
     flags: Vec<u8>,
+    /// Scratch space for [`find_changes`].
+    changes: Vec<u32>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -195,27 +201,24 @@ impl Events {
     /// that raise one when control falls in from before.
     ///
     /// `initialize_lines` of 3.12 marks a change of line, for which instructions with a quiet
-    /// role do not count. So all that matters is where a location begins, and what follows a
+    /// role do not count. So all that matters is where another line begins, and what follows a
     /// quiet instruction.
     fn walk(&mut self, spec: &Spec, body: &Body, depths: &[i32]) {
-        let first = index(self.first);
-        let mut quiet = body.quiet.iter().copied().skip_while(|&at| at < first);
+        // All in code units: what instruction starts at one is asked where it matters.
+        let first = body.units[self.first];
+        let quiet = body.quiet.iter().map(|&at| body.units[at as usize]);
+        let mut quiet = quiet.skip_while(|&at| at < first);
         let mut next_quiet = quiet.next().unwrap_or(u32::MAX);
         let mut current = -1;
         let mut line_before = -1;
-        // What follows the last quiet instruction.
-        let mut due = first;
-        let mut start = 0;
-        for (location, end) in body.locations.iter().zip(&body.runs[1..]) {
-            let end = end.instr;
-            let mut at = start.max(first);
-            start = end;
-            let line = location.line;
-            if line == current && line == line_before && at != due && next_quiet >= end {
-                continue;
-            }
+        let mut changes = std::mem::take(&mut self.changes);
+        let begun = find_changes(&body.locations, &mut changes);
+        for (&change, &next) in begun.iter().zip(&begun[1..]) {
+            let mut at = body.runs[change as usize].unit.max(first);
+            let end = body.runs[next as usize].unit;
+            let line = body.locations[change as usize].line;
             while at < end {
-                let position = at as usize;
+                let position = body.starts[at as usize] as usize;
                 let silent = next_quiet == at;
                 if !silent {
                     if line != current && line >= 0 && spec.line_rule == LineRule::Marked {
@@ -234,11 +237,12 @@ impl Events {
                 if next_quiet >= end {
                     break;
                 }
-                at = next_quiet + 1;
-                due = at;
+                let behind = body.starts[next_quiet as usize] as usize + 1;
+                at = body.units[behind];
                 next_quiet = quiet.next().unwrap_or(u32::MAX);
             }
         }
+        self.changes = changes;
     }
 
     /// Whether the frame was just resumed: since the start in 3.11, since any RESUME after.
@@ -317,6 +321,21 @@ impl Events {
         };
         resumed || body.line(from) != body.line(to)
     }
+}
+
+/// The locations at which another line begins, and behind them how many locations there are.
+/// Nobody could guess at which: what is written does not depend on it.
+fn find_changes<'c>(locations: &[Location], changes: &'c mut Vec<u32>) -> &'c [u32] {
+    let found = room(changes, locations.len() + 1);
+    let mut count = 0;
+    let mut line_before = NO_LINE;
+    for (number, location) in locations.iter().enumerate() {
+        found[count] = index(number);
+        count += usize::from(location.line != line_before);
+        line_before = location.line;
+    }
+    found[count] = index(locations.len());
+    &found[..=count]
 }
 
 /// The handler whose saved offset a RERAISE goes back to: the last one in front of it that

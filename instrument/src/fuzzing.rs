@@ -46,7 +46,7 @@ pub(crate) fn entries(table: &[u8], first_line: i32) -> Option<Vec<(u32, Locatio
     let mut decoder = Decoder::new(table, first_line);
     let mut entries = Vec::new();
     while !decoder.is_done() {
-        entries.push(decoder.entry().ok()?);
+        entries.push(decoder.entry()?);
     }
     Some(entries)
 }

@@ -17,7 +17,7 @@
 
 use crate::decode::index;
 use crate::error::Reason;
-use crate::events::{Events, split_by_event};
+use crate::events::Events;
 use crate::instr::Body;
 use crate::spec::{Role, Spec};
 
@@ -35,7 +35,7 @@ pub(crate) enum Stand {
 pub(crate) struct Placement {
     /// Index of the instruction that starts the line.
     pub(crate) position: u32,
-    /// Index in `co_consts`.
+    /// Index in `co_consts`. (While it is planned, the line.)
     pub(crate) constant: u32,
     pub(crate) stand: Stand,
 }
@@ -49,8 +49,6 @@ pub(crate) struct Injection {
     pub(crate) lines: Vec<u32>,
     /// Stack depth that the probes need.
     pub(crate) depth: i32,
-    /// Instructions with their lines; scratch space.
-    sites: Vec<(usize, u32)>,
 }
 
 impl Injection {
@@ -62,45 +60,34 @@ impl Injection {
         events: &Events,
         depths: &[i32],
         first_constant: u32,
-        wanted: &dyn Fn(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Result<(), Reason> {
         self.placements.clear();
         self.lines.clear();
-        self.depth = 0;
-        self.sites.clear();
-        events.sites(original, |index, line| {
-            if wanted(line) {
-                self.sites.push((index, line));
+        let mut deepest = 0;
+        let (mut ascend, mut sorted) = (true, true);
+        events.sites(original, |position, line| {
+            if !wanted(line) {
+                return;
+            }
+            // Mostly they ascend, but for one that comes again.
+            if self.lines.last().is_some_and(|&last| line <= last) {
+                ascend = false;
+                sorted = sorted && self.lines.binary_search(&line).is_ok();
+                if !sorted {
+                    self.lines.push(line);
+                }
+            } else {
                 self.lines.push(line);
             }
-        });
-        if !self.lines.is_sorted_by(|line, next| line < next) {
-            self.lines.sort_unstable();
-            self.lines.dedup();
-        }
-        if self.lines.is_empty() {
-            return Ok(());
-        }
-        let last = index(self.lines.len() - 1);
-        first_constant.checked_add(last).ok_or(Reason::TooLarge)?;
-        let doubled = doubled_entries(spec, original, events);
-        // Lines mostly ascend: the next one is the first guess.
-        let mut ordinal = 0;
-        for &(position, line) in &self.sites {
-            if self.lines.get(ordinal) != Some(&line) {
-                ordinal = self.lines.partition_point(|&other| other < line);
-            }
             let behind = original.op(spec, position).role == Role::PushExcInfo;
-            let need = depths[position]
-                .checked_add(1 + i32::from(behind))
-                .ok_or(Reason::StackDepth)?;
-            self.depth = self.depth.max(need);
+            deepest = deepest.max(i64::from(depths[position]) + 1 + i64::from(behind));
             self.placements.push(Placement {
                 position: index(position),
-                constant: first_constant + index(ordinal),
+                constant: line,
                 stand: if behind {
                     Stand::Behind {
-                        doubled: doubled.contains(&index(position)),
+                        doubled: is_doubled(spec, original, events, position),
                     }
                 } else {
                     Stand::InFront {
@@ -108,26 +95,44 @@ impl Injection {
                     }
                 },
             });
+        });
+        if !sorted {
+            self.lines.sort_unstable();
+            self.lines.dedup();
+        }
+        let Some(last) = self.lines.len().checked_sub(1) else {
+            return Ok(());
+        };
+        first_constant
+            .checked_add(index(last))
+            .ok_or(Reason::TooLarge)?;
+        self.depth = i32::try_from(deepest).map_err(|_| Reason::StackDepth)?;
+        if ascend {
+            for (ordinal, placement) in self.placements.iter_mut().enumerate() {
+                placement.constant = first_constant + index(ordinal);
+            }
+            return Ok(());
+        }
+        // Lines mostly ascend: the next one is the first guess.
+        let mut ordinal = 0;
+        for placement in &mut self.placements {
+            let line = placement.constant;
+            if self.lines.get(ordinal) != Some(&line) {
+                ordinal = self.lines.partition_point(|&other| other < line);
+            }
+            placement.constant = first_constant + index(ordinal);
             ordinal += 1;
         }
         Ok(())
     }
 }
 
-/// Handler entries that some exceptions reach without a line event.
-fn doubled_entries(spec: &Spec, original: &Body, events: &Events) -> Vec<u32> {
-    let mut doubled: Vec<u32> = original
-        .handlers
-        .iter()
-        .filter(|handler| original.op(spec, handler.target as usize).role == Role::PushExcInfo)
-        .filter(|&&handler| {
-            events.is_site(handler.target as usize)
-                && split_by_event(events, spec, original, handler)
-                    .iter()
-                    .any(|&(_, _, fires)| !fires)
-        })
-        .map(|handler| handler.target)
-        .collect();
-    doubled.dedup();
-    doubled
+/// Whether some exceptions reach a handler entry without a line event.
+fn is_doubled(spec: &Spec, original: &Body, events: &Events, entry: usize) -> bool {
+    let mut handlers = original.handlers.iter();
+    handlers.any(|handler| {
+        handler.target as usize == entry
+            && (handler.start..handler.end)
+                .any(|from| !events.raise_fires(spec, original, from as usize, entry))
+    })
 }

@@ -42,8 +42,32 @@ pub(crate) struct Body {
     /// Where the entries of each location start in the line table, and the end. Of decoded
     /// code only.
     pub(crate) runs: Vec<Run>,
-    /// Room for instructions that are being decoded.
-    pub(crate) room: Vec<Instr>,
+    pub(crate) room: Room,
+}
+
+/// Where decoding writes, so that a vector need not be filled for it every time: nobody knows
+/// beforehand how many items there are, only how many there are at most.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) instrs: Vec<Instr>,
+    pub(crate) locations: Vec<Location>,
+    pub(crate) units: Vec<u32>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) depths: Vec<i32>,
+}
+
+/// Room for so many items; until they are written, they are any.
+pub(crate) fn room<T: Copy + Default>(items: &mut Vec<T>, count: usize) -> &mut [T] {
+    if items.len() < count {
+        items.resize(count, T::default());
+    }
+    &mut items[..count]
+}
+
+/// Replaces what is in a vector.
+pub(crate) fn replace<T: Copy>(items: &mut Vec<T>, new: &[T]) {
+    items.clear();
+    items.extend_from_slice(new);
 }
 
 /// The start of the line table entries of one location.
@@ -53,8 +77,6 @@ pub(crate) struct Run {
     pub(crate) byte: u32,
     /// Code unit.
     pub(crate) unit: u32,
-    /// Instruction.
-    pub(crate) instr: u32,
 }
 
 impl Body {

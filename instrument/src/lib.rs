@@ -33,6 +33,7 @@ mod instr;
 mod linemap;
 mod linetable;
 mod marshal;
+mod nearest;
 mod pattern;
 mod positions;
 mod prove;

@@ -5,12 +5,11 @@
 //! `1 kkkk nnn`: kind and units - 1. What differs is how compilers cut the runs, see
 //! [`Encoder`].
 
-use crate::error::Reason;
 use crate::instr::Body;
 use crate::varint::{MORE, read_little, read_signed, write_little, write_signed};
 
 /// A source range: lines from 1, columns from 0, in UTF-8 bytes; -1 where there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Location {
     pub(crate) line: i32,
     pub(crate) end_line: i32,
@@ -49,12 +48,23 @@ const NO_COLUMNS: u8 = 13;
 const LONG: u8 = 14;
 const NOTHING: u8 = 15;
 
-#[derive(Clone, Copy)]
 /// Reads the entries of a line table one after the other.
+#[derive(Clone, Copy)]
 pub(crate) struct Decoder<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// What was not read yet.
+    rest: &'a [u8],
+    /// Where all of it ends.
+    end: usize,
     line: i32,
+}
+
+/// An entry of any kind, as it was read.
+struct Entry {
+    bytes: usize,
+    units: u32,
+    /// Where the next one starts from.
+    line: i32,
+    location: Location,
 }
 
 impl<'a> Decoder<'a> {
@@ -64,25 +74,30 @@ impl<'a> Decoder<'a> {
 
     /// Reads on at a byte where an entry starts, from a line on.
     pub(crate) fn at(bytes: &'a [u8], at: usize, line: i32) -> Self {
-        Self { bytes, at, line }
+        Self {
+            rest: bytes.get(at..).unwrap_or_default(),
+            end: bytes.len(),
+            line,
+        }
     }
 
+    #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.at == self.bytes.len()
+        self.rest.is_empty()
     }
 
     /// Where the next entry starts.
+    #[inline]
     pub(crate) fn byte(&self) -> usize {
-        self.at
+        self.end - self.rest.len()
     }
 
-    /// The next entry: code units covered and their location.
+    /// The next entry: code units covered and their location; `None` when it is broken.
     #[expect(clippy::inline_always, reason = "a call costs more than most entries")]
     #[inline(always)]
-    pub(crate) fn entry(&mut self) -> Result<(u32, Location), Reason> {
+    pub(crate) fn entry(&mut self) -> Option<(u32, Location)> {
         // Most entries are of the kinds whose size is fixed.
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let Some(&[first, second, third, fourth, fifth, ..]) = rest.first_chunk::<8>() else {
+        let Some(&[first, second, third, fourth, fifth, ..]) = self.rest.first_chunk::<8>() else {
             return self.other_entry();
         };
         let kind = (first >> 3).wrapping_sub(16);
@@ -93,7 +108,7 @@ impl<'a> Decoder<'a> {
             let short_end = short_column + i32::from(second & 15);
             let column = select(short, short_column, i32::from(second));
             let end_column = select(short, short_end, i32::from(third));
-            self.at += 3 - usize::from(short);
+            self.rest = &self.rest[3 - usize::from(short)..];
             let lines = i32::from(kind.saturating_sub(ONE_LINE_FIRST));
             self.line = self.line.wrapping_add(lines);
             Location {
@@ -107,9 +122,9 @@ impl<'a> Decoder<'a> {
             let magnitude = i32::from(second >> 1);
             let delta = select(second & 1 == 0, magnitude, -magnitude);
             if third == 0 && (fourth == 0) != (fifth == 0) {
-                return Err(Reason::BadLineTable);
+                return None;
             }
-            self.at += 5;
+            self.rest = &self.rest[5..];
             self.line = self.line.wrapping_add(delta);
             Location {
                 line: self.line,
@@ -121,87 +136,88 @@ impl<'a> Decoder<'a> {
             return self.other_entry();
         };
         // A negative line would read as "none".
-        if location.line < 0 || location.end_line < 0 {
-            return Err(Reason::BadLineTable);
-        }
-        Ok((u32::from(first & 7) + 1, location))
+        let is_valid = location.line | location.end_line >= 0;
+        is_valid.then_some((u32::from(first & 7) + 1, location))
     }
 
-    /// Goes by way of a copy, so that the position itself need not be in memory.
+    /// What is read is handed over as values, so that a loop has its position in registers.
     #[inline]
-    fn other_entry(&mut self) -> Result<(u32, Location), Reason> {
-        let (next, units, location) = self.read().ok_or(Reason::BadLineTable)?;
-        *self = next;
-        Ok((units, location))
+    fn other_entry(&mut self) -> Option<(u32, Location)> {
+        let entry = Entry::read(self.rest, self.line)?;
+        self.rest = self.rest.get(entry.bytes..)?;
+        self.line = entry.line;
+        Some((entry.units, entry.location))
     }
+}
 
+impl Entry {
+    /// Reads the entry at the start of `bytes`, from a line on.
     #[inline(never)]
-    fn read(mut self) -> Option<(Self, u32, Location)> {
-        let rest = self.bytes.get(self.at..)?;
-        let &first = rest.first()?;
-        let units = u32::from(first & 7) + 1;
+    fn read(bytes: &[u8], line: i32) -> Option<Self> {
+        let &first = bytes.first()?;
         // Bit 7 marks the first byte, so that kinds are 16 and more here.
         let kind = (first >> 3).wrapping_sub(16);
+        let mut at = 1;
+        let mut delta = 0;
         let mut lines = 0;
         let (column, end_column);
         match kind {
             0..=SHORT_LAST => {
-                let &byte = rest.get(1)?;
-                self.at += 2;
+                let &byte = bytes.get(1)?;
+                at = 2;
                 column = i32::from(kind << 3 | byte >> 4);
                 end_column = column + i32::from(byte & 15);
             }
             ONE_LINE_FIRST..=ONE_LINE_LAST => {
-                let (&start, &end) = (rest.get(1)?, rest.get(2)?);
-                self.at += 3;
-                self.line = self.line.checked_add(i32::from(kind - ONE_LINE_FIRST))?;
+                let (&start, &end) = (bytes.get(1)?, bytes.get(2)?);
+                at = 3;
+                delta = i32::from(kind - ONE_LINE_FIRST);
                 (column, end_column) = (i32::from(start), i32::from(end));
             }
             NO_COLUMNS => {
-                self.at += 1;
-                self.line = self.line.checked_add(self.signed()?)?;
+                delta = read_signed(bytes, &mut at)?;
                 (column, end_column) = (-1, -1);
             }
             LONG => {
-                self.at += 1;
-                self.line = self.line.checked_add(self.signed()?)?;
-                lines = self.unsigned()?;
-                column = self.unsigned()? - 1;
-                end_column = self.unsigned()? - 1;
+                delta = read_signed(bytes, &mut at)?;
+                lines = read_unsigned(bytes, &mut at)?;
+                column = read_unsigned(bytes, &mut at)? - 1;
+                end_column = read_unsigned(bytes, &mut at)? - 1;
                 // On one line CPython writes both columns or none.
                 if lines == 0 && (column < 0) != (end_column < 0) {
                     return None;
                 }
             }
             NOTHING => {
-                self.at += 1;
-                return Some((self, units, Location::NONE));
+                return Some(Self {
+                    bytes: 1,
+                    units: u32::from(first & 7) + 1,
+                    line,
+                    location: Location::NONE,
+                });
             }
             _ => return None,
         }
+        let line = line.checked_add(delta)?;
         // A negative line would read as "none".
-        let end_line = self.line.checked_add(lines).filter(|_| self.line >= 0)?;
-        Some((
-            self,
-            units,
-            Location {
-                line: self.line,
+        let end_line = line.checked_add(lines).filter(|_| line >= 0)?;
+        Some(Self {
+            bytes: at,
+            units: u32::from(first & 7) + 1,
+            line,
+            location: Location {
+                line,
                 end_line,
                 column,
                 end_column,
             },
-        ))
+        })
     }
+}
 
-    #[inline]
-    fn signed(&mut self) -> Option<i32> {
-        read_signed(self.bytes, &mut self.at)
-    }
-
-    #[inline]
-    fn unsigned(&mut self) -> Option<i32> {
-        read_little(self.bytes, &mut self.at).and_then(|value| i32::try_from(value).ok())
-    }
+#[inline]
+fn read_unsigned(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    read_little(bytes, at).and_then(|value| i32::try_from(value).ok())
 }
 
 #[inline]
@@ -210,52 +226,122 @@ fn select(first: bool, yes: i32, no: i32) -> i32 {
     no ^ ((yes ^ no) & mask)
 }
 
+/// How many bytes of `entries` give `units` code units the location which the first entry of
+/// `like` gives, read from the same line on; `None` where that takes decoding.
+#[inline]
+pub(crate) fn alike(entries: &[u8], like: &[u8], units: u32) -> Option<usize> {
+    let &[first, second, third, fourth, fifth] = like.first_chunk()?;
+    let kind = (first >> 3).wrapping_sub(16);
+    if kind <= SHORT_LAST {
+        covered(entries, first, [second], first, [second], units)
+    } else if kind <= ONE_LINE_LAST {
+        let columns = [second, third];
+        covered(
+            entries,
+            first,
+            columns,
+            0x80 | ONE_LINE_FIRST << 3,
+            columns,
+            units,
+        )
+    } else if kind == LONG && (second | third | fourth | fifth) < MORE {
+        let rest = [0, third, fourth, fifth];
+        covered(
+            entries,
+            first,
+            [second, third, fourth, fifth],
+            first,
+            rest,
+            units,
+        )
+    } else {
+        None
+    }
+}
+
+/// How many bytes cover so many units, if the first entry is of the kind of `first` and has this
+/// payload, and those that follow are of the kind and have the payload that change no line.
+#[inline]
+fn covered<const N: usize>(
+    entries: &[u8],
+    first: u8,
+    payload: [u8; N],
+    next: u8,
+    next_payload: [u8; N],
+    units: u32,
+) -> Option<usize> {
+    let (mut kind, mut payload) = (first, payload);
+    let mut left = entries;
+    let mut units = units;
+    while units > 0 {
+        let (&entry, behind) = left.split_first()?;
+        let (found, behind) = behind.split_first_chunk()?;
+        if entry ^ kind > 7 || *found != payload {
+            return None;
+        }
+        units = units.checked_sub(u32::from(entry & 7) + 1)?;
+        left = behind;
+        (kind, payload) = (next, next_payload);
+    }
+    Some(entries.len() - left.len())
+}
+
 /// Writes entries that give `units` code units the location which `entries` (of one location,
 /// valid) give some; the line state before and after stays the same.
 pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
-    let first = entries[0];
+    let first = entries[0] & 0xf8;
     let kind = first >> 3 & 15;
-    if let (0..=SHORT_LAST, &[_, second, ..]) = (kind, entries) {
-        while units > 0 {
-            let now = units.min(8);
-            out.extend_from_slice(&[0x80 | kind << 3 | byte_of(now - 1), second]);
-            units -= now;
+    // From the second entry on the line does not change any more.
+    match *entries {
+        [_, second, ..] if kind <= SHORT_LAST => {
+            let entry = [first, second];
+            repeat(entry, entry, units, out);
         }
-        return;
-    }
-    if let (ONE_LINE_FIRST..=ONE_LINE_LAST, &[_, second, third, ..]) = (kind, entries) {
-        // From the second entry on the line does not change any more.
-        let mut kind = kind;
-        while units > 0 {
-            let now = units.min(8);
-            let first = 0x80 | kind << 3 | byte_of(now - 1);
-            out.extend_from_slice(&[first, second, third]);
-            kind = ONE_LINE_FIRST;
-            units -= now;
+        [_, second, third, ..] if kind <= ONE_LINE_LAST => {
+            let next = 0x80 | ONE_LINE_FIRST << 3;
+            repeat([first, second, third], [next, second, third], units, out);
         }
-        return;
+        [_, second, third, fourth, fifth, ..]
+            if kind == LONG && (second | third | fourth | fifth) < MORE =>
+        {
+            let entry = [first, second, third, fourth, fifth];
+            repeat(entry, [first, 0, third, fourth, fifth], units, out);
+        }
+        _ => {
+            let payload = &entries[1..];
+            let payload = match kind {
+                NOTHING => 0,
+                NO_COLUMNS => varints(payload, 1),
+                _ => varints(payload, 4),
+            };
+            let mut payload = &entries[1..=payload];
+            let (delta, rest) = match kind {
+                NO_COLUMNS => (&[0][..], &[][..]),
+                LONG => (&[0][..], &payload[varints(payload, 1)..]),
+                _ => (&[][..], payload),
+            };
+            let mut delta_now: &[u8] = &[];
+            while units > 0 {
+                let now = units.min(8);
+                out.push(first | byte_of(now - 1));
+                out.extend_from_slice(delta_now);
+                out.extend_from_slice(payload);
+                (delta_now, payload) = (delta, rest);
+                units -= now;
+            }
+        }
     }
-    let payload = &entries[1..];
-    let payload = match kind {
-        NOTHING => 0,
-        NO_COLUMNS => varints(payload, 1),
-        _ => varints(payload, 4),
-    };
-    let payload = &entries[1..=payload];
-    let now = units.min(8);
-    out.push(first & 0xf8 | byte_of(now - 1));
-    out.extend_from_slice(payload);
-    units -= now;
-    let (kind, delta, rest) = match kind {
-        NO_COLUMNS => (kind, &[0][..], &[][..]),
-        LONG => (kind, &[0][..], &payload[varints(payload, 1)..]),
-        kind => (kind, &[][..], payload),
-    };
+}
+
+/// Writes an entry, and another one as often as it takes to cover so many units.
+#[inline]
+fn repeat<const N: usize>(entry: [u8; N], next: [u8; N], mut units: u32, out: &mut Vec<u8>) {
+    let mut entry = entry;
     while units > 0 {
         let now = units.min(8);
-        out.push(0x80 | kind << 3 | byte_of(now - 1));
-        out.extend_from_slice(delta);
-        out.extend_from_slice(rest);
+        entry[0] |= byte_of(now - 1);
+        out.extend_from_slice(&entry);
+        entry = next;
         units -= now;
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn shared(
             let mut entries = Decoder::new(tables.linetable, tables.first_line);
             while !entries.is_done() {
                 // What has lines was decoded before.
-                let Ok((_, location)) = entries.entry() else {
+                let Some((_, location)) = entries.entry() else {
                     break;
                 };
                 columns.add(location);

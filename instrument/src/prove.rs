@@ -63,7 +63,7 @@ pub fn verify(version: PyVersion, marshalled: &[u8]) -> Result<Verification, Err
             linetable: original.linetable.to_vec(),
             exceptiontable: original.exceptiontable.to_vec(),
         };
-        match engine.edit(spec, &module, code, &|_| true)? {
+        match engine.edit(spec, &module, code, |_| true)? {
             // A result that the proof rejects is our fault, not a property of the code.
             Err(Reason::Verification(message)) => {
                 fail(code, message.to_owned(), &mut report.failures)?;

@@ -14,6 +14,7 @@ use crate::exctable::Handler;
 use crate::inject::{Placement, Stand};
 use crate::instr::Body;
 use crate::linetable::lengthen;
+use crate::nearest::Nearest;
 use crate::spec::{Flow, Spec, Target};
 
 /// More units than are ever added at a place: second entry, probe, EXTENDED_ARG.
@@ -53,6 +54,8 @@ pub(crate) struct Splice {
     pub(crate) written: Assembled,
     /// Ascending.
     places: Vec<Place>,
+    /// Their positions.
+    positions: Nearest,
     /// Jumps that need EXTENDED_ARG beyond those they have: instruction, how many. Ascending.
     grown: Vec<(u32, u8)>,
     /// Locations that cover more units than before: index, units more.
@@ -69,6 +72,7 @@ struct Source<'a> {
 
 impl Splice {
     /// Writes the byte strings of the edited code.
+    #[inline(never)]
     pub(crate) fn write(
         &mut self,
         spec: &Spec,
@@ -102,8 +106,27 @@ impl Splice {
         self.places.clear();
         self.longer.clear();
         let mut copied = 0;
+        if self.grown.is_empty() {
+            for &placement in placements {
+                self.cut(source, &mut copied, placement.position, Some(placement), 0)?;
+            }
+        } else {
+            self.copy_grown(source, &mut copied, placements)?;
+        }
+        self.written.code.extend_from_slice(&code[copied..]);
+        Ok(())
+    }
+
+    /// Copies where jumps grow, too.
+    #[cold]
+    fn copy_grown(
+        &mut self,
+        source: Source<'_>,
+        copied: &mut usize,
+        placements: &[Placement],
+    ) -> Result<(), Reason> {
         let mut next_grown = 0;
-        for placement in placements {
+        for &placement in placements {
             let position = placement.position;
             let mut more = 0;
             while let Some(&(jump, grown)) = self.grown.get(next_grown)
@@ -112,22 +135,25 @@ impl Splice {
                 if jump == position {
                     more = grown;
                 } else {
-                    self.cut(source, &mut copied, jump, None, grown)?;
+                    self.cut(source, copied, jump, None, grown)?;
                 }
                 next_grown += 1;
             }
-            self.cut(source, &mut copied, position, Some(*placement), more)?;
+            self.cut(source, copied, position, Some(placement), more)?;
         }
         while let Some(&(jump, grown)) = self.grown.get(next_grown) {
-            self.cut(source, &mut copied, jump, None, grown)?;
+            self.cut(source, copied, jump, None, grown)?;
             next_grown += 1;
         }
-        self.written.code.extend_from_slice(&code[copied..]);
         Ok(())
     }
 
     /// Copies up to an instruction and adds what belongs to it; `copied` is in bytes.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "it is called in one place, for every probe"
+    )]
+    #[inline(always)]
     fn cut(
         &mut self,
         source: Source<'_>,
@@ -202,9 +228,8 @@ impl Splice {
 
     /// The place of an instruction at which something may have been added.
     fn place(&self, body: &Body, position: u32) -> Place {
-        let after = self
-            .places
-            .partition_point(|place| place.position <= position);
+        let place = |number: usize| self.places[number].position;
+        let after = self.positions.up_to(position, place);
         let before = after.checked_sub(1).map(|last| self.places[last]);
         match before {
             Some(place) if place.position == position => place,
@@ -214,20 +239,11 @@ impl Splice {
 
     /// Writes the arguments of all jumps; whether any needs more room than it has.
     fn jumps(&mut self, spec: &Spec, body: &Body, events: &Events) -> Result<bool, Reason> {
+        let positions = self.places.iter().map(|place| place.position);
+        self.positions.fill(positions);
         let mut again = false;
-        let mut passed = 0;
-        let mut shift = 0;
         for &position in &body.jumps {
-            while let Some(place) = self.places.get(passed)
-                && place.position < position
-            {
-                shift = place.shift;
-                passed += 1;
-            }
-            let place = match self.places.get(passed) {
-                Some(place) if place.position == position => *place,
-                _ => untouched(body, position, shift),
-            };
+            let place = self.place(body, position);
             let instr = body.instrs[position as usize];
             let op = &spec.ops[usize::from(instr.op)];
             let prefixes = instr.prefixes + place.grown;
@@ -333,14 +349,18 @@ fn longer(longer: &mut Vec<(u32, u32)>, location: u32, units: u32) {
 }
 
 /// Code units of a probe.
+#[inline]
 fn probe_size(spec: &Spec, constant: u32) -> u32 {
     u32::from(prefixes_for(constant)) + u32::from(spec.probe_units)
 }
 
+#[inline]
 fn write_probe(spec: &Spec, out: &mut Vec<u8>, constant: u32) {
     let bytes = constant.to_le_bytes();
-    for prefix in (1..=prefixes_for(constant)).rev() {
-        out.extend([spec.extended_arg, bytes[usize::from(prefix)]]);
+    if bytes[1..] != [0; 3] {
+        for prefix in (1..=prefixes_for(constant)).rev() {
+            out.extend([spec.extended_arg, bytes[usize::from(prefix)]]);
+        }
     }
     // A copy of fixed size is a single store.
     let end = out.len() + 2 * usize::from(spec.probe_units);

@@ -191,12 +191,13 @@ fn instrument_with(
                 spots.iter().any(is_meant)
             }
         };
-        match engine.edit(spec, &module, code, &accepts)? {
+        match engine.edit(spec, &module, code, accepts)? {
             Ok(None) => {}
             Ok(Some(edited)) => {
                 let lines = &engine.injection.lines;
                 let tables = &engine.splice.written;
-                module.replace(code, tables, edited.stacksize, lines.len())?;
+                let placeholders = index(lines.len());
+                module.replace(code, tables, edited.stacksize, placeholders)?;
                 let qualname = module.text(module.codes[code].qualname, "co_qualname")?;
                 let (path, qualname): (Arc<[u32]>, Arc<str>) =
                     (walk.path().into(), qualname.into());
@@ -260,7 +261,7 @@ impl Engine {
         spec: &Spec,
         module: &Module<'_>,
         code: usize,
-        wanted: &dyn Fn(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Result<Result<Option<Edited>, Reason>, Error> {
         let tables = tables(module, code)?;
         let first_constant = index(module.constants(code)?.len());
@@ -277,7 +278,7 @@ impl Engine {
         tables: Tables<'_>,
         first_constant: u32,
         stacksize: i32,
-        wanted: &dyn Fn(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
     ) -> Result<Option<Edited>, Reason> {
         let Analysis {
             body,

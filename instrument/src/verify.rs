@@ -18,12 +18,13 @@ mod lines;
 mod reader;
 
 use self::lines::Lines;
-use self::reader::Reader;
+use self::reader::{Broken, Reader};
 use crate::assemble::Assembled;
 use crate::decode::{Tables, decode, index};
 use crate::error::Reason;
 use crate::exctable::{self, Handler};
 use crate::instr::{Body, INSIDE, Instr};
+use crate::nearest::Nearest;
 use crate::spec::{Role, Spec, Target};
 use crate::stack::UNREACHED;
 
@@ -32,6 +33,8 @@ use crate::stack::UNREACHED;
 pub(crate) struct Verifier {
     /// What the units of the variant are, ascending and without gaps.
     stretches: Vec<Stretch>,
+    /// Where they start.
+    starts: Nearest,
     probes: Vec<Found>,
     /// The jumps: the target of the original instruction, the unit of the variant's.
     jumps: Vec<(u32, u32)>,
@@ -84,6 +87,7 @@ pub(crate) struct Claim<'a> {
 
 impl Verifier {
     /// Checks every invariant of the module documentation.
+    #[inline(never)]
     pub(crate) fn check(
         &mut self,
         spec: &Spec,
@@ -98,6 +102,8 @@ impl Verifier {
         let mut lines = Lines::new(original, claim, &variant.linetable);
         self.instructions(spec, original, &variant.code, claim, &mut lines)?;
         lines.finish()?;
+        let starts = self.stretches.iter().map(|stretch| stretch.unit);
+        self.starts.fill(starts);
         for &(wanted, target) in &self.jumps {
             if self.boundary(original, target) != Some(wanted) {
                 return Err(Reason::Verification("a jump leads elsewhere"));
@@ -115,51 +121,39 @@ impl Verifier {
         code: &[u8],
         claim: &Claim<'_>,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         self.stretches.clear();
         self.probes.clear();
         self.jumps.clear();
         let mut reader = Reader::new(spec, code, claim.first_constant);
         let units: &[[u8; 2]] = claim.original.code.as_chunks().0;
         let mut jumps = original.jumps.iter().copied();
-        let mut jump = jumps.next();
         let count = index(original.instrs.len());
+        let mut jump = jumps.next().unwrap_or(count);
         let mut position = 0;
         while position < count {
             if reader.may_be_added() {
                 self.gap(&mut reader, original, position, lines)?;
             }
-            // Whatever has no target up to the next jump is the same bytes.
-            let next = self.run(
-                &mut reader,
-                original,
-                units,
-                position,
-                jump.unwrap_or(count),
-            );
+            let next = self.run(&mut reader, original, units, position, jump);
             if next > position {
                 position = next;
                 continue;
             }
             self.careful(&mut reader, original, position, lines)?;
-            if jump == Some(position) {
-                jump = jumps.next();
+            if position == jump {
+                jump = jumps.next().unwrap_or(count);
             }
-            position += 1;
-            position = self.run(
-                &mut reader,
-                original,
-                units,
-                position,
-                jump.unwrap_or(count),
-            );
+            position = self.run(&mut reader, original, units, position + 1, jump);
         }
         self.gap_behind(&mut reader, original, position, lines)?;
         self.same(reader.unit, index(units.len()));
         reader.finish()
     }
 
-    /// Reads instructions up to `end` for as long as they are the same bytes; where that stops.
+    /// Reads instructions up to the next jump, which is at `end`, for as long as they are the
+    /// same bytes, as whatever has no target should be; where that stops.
+    #[inline]
     fn run(
         &mut self,
         reader: &mut Reader<'_>,
@@ -168,6 +162,9 @@ impl Verifier {
         position: u32,
         end: u32,
     ) -> u32 {
+        if position == end {
+            return position;
+        }
         let start = original.units[position as usize];
         self.same(reader.unit, start);
         let run = &units[start as usize..original.units[end as usize] as usize];
@@ -184,33 +181,32 @@ impl Verifier {
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let instr = original.instrs[position as usize];
         let unit = reader.unit;
+        self.same(unit, original.units[position as usize]);
         let read = reader.instruction()?;
         if read.op != instr.op {
-            return Err(Reason::Verification("an instruction changed"));
+            return Err(Broken(&Reason::Verification("an instruction changed")));
         }
         if reader.spec.ops[usize::from(instr.op)].target != Target::None {
             self.jumps.push((instr.arg, reader.target(read)?));
         } else if read.arg != instr.arg {
-            return Err(Reason::Verification("an argument changed"));
+            return Err(Broken(&Reason::Verification("an argument changed")));
         }
         let size = original.units[position as usize + 1] - original.units[position as usize];
         let grown = (reader.unit - unit)
             .checked_sub(size)
-            .ok_or(Reason::Verification("an instruction shrank"))?;
+            .ok_or(Broken(&Reason::Verification("an instruction shrank")))?;
         if grown > 0 {
-            self.stretches.push(Stretch {
-                unit,
-                what: What::Longer(position),
-            });
+            self.begin(unit, What::Longer(position));
             lines.add(instr.location, grown)?;
         }
         Ok(())
     }
 
     /// Notes that the original code goes on here.
+    #[inline]
     fn same(&mut self, unit: u32, original: u32) {
         let what = What::Same(original);
         if let Some(Stretch {
@@ -221,43 +217,45 @@ impl Verifier {
         {
             return;
         }
-        self.stretches.push(Stretch { unit, what });
+        self.begin(unit, what);
     }
 
     fn piece(&mut self, unit: u32, position: u32) {
-        let what = What::Piece(position);
+        self.begin(unit, What::Piece(position));
+    }
+
+    fn begin(&mut self, unit: u32, what: What) {
         self.stretches.push(Stretch { unit, what });
     }
 
     /// Reads the pieces in front of the instruction at `position`.
+    #[inline]
     fn gap(
         &mut self,
         reader: &mut Reader<'_>,
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         self.gap_behind(reader, original, position, lines)?;
         let instr = original.instrs[position as usize];
-        if let Some(probe) = reader.peeks_probe() {
-            self.probe(reader, original, probe, position, position, lines)?;
-        } else if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
+        let mut skipped = None;
+        if reader.op() == reader.spec.jump_forward && reader.peeks_skip() {
             let unit = reader.unit;
             self.piece(unit, position);
             let skip = reader.instruction()?;
-            let target = reader.target(skip)?;
+            skipped = Some(reader.target(skip)?);
             let before = position
                 .checked_sub(1)
-                .ok_or(Reason::Verification("a skip is on the wrong line"))?;
+                .ok_or(Broken(&Reason::Verification("a skip is on the wrong line")))?;
             let before = original.instrs[before as usize];
             lines.add(before.location, reader.unit - unit)?;
-            let probe = reader
-                .peeks_probe()
-                .ok_or(Reason::Verification("a skip leads elsewhere"))?;
+        }
+        if let Some(probe) = reader.peeks_probe() {
             self.probe(reader, original, probe, position, position, lines)?;
-            if target != reader.unit {
-                return Err(Reason::Verification("a skip leads elsewhere"));
-            }
+        }
+        if skipped.is_some_and(|target| target != reader.unit) {
+            return Err(Broken(&Reason::Verification("a skip leads elsewhere")));
         }
         let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
         if pushes(instr.op) && reader.peeks_double() {
@@ -270,7 +268,9 @@ impl Verifier {
             let first = ahead.instruction()?;
             let end = ahead.probe_end()?;
             if first.op != copy.op || target != end {
-                return Err(Reason::Verification("a second entry leads elsewhere"));
+                return Err(Broken(&Reason::Verification(
+                    "a second entry leads elsewhere",
+                )));
             }
             lines.add(instr.location, reader.unit - unit)?;
         }
@@ -279,13 +279,14 @@ impl Verifier {
 
     /// Reads the probe that belongs to a PUSH_EXC_INFO just read. One that stands in front of
     /// the next instruction looks the same; what tells them apart is the location.
+    #[inline]
     fn gap_behind(
         &mut self,
         reader: &mut Reader<'_>,
         original: &Body,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let Some(owner) = position.checked_sub(1) else {
             return Ok(());
         };
@@ -300,6 +301,7 @@ impl Verifier {
     }
 
     /// Reads the probe that was peeked: it stands in front of the instruction at `position`.
+    #[inline]
     fn probe(
         &mut self,
         reader: &mut Reader<'_>,
@@ -308,7 +310,7 @@ impl Verifier {
         owner: u32,
         position: u32,
         lines: &mut Lines<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Broken> {
         let unit = reader.unit;
         self.piece(unit, position);
         reader.probe(rest)?;
@@ -326,7 +328,7 @@ impl Verifier {
 
     /// What a unit of the variant is.
     fn stretch(&self, unit: u32) -> Option<Stretch> {
-        let after = self.stretches.partition_point(|known| known.unit <= unit);
+        let after = self.starts.up_to(unit, |it| self.stretches[it].unit);
         after.checked_sub(1).map(|last| self.stretches[last])
     }
 

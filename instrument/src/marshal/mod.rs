@@ -67,6 +67,8 @@ pub(crate) struct Code {
     pub(crate) firstlineno: i32,
     pub(crate) linetable: NodeId,
     pub(crate) exceptiontable: NodeId,
+    /// In edited code, which has a tuple of constants of its own: how many `None` follow them.
+    placeholders: Option<u32>,
 }
 
 /// A marshalled module: the arena and the code objects found in it, innermost first.
@@ -137,7 +139,7 @@ impl<'a> Module<'a> {
             .map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
     }
 
-    /// The constants of a code object.
+    /// The constants of a code object, without placeholders.
     pub(crate) fn constants(&self, code: usize) -> Result<&[NodeId], Error> {
         let id = self.codes[code].consts;
         match self.node(id).tag {
@@ -163,20 +165,19 @@ impl<'a> Module<'a> {
         code: usize,
         tables: &Assembled,
         stacksize: i32,
-        placeholders: usize,
+        placeholders: u32,
     ) -> Result<(), Error> {
         if self.pool.capacity() == 0 {
             // Where one code object is edited, mostly all are.
             self.pool.reserve(self.input.len());
         }
-        let consts = self.codes[code].consts;
-        let consts = self.add_extended(consts, placeholders)?;
+        self.own_constants(code)?;
         let instructions = self.add_bytes(&tables.code)?;
         let linetable = self.add_bytes(&tables.linetable)?;
         let exceptiontable = self.add_bytes(&tables.exceptiontable)?;
         let code = &mut self.codes[code];
         code.stacksize = stacksize;
-        code.consts = consts;
+        code.placeholders = Some(placeholders);
         code.code = instructions;
         code.linetable = linetable;
         code.exceptiontable = exceptiontable;
@@ -194,24 +195,18 @@ impl<'a> Module<'a> {
         self.add(b's', start, end)
     }
 
-    /// A tuple of the elements of `tuple` and `count` times `None`.
-    pub(crate) fn add_extended(&mut self, tuple: NodeId, count: usize) -> Result<NodeId, Error> {
-        let none = self.none()?;
-        let old = self.node(tuple);
-        let start = self.children.len();
-        self.children
-            .extend_from_within(old.start as usize..old.end as usize);
-        self.children.extend(std::iter::repeat_n(none, count));
-        let end = self.children.len();
-        if old.shared {
+    /// Prepares the constants of a code object for being written as a tuple of its own.
+    fn own_constants(&mut self, code: usize) -> Result<(), Error> {
+        let tuple = self.node(self.codes[code].consts);
+        self.constants(code)?;
+        if tuple.shared {
             // Another code object has the same tuple: its elements stay one object each.
-            for &child in &self.children[start..end - count] {
+            for &child in &self.children[tuple.start as usize..tuple.end as usize] {
                 let child = &mut self.nodes[child as usize];
                 child.shared = takes_reference(child.tag);
             }
         }
-        let tag = if end - start < 256 { b')' } else { b'(' };
-        self.add(tag, start, end)
+        Ok(())
     }
 
     fn add(&mut self, tag: u8, start: usize, end: usize) -> Result<NodeId, Error> {

@@ -266,6 +266,7 @@ impl Reader<'_> {
             firstlineno: self.int()?,
             linetable: self.object()?,
             exceptiontable: self.object()?,
+            placeholders: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{FLAG_REF, Module, Node, NodeId};
 use crate::bytes::append;
+use crate::decode::index;
 
 const UNWRITTEN: u32 = u32::MAX;
 
@@ -92,9 +93,24 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn code(&mut self, index: usize) {
+    /// Writes a tuple that no one else has, and so many `None` behind its elements.
+    fn own_constants(&mut self, tuple: NodeId, placeholders: usize) {
+        let node = self.module.node(tuple);
+        let count = (node.end - node.start) as usize + placeholders;
+        if let Ok(count) = u8::try_from(count) {
+            self.out.extend_from_slice(&[b')', count]);
+        } else {
+            let [a, b, c, d] = index(count).to_le_bytes();
+            self.out.extend_from_slice(&[b'(', a, b, c, d]);
+        }
+        self.children(node);
+        let end = self.out.len() + placeholders;
+        self.out.resize(end, b'N');
+    }
+
+    fn code(&mut self, number: usize) {
         let module = self.module;
-        let code = &module.codes[index];
+        let code = &module.codes[number];
         let counts = [
             code.argcount,
             code.posonlyargcount,
@@ -104,9 +120,12 @@ impl Writer<'_, '_> {
         ];
         self.out
             .extend_from_slice(counts.map(i32::to_le_bytes).as_flattened());
+        self.object(code.code);
+        match code.placeholders {
+            Some(placeholders) => self.own_constants(code.consts, placeholders as usize),
+            None => self.object(code.consts),
+        }
         for node in [
-            code.code,
-            code.consts,
             code.names,
             code.localsplusnames,
             code.localspluskinds,

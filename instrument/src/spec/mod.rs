@@ -14,7 +14,6 @@ mod v315;
 use std::sync::LazyLock;
 
 use crate::PyVersion;
-use crate::decode::MOST_CACHES;
 
 pub(crate) use self::expression::{ClassLookup, Expressions, FastUse, Operand};
 
@@ -276,10 +275,6 @@ fn build(version: PyVersion) -> Spec {
         let noted = role.is_quiet() || matches!(role, Role::ExtendedArg | Role::Unknown);
         let goes_on = flow == Flow::Next && target == Target::None;
         let (base, slope, bits) = linear.unwrap_or_default();
-        debug_assert!(
-            usize::from(caches) <= MOST_CACHES,
-            "{name} has {caches} caches"
-        );
         ops[usize::from(number)] = Op {
             caches,
             flow,
@@ -298,6 +293,7 @@ fn build(version: PyVersion) -> Spec {
             jump_effect,
         };
     }
+    debug_assert!(ops[0].role == Role::Unknown, "0 is an instruction");
     let number = |name: &str| {
         let found = details.iter().position(|op| op.name == name);
         u8::try_from(found.unwrap_or_default()).unwrap_or_default()

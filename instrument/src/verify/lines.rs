@@ -1,15 +1,17 @@
 //! The line table of a variant, read beside the original one.
 //!
 //! Between the places at which code was added the two are the same bytes, read from the same
-//! line on, so that they say the same. Where code was added the entries are decoded: they must
-//! give the one location to exactly as many units as the code has there.
+//! line on, so that they say the same. Where code was added the entries must give the one location
+//! to exactly as many units as the code has there: they repeat the bytes of the original's, or are
+//! decoded.
 
 use super::Claim;
+use super::reader::Broken;
 use crate::error::Reason;
 use crate::instr::Body;
-use crate::linetable::Decoder;
+use crate::linetable::{Decoder, alike};
 
-const MOVED: Reason = Reason::Verification("a location changed");
+const MOVED: Broken = Broken(&Reason::Verification("a location changed"));
 
 /// How far the two tables were compared.
 pub(super) struct Lines<'a> {
@@ -41,7 +43,7 @@ impl<'a> Lines<'a> {
 
     /// Code of so many units was added that must have this location; locations ascend.
     #[inline]
-    pub(super) fn add(&mut self, location: u32, units: u32) -> Result<(), Reason> {
+    pub(super) fn add(&mut self, location: u32, units: u32) -> Result<(), Broken> {
         if location as usize != self.open {
             self.settle()?;
             self.open = location as usize;
@@ -52,7 +54,7 @@ impl<'a> Lines<'a> {
 
     /// Whether the unit in front of the original instruction at `unit`, behind everything that
     /// was read so far, still has this location.
-    pub(super) fn goes_on(&mut self, location: u32, unit: u32) -> Result<bool, Reason> {
+    pub(super) fn goes_on(&mut self, location: u32, unit: u32) -> Result<bool, Broken> {
         self.add(location, 0)?;
         let start = self.original.runs[self.open];
         let mut ahead = Self { ..*self };
@@ -60,7 +62,7 @@ impl<'a> Lines<'a> {
         let mut decoder = ahead.decoder();
         let mut left = unit - start.unit + self.more;
         loop {
-            let (units, location) = decoder.entry()?;
+            let (units, location) = decoder.entry().ok_or(Broken(&Reason::BadLineTable))?;
             if location != self.original.locations[self.open] {
                 return Ok(false);
             }
@@ -72,55 +74,70 @@ impl<'a> Lines<'a> {
     }
 
     /// All code was read.
-    pub(super) fn finish(&mut self) -> Result<(), Reason> {
+    pub(super) fn finish(&mut self) -> Result<(), Broken> {
         self.settle()?;
         let theirs = &self.theirs[self.their_byte..];
         let ours = &self.ours[self.our_byte..];
         if ours == theirs {
             Ok(())
         } else if theirs.starts_with(ours) {
-            Err(Reason::BadLineTable)
+            Err(Broken(&Reason::BadLineTable))
         } else if ours.starts_with(theirs) {
-            Err(Reason::Verification("something follows the code"))
+            Err(Broken(&Reason::Verification("something follows the code")))
         } else {
             Err(MOVED)
         }
     }
 
     /// Compares up to the end of the location that is open, if code was added to it.
-    fn settle(&mut self) -> Result<(), Reason> {
+    #[inline]
+    fn settle(&mut self) -> Result<(), Broken> {
         if self.more == 0 {
             return Ok(());
         }
-        let (start, end) = (
-            self.original.runs[self.open],
-            self.original.runs[self.open + 1],
-        );
+        let &[start, end, ..] = &self.original.runs[self.open..] else {
+            return Err(MOVED);
+        };
         self.same_until(start.byte as usize)?;
-        let location = self.original.locations[self.open];
-        let mut decoder = self.decoder();
-        let mut left = end.unit - start.unit + self.more;
-        while left > 0 {
-            let (units, found) = decoder.entry()?;
-            if found != location || units > left {
-                return Err(MOVED);
-            }
-            left -= units;
-        }
-        self.our_byte = decoder.byte();
+        let units = end.unit - start.unit + self.more;
+        let (ours, theirs) = (&self.ours[self.our_byte..], &self.theirs[self.their_byte..]);
+        self.our_byte += match alike(ours, theirs, units) {
+            Some(bytes) => bytes,
+            None => self.decoded(units)?,
+        };
         self.their_byte = end.byte as usize;
         self.more = 0;
         Ok(())
     }
 
-    fn same_until(&mut self, byte: usize) -> Result<(), Reason> {
-        let theirs = self.theirs.get(self.their_byte..byte).ok_or(MOVED)?;
-        let ours = self.ours.get(self.our_byte..).unwrap_or_default();
-        let ours = ours.get(..theirs.len()).ok_or(Reason::BadLineTable)?;
-        if ours != theirs {
-            return Err(MOVED);
+    /// Decodes the entries of the open location, which cover so many units: how many bytes.
+    #[inline(never)]
+    fn decoded(&self, units: u32) -> Result<usize, Broken> {
+        let location = self.original.locations[self.open];
+        let mut decoder = self.decoder();
+        let mut left = units;
+        while left > 0 {
+            let (units, found) = decoder.entry().ok_or(Broken(&Reason::BadLineTable))?;
+            if found != location || units > left {
+                return Err(MOVED);
+            }
+            left -= units;
         }
-        self.our_byte += theirs.len();
+        Ok(decoder.byte() - self.our_byte)
+    }
+
+    fn same_until(&mut self, byte: usize) -> Result<(), Broken> {
+        let length = byte.checked_sub(self.their_byte).ok_or(MOVED)?;
+        let theirs = self.theirs.get(self.their_byte..).unwrap_or_default();
+        let ours = self.ours.get(self.our_byte..).unwrap_or_default();
+        if !few_same(ours, theirs, length) {
+            let theirs = theirs.get(..length).ok_or(MOVED)?;
+            let ours = ours.get(..length).ok_or(Broken(&Reason::BadLineTable))?;
+            if ours != theirs {
+                return Err(MOVED);
+            }
+        }
+        self.our_byte += length;
         self.their_byte = byte;
         Ok(())
     }
@@ -133,4 +150,14 @@ impl<'a> Lines<'a> {
         let line = { line }.find(|&line| line >= 0);
         Decoder::at(self.ours, self.our_byte, line.unwrap_or(self.first_line))
     }
+}
+
+/// Whether the first `length` bytes are the same, where these are few and others follow.
+#[inline]
+fn few_same(ours: &[u8], theirs: &[u8], length: usize) -> bool {
+    let (Some(ours), Some(theirs)) = (ours.first_chunk(), theirs.first_chunk()) else {
+        return false;
+    };
+    let differs = u128::from_le_bytes(*ours) ^ u128::from_le_bytes(*theirs);
+    length <= 16 && differs.trailing_zeros() as usize >= 8 * length
 }

@@ -7,12 +7,26 @@ use crate::decode::index;
 use crate::error::Reason;
 use crate::spec::{Role, Spec, Target};
 
+/// What is wrong with a variant; small, so that results fit a register.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Broken(pub(super) &'static Reason);
+
+impl From<Broken> for Reason {
+    fn from(Broken(reason): Broken) -> Self {
+        reason.clone()
+    }
+}
+
 /// Reads a variant from one unit on.
 #[derive(Clone)]
 pub(super) struct Reader<'a> {
     pub(super) spec: &'a Spec,
     units: &'a [[u8; 2]],
     first_constant: u32,
+    /// The last units of a probe, caches and POP_TOP, and which of their bits count; where these
+    /// are four units at most.
+    tail: u64,
+    tail_bits: u64,
     /// The next unit to read.
     pub(super) unit: u32,
 }
@@ -26,10 +40,14 @@ pub(super) struct Read {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(spec: &'a Spec, code: &'a [u8], first_constant: u32) -> Self {
+        let caches = spec.ops[usize::from(spec.to_bool)].caches;
+        let pop_top = u64::from(spec.pop_top);
         Self {
             spec,
             units: code.as_chunks().0,
             first_constant,
+            tail: pop_top.checked_shl(16 * u32::from(caches)).unwrap_or(0),
+            tail_bits: u64::MAX >> (48 - 16 * u32::from(caches.min(3))),
             unit: 0,
         }
     }
@@ -44,8 +62,8 @@ impl<'a> Reader<'a> {
         self.units.get(unit as usize).map_or(0, |unit| unit[0])
     }
 
-    pub(super) fn instruction(&mut self) -> Result<Read, Reason> {
-        const CUT: Reason = Reason::Verification("the code is cut short");
+    pub(super) fn instruction(&mut self) -> Result<Read, Broken> {
+        const CUT: Broken = Broken(&Reason::Verification("the code is cut short"));
         let mut at = self.unit as usize;
         let (mut op, mut arg) = (self.spec.extended_arg, 0);
         while op == self.spec.extended_arg {
@@ -86,12 +104,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a jump that was just read leads.
-    pub(super) fn target(&self, jump: Read) -> Result<u32, Reason> {
+    pub(super) fn target(&self, jump: Read) -> Result<u32, Broken> {
         match self.spec.ops[usize::from(jump.op)].target {
             Target::Backward => self.unit.checked_sub(jump.arg),
             _ => self.unit.checked_add(jump.arg),
         }
-        .ok_or(Reason::BadJump)
+        .ok_or(Broken(&Reason::BadJump))
     }
 
     /// Whether an added piece may begin with the next opcode.
@@ -124,14 +142,23 @@ impl<'a> Reader<'a> {
 
     /// Reads the rest of a probe, from `unit` on.
     #[inline]
-    pub(super) fn probe(&mut self, unit: u32) -> Result<(), Reason> {
+    pub(super) fn probe(&mut self, unit: u32) -> Result<(), Broken> {
+        const BROKEN: Broken = Broken(&Reason::Verification("a probe is broken"));
         let at = unit as usize;
         let caches = usize::from(self.spec.ops[usize::from(self.spec.to_bool)].caches);
-        if self.units.get(at) != Some(&[self.spec.to_bool, 0])
-            || !self.blank(at + 1, caches)
-            || self.units.get(at + 1 + caches) != Some(&[self.spec.pop_top, 0])
-        {
-            return Err(Reason::Verification("a probe is broken"));
+        if self.units.get(at) != Some(&[self.spec.to_bool, 0]) {
+            return Err(BROKEN);
+        }
+        let behind = self.units.get(at + 1..).unwrap_or_default();
+        let whole = match behind.as_flattened().first_chunk() {
+            Some(tail) if caches < 4 => u64::from_le_bytes(*tail) & self.tail_bits == self.tail,
+            _ => {
+                let pop_top = self.units.get(at + 1 + caches);
+                self.blank(at + 1, caches) && pop_top == Some(&[self.spec.pop_top, 0])
+            }
+        };
+        if !whole {
+            return Err(BROKEN);
         }
         self.unit = index(at + caches + 2);
         Ok(())
@@ -157,16 +184,16 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the probe that comes next ends.
-    pub(super) fn probe_end(&mut self) -> Result<u32, Reason> {
+    pub(super) fn probe_end(&mut self) -> Result<u32, Broken> {
         for _ in 0..3 {
             self.instruction()?;
         }
         Ok(self.unit)
     }
 
-    pub(super) fn finish(&self) -> Result<(), Reason> {
+    pub(super) fn finish(&self) -> Result<(), Broken> {
         if self.unit as usize != self.units.len() {
-            return Err(Reason::Verification("something follows the code"));
+            return Err(Broken(&Reason::Verification("something follows the code")));
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Case {
         let spec = spec(version);
         let mut engine = Engine::default();
         let edited = engine
-            .edit(spec, &module, code, &|_| true)
+            .edit(spec, &module, code, |_| true)
             .expect("the tables are there")
             .expect("it is understood")
             .expect("it has lines");
