@@ -235,15 +235,30 @@ pub(crate) fn remove(id: u64) -> bool {
     true
 }
 
-/// Takes everything out and disarms it.
+/// Takes everything out and disarms it, but for what other debuggers own.
 pub(crate) fn clear() {
     let mut registry = lock();
-    for breakpoint in registry.breakpoints.values().chain(registry.lines.values()) {
+    let all = registry.breakpoints.values().chain(registry.lines.values());
+    for breakpoint in all.filter(|breakpoint| !breakpoint.is_owned()) {
         breakpoint.disarm();
     }
-    let last_id = registry.last_id;
+    let Registry {
+        last_id,
+        names,
+        mut breakpoints,
+        mut by_file,
+        ..
+    } = std::mem::take(&mut *registry);
+    breakpoints.retain(|_, breakpoint| breakpoint.is_owned());
+    by_file.retain(|_, in_file| {
+        in_file.retain(|breakpoint| breakpoint.is_owned());
+        !in_file.is_empty()
+    });
     *registry = Registry {
         last_id,
+        names,
+        breakpoints,
+        by_file,
         ..Registry::default()
     };
 }
@@ -295,9 +310,19 @@ pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
     breakpoint
 }
 
-/// All breakpoints that were asked for one by one, oldest first.
+/// All breakpoints that were asked for one by one, oldest first, but for those that other
+/// debuggers own.
 pub(crate) fn all() -> Vec<Arc<Breakpoint>> {
-    lock().breakpoints.values().cloned().collect()
+    let registry = lock();
+    let all = registry.breakpoints.values();
+    all.filter(|breakpoint| !breakpoint.is_owned())
+        .cloned()
+        .collect()
+}
+
+/// The files of all breakpoints.
+pub(crate) fn files() -> Vec<Arc<str>> {
+    lock().by_file.keys().cloned().collect()
 }
 
 /// Whether any file may want probes.

@@ -274,7 +274,15 @@ impl Work<'_, '_, '_> {
             } else {
                 None
             };
-            constants.push(Constants { probe, meter });
+            let passes = match part.counted {
+                true => Some(self.host.placeholder()?),
+                false => None,
+            };
+            constants.push(Constants {
+                probe,
+                meter,
+                passes,
+            });
         }
         let load = |&(_, instr): &(usize, &Instr)| {
             instr.op == self.spec.load_const && instr.arg == site.constant
@@ -334,6 +342,9 @@ impl Work<'_, '_, '_> {
             add(constants[nth].probe, role);
             if let (Some((meter, _)), true) = (constants[nth].meter, compiled[nth]) {
                 add(meter, Role::Meter);
+            }
+            if let (Some(passes), true) = (constants[nth].passes, compiled[nth]) {
+                add(passes, Role::Pass);
             }
         }
         Ok(())
