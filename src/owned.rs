@@ -130,6 +130,12 @@ fn wake_probes(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Vec<u
     Ok(lines)
 }
 
+/// The offset to which control goes when the instruction at `offset` raises, if any.
+#[pyfunction]
+fn handler_of(table: &[u8], offset: u32) -> Option<u32> {
+    instrument::handler_of(table, offset)
+}
+
 /// Whether a constant is a probe that counts the passes of an owned breakpoint.
 #[pyfunction]
 fn begins_pass(constant: &Bound<'_, PyAny>) -> bool {
@@ -144,6 +150,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(leave_out_pass, module)?)?;
     module.add_function(wrap_pyfunction!(add_owned, module)?)?;
     module.add_function(wrap_pyfunction!(wake_probes, module)?)?;
+    module.add_function(wrap_pyfunction!(handler_of, module)?)?;
     module.add_function(wrap_pyfunction!(begins_pass, module)?)?;
     Ok(())
 }

@@ -235,8 +235,8 @@ pub(crate) fn remove(id: u64) -> bool {
     true
 }
 
-/// Takes everything out and disarms it, but for what other debuggers own.
-pub(crate) fn clear() {
+/// Takes everything out and disarms it, but for what other debuggers own; what is left.
+pub(crate) fn clear() -> HashSet<u64> {
     let mut registry = lock();
     let all = registry.breakpoints.values().chain(registry.lines.values());
     for breakpoint in all.filter(|breakpoint| !breakpoint.is_owned()) {
@@ -261,6 +261,7 @@ pub(crate) fn clear() {
         by_file,
         ..Registry::default()
     };
+    registry.breakpoints.keys().copied().collect()
 }
 
 /// Asks for a probe on every line of the files that match any of `patterns`.

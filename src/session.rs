@@ -275,8 +275,8 @@ fn remove(breakpoint: &Bound<'_, Handle>) -> bool {
 /// Removes everything that wants probes.
 #[pyfunction]
 fn clear() {
-    registry::clear();
-    callback::forget_callbacks();
+    let kept = registry::clear();
+    callback::forget_callbacks_but(&kept);
 }
 
 /// All breakpoints, oldest first.

@@ -48,7 +48,7 @@ mod version;
 
 pub use disasm::disassemble;
 pub use error::{Error, ErrorKind, Reason};
-pub use exctable::count_handlers;
+pub use exctable::{count_handlers, handler_of};
 pub use linemap::{FunctionLines, LineMap, line_map};
 pub use pattern::{FunctionPattern, FunctionPatternError};
 pub use positions::{Entry, Position, Span};

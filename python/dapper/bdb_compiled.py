@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dapper._engine import Hit
     from dapper.bdb_watch import Watcher
 
-__all__ = ["Conditions", "begins_pass"]
+__all__ = ["Conditions", "begins_pass", "evaluates"]
 
 _OPTIMIZED = 0x1
 _EXTENDED_ARG, _LOAD_CONST = opmap["EXTENDED_ARG"], opmap["LOAD_CONST"]
@@ -237,14 +237,29 @@ class Conditions:
 
 def begins_pass(frame: FrameType) -> bool:
     """Tell whether a frame is about to begin a pass that the engine counts."""
+    return _engine.begins_pass(_loaded_at(frame.f_code, frame.f_lasti))
+
+
+def evaluates(frame: FrameType) -> bool:
+    """Tell whether a frame is in the middle of a condition that is not the program's."""
     code = frame.f_code
-    raw, offset, number = code.co_code, frame.f_lasti, 0
+    handler = _engine.handler_of(code.co_exceptiontable, max(frame.f_lasti, 0))
+    return handler is not None and _is_probe(_loaded_at(code, handler))
+
+
+def _loaded_at(code: CodeType, offset: int) -> object:
+    """Return the constant that the instruction at an offset loads, if it loads one."""
+    raw, number = code.co_code, 0
     while 0 <= offset < len(raw) and raw[offset] in (_EXTENDED_ARG, _LOAD_CONST):
         number = number << 8 | raw[offset + 1]
         if raw[offset] == _LOAD_CONST:
-            return _engine.begins_pass(code.co_consts[number])
+            return code.co_consts[number]
         offset += 2
-    return False
+    return None
+
+
+def _is_probe(constant: object) -> bool:
+    return type(constant).__name__ == "Probe"
 
 
 def _is_movable(condition: str) -> bool:
@@ -273,7 +288,7 @@ def _means_the_same(code: CodeType) -> bool:
 
 def _carries_probe(code: CodeType) -> bool:
     return any(
-        type(constant).__name__ == "Probe"
+        _is_probe(constant)
         or (isinstance(constant, type(code)) and _carries_probe(constant))
         for constant in code.co_consts
     )

@@ -275,6 +275,9 @@ class Integration:
             # Not the first call of another run.
             if debugger.stopframe is not None and not debugger.quitting:
                 return None
+        if event == "exception" and self._watch.evaluates(frame):
+            # What a condition raises is not the program's.
+            return frame.f_trace
         thread.own(None)
         goes_on = False
         try:

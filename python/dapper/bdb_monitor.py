@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from dapper import _engine
-from dapper.bdb_compiled import Conditions, begins_pass
+from dapper.bdb_compiled import Conditions, begins_pass, evaluates
 from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Monitor:
 
     def __init__(self) -> None:
         self._tool: int | None = None
+        # Modules lose their names while code still runs.
+        self._is_finalizing = sys.is_finalizing
         self._watchers: list[Watcher] = []
         # Code objects compare by value, so they are told apart by their identity.
         self._met: dict[str, WeakValueDictionary[int, CodeType]] = {}
@@ -174,6 +176,10 @@ class Monitor:
         if self._conditions and begins_pass(frame):
             _engine.leave_out_pass(frame)
 
+    def evaluates(self, frame: FrameType) -> bool:
+        """Tell whether a frame is in a condition that is evaluated in its line."""
+        return evaluates(frame)
+
     def saved(self, watcher: Watcher) -> int:
         """Count the passes at which a condition was false in the line."""
         return self._conditions.saved(watcher)
@@ -273,7 +279,7 @@ class Monitor:
             self._switch(code, events)
 
     def _at_call(self, code: CodeType, _offset: int) -> object:
-        if sys.is_finalizing():
+        if self._is_finalizing():
             return _DISABLE
         if not self._has_met(code):
             self._meet(code)

@@ -1,0 +1,502 @@
+"""Conditions that are compiled into the line mean what they mean to `bdb`, at every turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.launch import write
+from tests.test_bdb import assert_same, told
+
+LOOPS = """\
+import threading
+
+def loop(n):
+    total = 0
+    for i in range(n):
+        total += i
+        total += 1
+    return total
+
+def steps(n):
+    for i in range(n):
+        yield i * 2
+
+def nest(n):
+    if n:
+        nest(n - 1)
+    return n
+
+def one(x): return x + 1
+
+class Odd:
+    __seen = 3
+    def __init__(self, value):
+        self.value = value
+    def add(self, other):
+        name = "odd"
+        return self.value + other
+
+def caught(n):
+    try:
+        for i in range(n):
+            total = 10 // (n - i)
+            i = i
+    finally:
+        print("left", i)
+
+def cells(n):
+    found = []
+    def inner(x):
+        found.append(x)
+        return n
+    for i in range(n):
+        inner(i)
+    return found
+
+def cleans(n):
+    return [
+        i
+        for i in range(n)
+    ]
+
+def stacked(*names):
+    total = 0
+    for name in names:
+        total += len(name); total += 1
+    while total: total -= 1
+    return total
+"""
+
+# Which breakpoints the engine serves is told apart from what is compared.
+HELPERS = """
+import loops
+
+LOOPS = os.path.abspath("loops.py")
+
+def served(*numbers):
+    if INTEGRATE and hasattr(sys, "monitoring"):
+        points = enumerate(bdb.Breakpoint.bpbynumber)
+        found = [n for n, point in points if point and type(point) is not bdb.Breakpoint]
+        assert found == list(numbers), found
+
+class Doer(Recorder):
+    # Does what a function is to do at the stop with that number, and goes on.
+    def __init__(self, *todo, **options):
+        super().__init__(**options)
+        self.todo = dict(enumerate(todo, 1))
+        self.count = 0
+
+    def user_line(self, frame):
+        name = os.path.basename(frame.f_code.co_filename)
+        print("line", name, frame.f_code.co_name, frame.f_lineno, sorted(frame.f_locals.items(), key=str)[:3]
+              if name == "loops.py" else "")
+        self.set_continue()
+        self.count += 1
+        if self.count in self.todo:
+            self.todo[self.count](self, frame)
+
+"""
+
+
+def same(folder: Path, body: str) -> str:
+    write(folder, loops=LOOPS)
+    return assert_same(folder, HELPERS + body)
+
+
+@pytest.mark.parametrize(
+    ("line", "condition", "call"),
+    [
+        (6, "i == 3", "loop(6)"),
+        (6, "i % 2", "loop(6)"),
+        (6, "nosuch", "loop(3)"),
+        (6, "i / (i - 1) > 5", "loop(4)"),
+        (6, "0", "loop(4)"),
+        (6, "i == 2  # only then", "loop(4)"),
+        (6, " \t i == 2", "loop(4)"),
+        (6, "i == (", "loop(2)"),
+        (6, "i\n== 1", "loop(2)"),
+        (6, "total > 3 and i < 4 or len(str(total)) > 2", "loop(6)"),
+        (6, "i, total", "loop(2)"),
+        (6, "[v for v in (1, 2) if v == i]", "loop(4)"),
+        (6, "(seen := i) == 1", "loop(3)"),
+        (6, "(lambda: i)() == 1", "loop(3)"),
+        (6, "print(i)", "loop(2)"),
+        (6, "locals()['i'] == 1", "loop(3)"),
+        (6, "threading is None", "loop(2)"),
+        (5, "n == 3", "loop(3)"),
+        (5, "i == 2", "loop(3)"),
+        (8, "total", "loop(3)"),
+        (12, "i == 1", "steps(3)"),
+        (16, "n == 2", "nest(4)"),
+        (17, "n == 2", "nest(4)"),
+        (19, "x == 2", "one(2)"),
+        (27, "self.value == 4 and other > 1", "Odd(4).add(2)"),
+        (27, "self.__seen == 3", "Odd(4).add(2)"),
+        (27, "self._Odd__seen == 3", "Odd(4).add(2)"),
+        (27, "name == 'odd'", "Odd(4).add(2)"),
+        (32, "i == 2", "caught(3)"),
+        (43, "x == 1", "cells(3)"),
+        (43, "n == 3 and found", "cells(3)"),
+        (44, "len(found) == 1", "cells(3)"),
+        (48, "i == 1", "cleans(3)"),
+        (47, "n == 3", "cleans(3)"),
+        (55, "len(name) > 1", "stacked('a', 'bc', 'def')"),
+        (56, "total == 3", "stacked('a', 'bc')"),
+    ],
+)
+def test_conditions(tmp_path, line, condition, call):
+    body = f"""
+d = follow(Recorder())
+d.set_break(LOOPS, {line}, cond={condition!r})
+d.run("got = loops.{call}; print(got and (got if type(got) in (int, list) else list(got)))")
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_what_is_served(tmp_path):
+    body = """
+d = follow(Recorder())
+conditions = ["i == 1", "i == v", "print(i)", "[i for i in ()]", None, "i.__x", "locals()"]
+for line, condition in zip((6, 7, 8, 5, 4, 12, 15), conditions):
+    d.set_break(LOOPS, line, cond=condition)
+d.set_break(LOOPS, 17, cond="n")
+d.set_break(LOOPS, 17, cond="n")
+d.set_break(LOOPS, 16, cond="n", funcname="nest")
+served(1, 2)
+d.clear_bpbynumber(9)
+served(1, 2, 8)
+d.clear_all_breaks()
+served()
+"""
+    same(tmp_path, body)
+
+
+@pytest.mark.parametrize("options", ["", ", temporary=True"])
+@pytest.mark.parametrize("condition", ["i % 2", "nosuch", "i == 2"])
+@pytest.mark.parametrize("ignore", [0, 1, 5])
+def test_ignored_and_temporary(tmp_path, options, condition, ignore):
+    body = f"""
+d = follow(Recorder())
+d.set_break(LOOPS, 6, cond={condition!r}{options})
+bdb.Breakpoint.bpbynumber[1].ignore = {ignore}
+d.runcall(loops.loop, 6)
+points()
+d.runcall(loops.loop, 6)
+points()
+"""
+    same(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "continue next next next continue",
+        "continue step step step step continue",
+        "continue until until until until continue",
+        "continue return next continue",
+        "continue jump=7 next next next continue",
+        "continue jump=4 next next next next next continue",
+        "continue jump=6 next next next continue",
+        "continue jump=5 next next next continue",
+        "continue jump=8 next continue",
+        "continue jump=60 next continue",
+        "continue next next jump=6 next continue",
+        "next next next next next next next next next continue",
+        "next next next jump=6 next next next continue",
+        "step step step step step step step step continue",
+        "step step step step jump=6 continue continue",
+        "continue up next continue",
+        "continue quit",
+        "continue next quit",
+    ],
+)
+@pytest.mark.parametrize("condition", ["i == 2", "i", "nosuch", "i < 0"])
+def test_what_follows_a_stop(tmp_path, script, condition):
+    body = f"""
+d = follow(Recorder({script!r}))
+d.set_break(LOOPS, 6, cond={condition!r})
+served(1)
+d.run("loops.loop(4)\\nloops.loop(3)")
+points()
+"""
+    same(tmp_path, body)
+
+
+@pytest.mark.parametrize("condition", ["i == 1", "nosuch"])
+@pytest.mark.parametrize("script", ["continue quit", "continue jump=33 next next next", "continue next quit"])
+def test_handlers_run_when_a_stop_ends_the_program(tmp_path, script, condition):
+    body = f"""
+d = follow(Recorder({script!r}))
+d.set_break(LOOPS, 32, cond={condition!r})
+d.runcall(lambda: loops.caught(3))
+points()
+"""
+    assert "left" in same(tmp_path, body)
+
+
+CHANGES = [
+    "point.cond = 'i == 4'",
+    "point.cond = None",
+    "point.cond = 'print(i)'",
+    "point.enabled = False",
+    "point.disable()",
+    "point.hits = 100",
+    "point.hits += 1",
+    "point.ignore = 2",
+    "point.temporary = True",
+    "d.set_break(LOOPS, 6, cond='i == 5')",
+    "d.set_break(LOOPS, 7, cond='i == 5')",
+    "d.clear_break(LOOPS, 6)",
+    "d.clear_all_breaks()",
+    "d.set_break(LOOPS, 17, cond='n == 1')",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("condition", ["i == 2", "nosuch", None])
+def test_changes_at_a_stop(tmp_path, change, condition):
+    body = f"""
+def change(d, frame):
+    point = bdb.Breakpoint.bpbynumber[1]
+    {change}
+
+d = follow(Doer(lambda *_: None, change))
+d.set_break(LOOPS, 6, cond={condition!r})
+point = bdb.Breakpoint.bpbynumber[1]
+d.run("loops.loop(6)\\nloops.loop(7)\\nloops.nest(2)")
+points()
+print(point.hits, point.cond, point.enabled)
+"""
+    same(tmp_path, body)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes_by_the_program(tmp_path, change):
+    body = f"""
+d = follow(Doer())
+d.set_break(LOOPS, 6, cond="i == 2")
+point = bdb.Breakpoint.bpbynumber[1]
+
+def work():
+    loops.loop(4)
+    print(point.hits)
+    {change}
+    loops.loop(6)
+    loops.nest(2)
+    print(point.hits)
+    point.cond, point.enabled = "i == 3", True
+    loops.loop(6)
+
+d.runcall(work)
+points()
+print(point.hits, point.cond, point.enabled)
+"""
+    same(tmp_path, body)
+
+
+def test_threads_that_are_not_traced(tmp_path):
+    body = """
+d = follow(Recorder("continue next"))
+d.set_break(LOOPS, 6, cond="i == 1")
+served(1)
+loops.loop(3)
+
+def work():
+    threads = [threading.Thread(target=loops.loop, args=(n,)) for n in (3, 4)]
+    [thread.start() for thread in threads]
+    loops.loop(2)
+    [thread.join() for thread in threads]
+
+d.runcall(work)
+loops.loop(3)
+points()
+"""
+    assert "6 2 0 True" in same(tmp_path, body)
+
+
+def test_threads_that_are_traced(tmp_path):
+    body = """
+d = follow(Recorder())
+d.set_break(LOOPS, 6, cond="i == 1")
+
+def traced(n):
+    sys.settrace(d.trace_dispatch)
+    loops.loop(n)
+
+def work():
+    loops.loop(2)
+    for n in (2, 3):
+        thread = threading.Thread(target=traced, args=(n,))
+        thread.start()
+        thread.join()
+
+d.runcall(work)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_a_loop_that_was_running(tmp_path):
+    body = """
+def condition(d, frame):
+    bdb.Breakpoint.bpbynumber[1].cond = "i == 4"
+
+d = follow(Doer(lambda *_: None, condition))
+d.set_break(LOOPS, 6)
+d.runcall(loops.loop, 7)
+served(1)
+d.runcall(loops.loop, 7)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_a_generator_that_was_suspended(tmp_path):
+    body = """
+d = follow(Recorder("continue next next"))
+g = loops.steps(6)
+next(g)
+
+def work():
+    next(g)
+    d.set_break(LOOPS, 12, cond="i == 3")
+    return list(g), list(loops.steps(5))
+
+d.set_break(LOOPS, 17)
+print(d.runcall(work))
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_code_that_no_import_brings(tmp_path):
+    body = """
+source = open(LOOPS).read()
+d = follow(Recorder("continue next next"))
+d.set_break(LOOPS, 6, cond="i == 2")
+d.set_break(LOOPS, 22, cond="__name__ == 'text'")
+d.set_break(LOOPS, 23, cond="True")
+for _ in range(3):
+    space = {"__name__": "text"}
+    d.run(compile(source + "\\nprint(loop(4))", LOOPS, "exec"), space)
+    d.runcall(space["loop"], 3)
+    points()
+"""
+    same(tmp_path, body)
+
+
+def test_code_of_another_text(tmp_path):
+    body = """
+source = "\\n\\ndef loop(n):\\n    for i in range(n):\\n        j = i\\n        k = j\\n"
+d = follow(Recorder())
+d.set_break(LOOPS, 6, cond="i == 2")
+space = {}
+exec(compile(source, LOOPS, "exec"), space)
+d.runcall(space["loop"], 4)
+d.runcall(loops.loop, 4)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_modules_that_are_imported_later(tmp_path):
+    write(tmp_path, later="def run(n):\n    for i in range(n):\n        j = i\n    return j\n")
+    body = """
+d = follow(Recorder("continue next"))
+d.set_break(os.path.abspath("later.py"), 3, cond="i == 2")
+served(1)
+d.run("import later; print(later.run(4))")
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_several_debuggers(tmp_path):
+    body = """
+first, second, third = (follow(Recorder("continue next")) for _ in range(3))
+first.set_break(LOOPS, 6, cond="i == 2")
+second.set_break(LOOPS, 17, cond="n == 1")
+served(1, 2)
+first.runcall(loops.loop, 4)
+second.runcall(loops.loop, 4)
+second.runcall(loops.nest, 4)
+first.runcall(loops.nest, 4)
+third.runcall(loops.nest, 4)
+points()
+if INTEGRATE:
+    from dapper.bdb_integration import release
+    release(first)
+    served(2)
+    release(third)
+second.runcall(loops.nest, 4)
+first.runcall(loops.loop, 4)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_a_condition_whose_names_pass_breakpoints(tmp_path):
+    body = """
+class Equal:
+    def __eq__(self, other):
+        loops.loop(2)
+        return True
+
+d = follow(Recorder())
+d.set_break(LOOPS, 17, cond="[n == other for other in (1, 2)]")
+d.set_break(LOOPS, 6, cond="i == 1")
+d.runcall(loops.nest, Equal() and 2)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_nothing_is_left_behind(tmp_path):
+    write(tmp_path, loops=LOOPS)
+    body = """
+from dapper import _engine, hooks
+from dapper.bdb_integration import integrate, release
+code = loops.loop.__code__
+for turn in range(20):
+    d = Recorder()
+    integrate(d)
+    d.set_break(LOOPS, 6, cond="i == 1")
+    served(1)
+    d.runcall(loops.loop, 3)
+    point = bdb.Breakpoint.bpbynumber[1]
+    if turn % 2:
+        d.clear_all_breaks()
+        assert hooks.installed() == [] or not hasattr(sys, "monitoring")
+    release(d)
+    assert type(point) is bdb.Breakpoint and point.hits == 3, vars(point)
+    assert sorted(vars(point)) == sorted(vars(bdb.Breakpoint(LOOPS, 6))), vars(point)
+    bdb.Breakpoint.clearBreakpoints()
+assert loops.loop.__code__ is code
+assert _engine.is_idle() and _engine.breakpoints() == []
+assert sys.gettrace() is None and hooks.installed() == []
+if hasattr(sys, "monitoring"):
+    assert [sys.monitoring.get_tool(tool) for tool in range(6)] == [None] * 6
+"""
+    told(tmp_path, HELPERS + body, integrated=True)
+
+
+def test_a_session_of_the_engine_beside_it(tmp_path):
+    write(tmp_path, loops=LOOPS)
+    body = """
+import dapper
+d = follow(Recorder())
+d.set_break(LOOPS, 6, cond="i == 1")
+counted = []
+with_session = dapper.start()
+dapper.add_breakpoint(LOOPS, 6, kind="count")
+assert len(_engine.breakpoints()) == (1 if hasattr(sys, "monitoring") else 2)
+d.runcall(loops.loop, 3)
+dapper.stop()
+d.runcall(loops.loop, 3)
+points()
+"""
+    out = told(tmp_path, HELPERS + "from dapper import _engine\n" + body, integrated=True)
+    assert out.count("line loops.py loop 6") == 2
+    assert out.endswith("6 6 0 True\n")
