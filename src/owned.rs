@@ -19,7 +19,7 @@ use crate::handle::Handle;
 use crate::hit;
 use crate::probe::Probe;
 use crate::request::{Place, Purity, Request, Terms};
-use crate::{callback, condition, registry, session};
+use crate::{callback, condition, interpreter, registry, session};
 
 thread_local! {
     /// Whose thread it is: one bit; none for nobody's.
@@ -63,10 +63,16 @@ fn own_thread(owner: u64) -> u64 {
     OWNER.replace(owner)
 }
 
-/// Has the pass left out that `frame` is about to begin.
+/// Has the pass left out that `frame` is about to begin, if it is about to begin one.
 #[pyfunction]
-fn leave_out_pass(frame: &Bound<'_, PyAny>) {
-    DEALT_WITH.set(frame.as_ptr() as usize);
+fn leave_out_pass(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
+    let loaded = u32::try_from(offset).ok();
+    let loaded = loaded.and_then(|offset| probe_at(&tracing::code_of(frame), offset));
+    if loaded.is_some_and(|probe| probe.get().begins_pass()) {
+        DEALT_WITH.set(frame.as_ptr() as usize);
+    }
+    Ok(())
 }
 
 /// Adds a breakpoint with a condition that acts in threads of these owners. One that may change
@@ -130,18 +136,44 @@ fn wake_probes(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Vec<u
     Ok(lines)
 }
 
-/// The offset to which control goes when the instruction at `offset` raises, if any.
+/// Whether a frame, or one that has called it, is in a condition that is evaluated in its line.
 #[pyfunction]
-fn handler_of(table: &[u8], offset: u32) -> Option<u32> {
-    instrument::handler_of(table, offset)
+fn is_evaluating(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let mut caller = frame.clone();
+    while !caller.is_none() {
+        if evaluates(&caller)? {
+            return Ok(true);
+        }
+        caller = caller.getattr(name!("f_back"))?;
+    }
+    Ok(false)
 }
 
-/// Whether a constant is a probe that counts the passes of an owned breakpoint.
-#[pyfunction]
-fn begins_pass(constant: &Bound<'_, PyAny>) -> bool {
-    constant
-        .cast::<Probe>()
-        .is_ok_and(|probe| probe.get().begins_pass())
+/// A guard of a condition leads to where its probe is loaded.
+fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let code = tracing::code_of(frame);
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    if !constants
+        .iter()
+        .any(|constant| constant.is_exact_instance_of::<Probe>())
+    {
+        return Ok(false);
+    }
+    let table: Vec<u8> = code.getattr(name!("co_exceptiontable"))?.extract()?;
+    let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
+    let handler = u32::try_from(offset).ok();
+    let handler = handler.and_then(|offset| instrument::handler_of(&table, offset));
+    Ok(handler.is_some_and(|handler| probe_at(&code, handler).is_some()))
+}
+
+/// The probe that the instruction at an offset of `code` loads, if it loads one.
+fn probe_at<'py>(code: &Bound<'py, PyAny>, offset: u32) -> Option<Bound<'py, Probe>> {
+    let version = interpreter::current(code.py()).ok()?.version;
+    let instructions: Vec<u8> = code.getattr(name!("co_code")).ok()?.extract().ok()?;
+    let number = instrument::constant_at(version, &instructions, offset)?;
+    let constants = code.getattr(name!("co_consts")).ok()?;
+    let constant = constants.get_item(number).ok()?;
+    constant.cast_into::<Probe>().ok()
 }
 
 /// Adds what this file offers to the extension module.
@@ -150,7 +182,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(leave_out_pass, module)?)?;
     module.add_function(wrap_pyfunction!(add_owned, module)?)?;
     module.add_function(wrap_pyfunction!(wake_probes, module)?)?;
-    module.add_function(wrap_pyfunction!(handler_of, module)?)?;
-    module.add_function(wrap_pyfunction!(begins_pass, module)?)?;
+    module.add_function(wrap_pyfunction!(is_evaluating, module)?)?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ class Odd:
         name = "odd"
         return self.value + other
 
-def caught(n):
+def caught(n, total=0):
     try:
         for i in range(n):
             total = 10 // (n - i)
@@ -66,6 +67,23 @@ def stacked(*names):
         total += len(name); total += 1
     while total: total -= 1
     return total
+"""
+
+EQUAL = """\
+class Equal:
+    def __eq__(self, other):
+        if other == 4:
+            raise ValueError
+        return bool(
+            other
+        )
+    @property
+    def same(self):
+        return self == 3
+    def __bool__(self):
+        return False
+    def __repr__(self):
+        return "equal"
 """
 
 # Which breakpoints the engine serves is told apart from what is compared.
@@ -257,6 +275,8 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("condition", ["i == 2", "nosuch", None])
 def test_changes_at_a_stop(tmp_path, change, condition):
+    if "LOOPS, 7" in change and not hasattr(sys, "monitoring"):
+        pytest.skip("3.11 sees the breakpoint too late")
     body = f"""
 def change(d, frame):
     point = bdb.Breakpoint.bpbynumber[1]
@@ -353,6 +373,7 @@ points()
     same(tmp_path, body)
 
 
+@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="3.11 sees the breakpoint too late")
 def test_a_generator_that_was_suspended(tmp_path):
     body = """
 d = follow(Recorder("continue next next"))
@@ -437,17 +458,19 @@ points()
     same(tmp_path, body)
 
 
-def test_a_condition_whose_names_pass_breakpoints(tmp_path):
-    body = """
-class Equal:
-    def __eq__(self, other):
-        loops.loop(2)
-        return True
-
-d = follow(Recorder())
-d.set_break(LOOPS, 17, cond="[n == other for other in (1, 2)]")
-d.set_break(LOOPS, 6, cond="i == 1")
-d.runcall(loops.nest, Equal() and 2)
+@pytest.mark.parametrize("script", ["", "continue step step step step", "step step step step step"])
+@pytest.mark.parametrize("recorder", ["Recorder", "Teller"])
+@pytest.mark.parametrize("condition", ["n.same", "n == 3", "n == 4", "[n == 3]"])
+def test_a_condition_that_calls_code_with_breakpoints(tmp_path, script, recorder, condition):
+    write(tmp_path, equal=EQUAL)
+    body = f"""
+import equal
+EQUAL = os.path.abspath("equal.py")
+d = follow({recorder}({script!r}))
+d.set_break(LOOPS, 17, cond={condition!r})
+d.set_break(EQUAL, 3)
+d.set_break(EQUAL, 10)
+d.runcall(loops.nest, equal.Equal())
 points()
 """
     same(tmp_path, body)

@@ -46,6 +46,7 @@ mod varint;
 mod verify;
 mod version;
 
+pub use decode::constant_at;
 pub use disasm::disassemble;
 pub use error::{Error, ErrorKind, Reason};
 pub use exctable::{count_handlers, handler_of};

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import bdb
 import os
-from opcode import opmap
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dapper import _engine, hooks
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
     from dapper._engine import Hit
     from dapper.bdb_watch import Watcher
 
-__all__ = ["Conditions", "begins_pass", "evaluates"]
+__all__ = ["Conditions"]
 
 _OPTIMIZED = 0x1
-_EXTENDED_ARG, _LOAD_CONST = opmap["EXTENDED_ARG"], opmap["LOAD_CONST"]
 # They have scopes of their own, or bind names.
 _OTHER_SCOPES = (
     ast.Lambda,
@@ -92,6 +90,8 @@ class _Served:
         owner = thread.owner
         frame, point = hit.frame, self.wanted.point
         if owner is None or owner.canonic(frame.f_code.co_filename) != point.file:
+            return
+        if self.conditions.is_evaluating(frame):
             return
         failed = hit.error is not None
         if point.ignore > 0 and not failed:
@@ -154,6 +154,7 @@ class Conditions:
         self._served: dict[str, dict[int, _Served]] = {}
         # What the engine would not have.
         self._refused: set[str] = set()
+        self._has_served = False
 
     def __contains__(self, file: str) -> bool:
         return file in self._served
@@ -170,6 +171,10 @@ class Conditions:
         all_served = (served for lines in self._served.values() for served in lines.values())
         mark = watcher.mark
         return sum(served.saved for served in all_served if served.wanted.owners & mark)
+
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell whether a frame, or one that has called it, evaluates a condition in its line."""
+        return self._has_served and _engine.is_evaluating(frame)
 
     def follow(self, watchers: Iterable[Watcher], file: str) -> None:
         """Serve the breakpoints in this file that can be served now, and no others."""
@@ -190,6 +195,7 @@ class Conditions:
             self._served.pop(file, None)
         if served != before:
             if served:
+                self._has_served = True
                 hooks.install()
             _engine.bind(file)
             if _engine.is_idle():
@@ -235,33 +241,6 @@ class Conditions:
         )
 
 
-def begins_pass(frame: FrameType) -> bool:
-    """Tell whether a frame is about to begin a pass that the engine counts."""
-    return _engine.begins_pass(_loaded_at(frame.f_code, frame.f_lasti))
-
-
-def evaluates(frame: FrameType) -> bool:
-    """Tell whether a frame is in the middle of a condition that is not the program's."""
-    code = frame.f_code
-    handler = _engine.handler_of(code.co_exceptiontable, max(frame.f_lasti, 0))
-    return handler is not None and _is_probe(_loaded_at(code, handler))
-
-
-def _loaded_at(code: CodeType, offset: int) -> object:
-    """Return the constant that the instruction at an offset loads, if it loads one."""
-    raw, number = code.co_code, 0
-    while 0 <= offset < len(raw) and raw[offset] in (_EXTENDED_ARG, _LOAD_CONST):
-        number = number << 8 | raw[offset + 1]
-        if raw[offset] == _LOAD_CONST:
-            return code.co_consts[number]
-        offset += 2
-    return None
-
-
-def _is_probe(constant: object) -> bool:
-    return type(constant).__name__ == "Probe"
-
-
 def _is_movable(condition: str) -> bool:
     """Tell whether a condition means the same in its line as to `eval` in the frame."""
     try:
@@ -288,7 +267,7 @@ def _means_the_same(code: CodeType) -> bool:
 
 def _carries_probe(code: CodeType) -> bool:
     return any(
-        _is_probe(constant)
+        type(constant).__name__ == "Probe"
         or (isinstance(constant, type(code)) and _carries_probe(constant))
         for constant in code.co_consts
     )

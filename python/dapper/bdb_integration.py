@@ -185,7 +185,7 @@ class Integration:
             return
         if self.mode is Mode.FRAME and frame.f_trace is not None and self.debugger.stop_here(frame):
             self.at_event(frame, "line", None)
-        elif wanted:
+        elif wanted and not self._watch.is_evaluating(frame):
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
             if hit:
@@ -275,8 +275,8 @@ class Integration:
             # Not the first call of another run.
             if debugger.stopframe is not None and not debugger.quitting:
                 return None
-        if event == "exception" and self._watch.evaluates(frame):
-            # What a condition raises is not the program's.
+        if event in ("call", "exception") and self._watch.is_evaluating(frame):
+            # What a condition calls and raises is not the program's.
             return frame.f_trace
         thread.own(None)
         goes_on = False

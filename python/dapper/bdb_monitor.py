@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from dapper import _engine
-from dapper.bdb_compiled import Conditions, begins_pass, evaluates
+from dapper.bdb_compiled import Conditions
 from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
@@ -173,12 +173,12 @@ class Monitor:
 
     def go_on(self, frame: FrameType) -> None:
         """Have the pass left out that begins where the watcher was told of the line."""
-        if self._conditions and begins_pass(frame):
+        if self._conditions:
             _engine.leave_out_pass(frame)
 
-    def evaluates(self, frame: FrameType) -> bool:
-        """Tell whether a frame is in a condition that is evaluated in its line."""
-        return evaluates(frame)
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell whether a frame runs for a condition that is evaluated in a line."""
+        return self._conditions.is_evaluating(frame)
 
     def saved(self, watcher: Watcher) -> int:
         """Count the passes at which a condition was false in the line."""

@@ -119,7 +119,7 @@ class Probes:
     def go_on(self, frame: FrameType) -> None:
         """Do nothing: what a watcher was told of says which probe is none of its concern."""
 
-    def evaluates(self, frame: FrameType) -> bool:
+    def is_evaluating(self, frame: FrameType) -> bool:
         """Tell that conditions are evaluated elsewhere."""
         del frame
         return False

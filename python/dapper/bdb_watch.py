@@ -104,8 +104,8 @@ class Watch(Protocol):
     def go_on(self, frame: FrameType) -> None:
         """Let a frame go on that the watcher was told of, in a thread that it owns."""
 
-    def evaluates(self, frame: FrameType) -> bool:
-        """Tell whether a frame is in a condition that is evaluated in its line."""
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell whether a frame runs for a condition that is evaluated in a line."""
 
     def saved(self, watcher: Watcher) -> int:
         """Count the passes of a watcher's breakpoints at which nobody had to be told."""
