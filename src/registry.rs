@@ -244,9 +244,9 @@ pub(crate) fn clear() -> HashSet<u64> {
     }
     let Registry {
         last_id,
-        names,
         mut breakpoints,
         mut by_file,
+        names,
         ..
     } = std::mem::take(&mut *registry);
     breakpoints.retain(|_, breakpoint| breakpoint.is_owned());
@@ -256,9 +256,9 @@ pub(crate) fn clear() -> HashSet<u64> {
     });
     *registry = Registry {
         last_id,
-        names,
         breakpoints,
         by_file,
+        names,
         ..Registry::default()
     };
     registry.breakpoints.keys().copied().collect()

@@ -1,4 +1,4 @@
-"""Conditions that are compiled into the line mean what they mean to `bdb`, at every turn."""
+"""Conditions that are compiled into the line mean to a debugger what they mean to `bdb`."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ class Doer(Recorder):
 
     def user_line(self, frame):
         name = os.path.basename(frame.f_code.co_filename)
-        print("line", name, frame.f_code.co_name, frame.f_lineno, sorted(frame.f_locals.items(), key=str)[:3]
-              if name == "loops.py" else "")
+        found = sorted(frame.f_locals.items(), key=str)[:3] if name == "loops.py" else ""
+        print("line", name, frame.f_code.co_name, frame.f_lineno, found)
         self.set_continue()
         self.count += 1
         if self.count in self.todo:
@@ -243,7 +243,9 @@ points()
 
 
 @pytest.mark.parametrize("condition", ["i == 1", "nosuch"])
-@pytest.mark.parametrize("script", ["continue quit", "continue jump=33 next next next", "continue next quit"])
+@pytest.mark.parametrize(
+    "script", ["continue quit", "continue jump=33 next next next", "continue next quit"]
+)
 def test_handlers_run_when_a_stop_ends_the_program(tmp_path, script, condition):
     body = f"""
 d = follow(Recorder({script!r}))

@@ -1,10 +1,10 @@
 """Breakpoints whose conditions are compiled into their lines, for the debuggers of this process.
 
-A line event costs microseconds, and a line that holds a breakpoint with a condition is mostly
-passed in vain. Where the condition means the same in the line as to `eval` in the frame, the engine
-compiles it in, counts the passes, and calls when it held or failed: until then a pass costs what the
-test itself costs. Such a breakpoint stays the object that it is, but for its class while it lasts:
-`hits` adds what the engine has counted, and what is assigned to it counts from then on.
+A line event costs microseconds, and the line of a breakpoint with a condition is mostly passed in
+vain. Where the condition means the same in the line as to `eval` in the frame, the engine compiles
+it in, counts the passes, and calls when it held or failed: until then a pass costs a probe and the
+test itself. Such a breakpoint stays the object that it is, but for its class while it lasts: `hits`
+adds what the engine has counted, and what is assigned to its attributes counts from then on.
 
 All else is left to line events: a line with several breakpoints, conditions with side effects or
 with a scope of their own, and code that the engine has not got into.
@@ -146,9 +146,7 @@ class _Point(bdb.Breakpoint):
 class Conditions:
     """The breakpoints that the engine serves, by file and line."""
 
-    def __init__(
-        self, changed: Callable[[str], None], expect_stop: Callable[[Due], None]
-    ) -> None:
+    def __init__(self, changed: Callable[[str], None], expect_stop: Callable[[Due], None]) -> None:
         self.changed = changed
         self.expect_stop = expect_stop
         self._served: dict[str, dict[int, _Served]] = {}

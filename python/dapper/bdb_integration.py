@@ -11,14 +11,16 @@ has decided how to go on, what it decided is read from its stop information:
 In the last two the watch gives the debugger the events that `sys.settrace` would have given it, but
 for those that no debugger shows: the lines and calls of frames in which it would not have stopped.
 Conditions, hit counts, ignore counts and temporary breakpoints are looked at when a breakpoint's
-line is reached. Which frames have a trace function is kept as `Bdb` keeps it, so that the commands
-mean the same.
+line is reached; from 3.12 on most conditions are evaluated in the line itself, and only those that
+hold or fail come here (`bdb_compiled`). Which frames have a trace function is kept as `Bdb` keeps
+it, so that the commands mean the same.
 
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
 middle of a function is also hit in calls of it that were going on already; an interrupt stops in
 the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
-after it; and a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to
-3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
+after it; passes count of a breakpoint in code that another one's condition calls in its line; and
+a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to 3.11 a
+`yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
 from __future__ import annotations

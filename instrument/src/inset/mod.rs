@@ -274,9 +274,10 @@ impl Work<'_, '_, '_> {
             } else {
                 None
             };
-            let passes = match part.counted {
-                true => Some(self.host.placeholder()?),
-                false => None,
+            let passes = if part.counted {
+                Some(self.host.placeholder()?)
+            } else {
+                None
             };
             constants.push(Constants {
                 probe,
