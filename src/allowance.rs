@@ -169,6 +169,9 @@ fn clock(of_processor: bool) -> Duration {
 }
 
 fn charge(breakpoint: &Breakpoint, cost: Duration) {
+    if breakpoint.is_owned() {
+        return;
+    }
     let now = Instant::now();
     if let Some(share) = share(&OWN) {
         let mut own = breakpoint

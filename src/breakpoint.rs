@@ -182,6 +182,11 @@ impl Breakpoint {
         self.capturing.iter().for_each(Capturing::reset);
     }
 
+    /// Whether it is one of a debugger that owns threads: see [`crate::owned`].
+    pub fn is_owned(&self) -> bool {
+        self.request.owners != 0
+    }
+
     /// Whether its probes do anything.
     pub fn is_armed(&self) -> bool {
         self.armed.load(Ordering::Relaxed)

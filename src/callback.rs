@@ -4,7 +4,7 @@
 //! the thread is put back after it, or the one that it wants to go on with.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use pyo3::prelude::*;
@@ -106,9 +106,12 @@ pub(crate) fn forget_callback(id: u64) {
     drop(old);
 }
 
-/// Forgets all callbacks.
-pub(crate) fn forget_callbacks() {
-    let old = std::mem::take(&mut *CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner));
+/// Forgets all callbacks but those of these breakpoints.
+pub(crate) fn forget_callbacks_but(kept: &HashSet<u64>) {
+    let old: Vec<_> = {
+        let mut callbacks = CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner);
+        callbacks.extract_if(|id, _| !kept.contains(id)).collect()
+    };
     drop(old);
     set_default_callback(None);
 }

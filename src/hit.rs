@@ -274,7 +274,7 @@ pub(crate) fn carry_out(
         message: message.as_deref(),
         error: error.as_deref(),
     };
-    let recorded = events::record_hit(probe, breakpoint, &hit);
+    let recorded = !breakpoint.is_owned() && events::record_hit(probe, breakpoint, &hit);
     let kind = breakpoint.request.kind;
     if kind == Kind::Log && !recorded {
         let record = log::Record {

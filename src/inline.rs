@@ -153,6 +153,10 @@ impl Group {
         self.inline().is_some()
     }
 
+    fn is_owned(&self) -> bool {
+        self.breakpoints.iter().any(|point| point.is_owned())
+    }
+
     /// The pieces of its message.
     pub(crate) fn pieces(&self) -> Option<Vec<inset::Piece<'_>>> {
         let pieces = self.inline()?.message.as_ref()?;
@@ -169,7 +173,8 @@ impl Group {
         Part {
             condition: inline.and_then(|inline| inline.condition.as_deref()),
             message,
-            metered: metered && inline.is_some(),
+            metered: metered && inline.is_some() && !self.is_owned(),
+            counted: inline.is_some() && self.is_owned(),
         }
     }
 }

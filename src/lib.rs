@@ -9,6 +9,7 @@
 //! `callback` is what stops call, `modules` knows where functions are that breakpoints name.
 //! `request` is what is asked of a breakpoint (`terms` reads it from Python), `condition` evaluates it where it is hit (`compile`,
 //! `evaluator`, `time_limit`), `figures` counts what came of it.
+//! `owned` is for debuggers that see to their threads themselves.
 //! `scoped` watches lines where no probe can stand, `step` runs on from a stop to the next, and
 //! `exceptions` stops at exceptions, `changes` where a variable has got another value,
 //! `instructions` at single instructions.
@@ -58,6 +59,7 @@ mod memo;
 mod meter;
 mod metering;
 mod modules;
+mod owned;
 mod pause;
 mod pending;
 mod probe;

@@ -8,6 +8,7 @@
 //! A panic of ours stops at the edge of the slot and never reaches the program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use instrument::Role;
@@ -18,7 +19,7 @@ use pyo3::types::{PyString, PyType};
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::condition::{self, Evaluators};
 use crate::hit::{self, Due, Verdict};
-use crate::{metering, pending};
+use crate::{metering, owned, pending};
 
 /// What the code at one line of one code object loads and tests.
 #[pyclass(frozen, module = "dapper._engine")]
@@ -31,6 +32,8 @@ pub(crate) struct Probe {
     pub(crate) path: Arc<[u32]>,
     /// What the code around it has done when it asks.
     role: Role,
+    /// Whether it acts, where its breakpoint is an owned one.
+    awake: AtomicBool,
     /// What is evaluated out of line, for each breakpoint; made at the first hit.
     evaluators: OnceLock<Box<[Evaluators]>>,
 }
@@ -43,6 +46,11 @@ impl Probe {
             Role::Compiled { message: false } => self.held(py)?,
             Role::Compiled { message: true } => return self.wants_message(py),
             Role::Meter => metering::begin(&self.breakpoints[0]),
+            Role::Pass => {
+                if !self.keeps_out() {
+                    owned::begin_pass(py, &self.breakpoints[0]);
+                }
+            }
         }
         Ok(true)
     }
@@ -100,6 +108,7 @@ impl Probe {
             tier,
             path,
             role: Role::Hit,
+            awake: AtomicBool::new(false),
             evaluators: OnceLock::new(),
         }
     }
@@ -107,21 +116,53 @@ impl Probe {
     /// The same for code that has done something when it asks; `counted` when it meters, too.
     pub(crate) fn with_role(self, role: Role, counted: bool) -> Self {
         if role != Role::Hit && !counted {
-            for breakpoint in &self.breakpoints {
-                breakpoint.figures.leave_uncounted();
-            }
+            let counting = self.breakpoints.iter().filter(|point| !point.is_owned());
+            counting.for_each(|breakpoint| breakpoint.figures.leave_uncounted());
         }
         Self { role, ..self }
     }
 
     /// Whether it asks for a hit of these breakpoints, if their condition holds.
     pub(crate) fn asks(&self) -> bool {
-        self.role != Role::Meter
+        !matches!(self.role, Role::Meter | Role::Pass) && self.owned().is_none()
+    }
+
+    /// The owned breakpoint that it is for, if it is for one.
+    pub(crate) fn owned(&self) -> Option<&Breakpoint> {
+        match &*self.breakpoints {
+            [breakpoint] if breakpoint.is_owned() => Some(breakpoint),
+            _ => None,
+        }
+    }
+
+    /// Has a probe of an owned breakpoint act or sleep; whether it asks at its hits now. One whose
+    /// condition is not compiled in sleeps on.
+    pub(crate) fn wake(&self, on: bool) -> bool {
+        let on = on && self.role != Role::Hit;
+        self.awake.store(on, Ordering::Relaxed);
+        on && self.role != Role::Pass
+    }
+
+    /// Whether it counts the passes of an owned breakpoint.
+    pub(crate) fn begins_pass(&self) -> bool {
+        self.role == Role::Pass
+    }
+
+    /// Whether its breakpoint is an owned one that does not act here and now.
+    fn keeps_out(&self) -> bool {
+        self.owned().is_some_and(|breakpoint| {
+            !(self.awake.load(Ordering::Relaxed) && owned::acts(breakpoint))
+        })
+    }
+
+    /// Whether a hit is none for its owned breakpoint.
+    fn is_left_out(&self) -> bool {
+        self.owned().is_some() && (self.keeps_out() || owned::take_left_out())
     }
 
     /// Whether the code that `frame` runs will ask at the pass of the line that is beginning.
     pub(crate) fn will_ask(&self, frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-        let Role::Compiled { .. } = self.role else {
+        let (Role::Compiled { .. }, true) = (self.role, self.asks()) else {
             return Ok(self.asks());
         };
         let evaluators = self.evaluators_of(0);
@@ -156,6 +197,9 @@ impl Probe {
 
     /// A pass at which the condition held in the line.
     fn held(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_left_out() {
+            return Ok(());
+        }
         let stopped = hit::take_passed();
         let breakpoint = &self.breakpoints[0];
         metering::end(breakpoint);
@@ -199,6 +243,9 @@ impl Probe {
         if condition::leaves_program(py, &error) {
             return Err(error);
         }
+        if self.is_left_out() {
+            return Ok(());
+        }
         metering::end(&self.breakpoints[0]);
         match self.judge_in_line(py, Verdict::Raised(error))? {
             Some(due) => self.carry_out(py, due, hit::take_passed()),
@@ -223,7 +270,8 @@ impl Probe {
         index: usize,
         breakpoint: &'a Arc<Breakpoint>,
     ) -> PyResult<Option<Due<'a>>> {
-        if !breakpoint.is_armed() {
+        // An owned one acts where its condition is compiled in.
+        if !breakpoint.is_armed() || breakpoint.is_owned() {
             return Ok(None);
         }
         let request = &breakpoint.request;

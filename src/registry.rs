@@ -235,17 +235,33 @@ pub(crate) fn remove(id: u64) -> bool {
     true
 }
 
-/// Takes everything out and disarms it.
-pub(crate) fn clear() {
+/// Takes everything out and disarms it, but for what other debuggers own; what is left.
+pub(crate) fn clear() -> HashSet<u64> {
     let mut registry = lock();
-    for breakpoint in registry.breakpoints.values().chain(registry.lines.values()) {
+    let all = registry.breakpoints.values().chain(registry.lines.values());
+    for breakpoint in all.filter(|breakpoint| !breakpoint.is_owned()) {
         breakpoint.disarm();
     }
-    let last_id = registry.last_id;
+    let Registry {
+        last_id,
+        mut breakpoints,
+        mut by_file,
+        names,
+        ..
+    } = std::mem::take(&mut *registry);
+    breakpoints.retain(|_, breakpoint| breakpoint.is_owned());
+    by_file.retain(|_, in_file| {
+        in_file.retain(|breakpoint| breakpoint.is_owned());
+        !in_file.is_empty()
+    });
     *registry = Registry {
         last_id,
+        breakpoints,
+        by_file,
+        names,
         ..Registry::default()
     };
+    registry.breakpoints.keys().copied().collect()
 }
 
 /// Asks for a probe on every line of the files that match any of `patterns`.
@@ -295,9 +311,19 @@ pub(crate) fn line_breakpoint(file: &Arc<str>, line: u32) -> Arc<Breakpoint> {
     breakpoint
 }
 
-/// All breakpoints that were asked for one by one, oldest first.
+/// All breakpoints that were asked for one by one, oldest first, but for those that other
+/// debuggers own.
 pub(crate) fn all() -> Vec<Arc<Breakpoint>> {
-    lock().breakpoints.values().cloned().collect()
+    let registry = lock();
+    let all = registry.breakpoints.values();
+    all.filter(|breakpoint| !breakpoint.is_owned())
+        .cloned()
+        .collect()
+}
+
+/// The files of all breakpoints.
+pub(crate) fn files() -> Vec<Arc<str>> {
+    lock().by_file.keys().cloned().collect()
 }
 
 /// Whether any file may want probes.

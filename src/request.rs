@@ -164,6 +164,8 @@ pub struct Request {
     pub message: Option<Message>,
     /// What a snapshot of each hit records.
     pub(crate) capture: Option<Arc<Capture>>,
+    /// Only in threads of these owners: see [`crate::owned`]; 0 for all threads.
+    pub(crate) owners: u64,
 }
 
 impl Request {
@@ -180,6 +182,7 @@ impl Request {
             hit_rule: None,
             message: None,
             capture: None,
+            owners: 0,
         }
     }
 

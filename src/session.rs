@@ -21,7 +21,7 @@ use crate::request::{Place, Purity, Terms};
 use crate::terms::{TermsGiven, terms};
 use crate::{
     adapter, allowance, callback, condition, counters, dap, environment, events, exceptions, ffi,
-    hit, interpreter, loaded, log, main_script, memo, meter, modules, registry, run, scoped,
+    hit, interpreter, loaded, log, main_script, memo, meter, modules, owned, registry, run, scoped,
     snapshot, step, store, telemetry, thread_info, time_limit, trace_event, unattended,
 };
 
@@ -275,8 +275,8 @@ fn remove(breakpoint: &Bound<'_, Handle>) -> bool {
 /// Removes everything that wants probes.
 #[pyfunction]
 fn clear() {
-    registry::clear();
-    callback::forget_callbacks();
+    let kept = registry::clear();
+    callback::forget_callbacks_but(&kept);
 }
 
 /// All breakpoints, oldest first.
@@ -465,6 +465,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(module)?;
     snapshot::register(module)?;
     modules::register(module)?;
+    owned::register(module)?;
     step::register(module)?;
     store::register(module)?;
     environment::register(module)?;

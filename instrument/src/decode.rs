@@ -4,11 +4,12 @@
 //! forward notes its depth where it leads, one backward compares. [`crate::stack`] decides
 //! wherever that does not settle a depth or finds two, so that there is one judge.
 
+use crate::PyVersion;
 use crate::error::Reason;
 use crate::exctable;
 use crate::instr::{Body, INSIDE, Instr, Run, replace, room};
 use crate::linetable::{Decoder, Location};
-use crate::spec::{Flow, Op, Role, Spec, Target};
+use crate::spec::{Flow, Op, Role, Spec, Target, spec};
 use crate::stack::UNREACHED;
 
 /// What no entry of a line table can stand for.
@@ -309,6 +310,23 @@ fn prefixed(
         instr.op = op;
         instr.arg = instr.arg << 8 | u32::from(byte);
     }
+}
+
+/// The index of the constant that the instruction at a byte offset loads with `LOAD_CONST`, if it
+/// does; prefixes belong to the instruction.
+#[must_use]
+pub fn constant_at(version: PyVersion, code: &[u8], offset: u32) -> Option<u32> {
+    let spec = spec(version);
+    let (units, _) = code.as_chunks::<2>();
+    let start = offset as usize / 2;
+    let &[op, byte] = units.get(start)?;
+    let mut instr = Instr {
+        op,
+        arg: u32::from(byte),
+        ..Instr::default()
+    };
+    prefixed(spec, units, start + 1, &mut instr).ok()?;
+    (instr.op == spec.load_const).then_some(instr.arg)
 }
 
 /// Notes that control comes to the handlers, with the depths of the table; whether it may.

@@ -61,6 +61,19 @@ pub fn count_handlers(table: &[u8]) -> usize {
     targets.len()
 }
 
+/// Where control goes when the instruction at `offset` raises, if a `co_exceptiontable` says so; both
+/// in bytes.
+#[must_use]
+pub fn handler_of(table: &[u8], offset: u32) -> Option<u32> {
+    const UNIT: u32 = 2;
+    let mut handlers = Vec::new();
+    decode(table, &mut handlers).ok()?;
+    let unit = offset / UNIT;
+    let mut around = handlers.iter();
+    let found = around.find(|handler| (handler.start..handler.end).contains(&unit))?;
+    found.target.checked_mul(UNIT)
+}
+
 /// Appends one entry.
 pub(crate) fn encode(handler: Handler, out: &mut Vec<u8>) {
     write_big(out, handler.start, true);

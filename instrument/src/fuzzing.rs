@@ -310,6 +310,7 @@ pub fn inset(data: &[u8]) {
         condition,
         message,
         metered,
+        counted: metered,
     };
     let parts = vec![
         part(Some(&expression[..]), None, true),

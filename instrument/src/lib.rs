@@ -47,9 +47,10 @@ mod varint;
 mod verify;
 mod version;
 
+pub use decode::constant_at;
 pub use disasm::disassemble;
 pub use error::{Error, ErrorKind, Reason};
-pub use exctable::count_handlers;
+pub use exctable::{count_handlers, handler_of};
 pub use linemap::{FunctionLines, LineMap, line_map};
 pub use pattern::{FunctionPattern, FunctionPatternError};
 pub use positions::{Entry, Position, Span};

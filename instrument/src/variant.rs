@@ -89,6 +89,8 @@ pub enum Role {
     },
     /// Asks it before the condition.
     Meter,
+    /// Tells it of every pass, before the condition that is compiled in.
+    Pass,
 }
 
 /// Where a requested line went.

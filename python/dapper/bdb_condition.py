@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from dapper import _engine
+
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
@@ -17,10 +19,14 @@ __all__ = ["holds"]
 
 def holds(condition: str, frame: FrameType) -> bool | None:
     """Tell whether a condition holds in a frame; `None` when it failed."""
+    # What it calls passes no breakpoint, as under a trace function.
+    owner = _engine.own_thread(0)
     try:
         return bool(eval(_compiled(condition), frame.f_globals, frame.f_locals))  # noqa: S307 - what a condition is
     except BaseException:  # noqa: BLE001 - as bdb does
         return None
+    finally:
+        _engine.own_thread(owner)
 
 
 @lru_cache(maxsize=256)

@@ -11,14 +11,16 @@ has decided how to go on, what it decided is read from its stop information:
 In the last two the watch gives the debugger the events that `sys.settrace` would have given it, but
 for those that no debugger shows: the lines and calls of frames in which it would not have stopped.
 Conditions, hit counts, ignore counts and temporary breakpoints are looked at when a breakpoint's
-line is reached. Which frames have a trace function is kept as `Bdb` keeps it, so that the commands
-mean the same.
+line is reached; from 3.12 on most conditions are evaluated in the line itself, and only those that
+hold or fail come here (`bdb_compiled`). Which frames have a trace function is kept as `Bdb` keeps
+it, so that the commands mean the same.
 
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
 middle of a function is also hit in calls of it that were going on already; an interrupt stops in
 the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
-after it; and a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to
-3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
+after it; passes count of a breakpoint in code that another one's condition calls in its line; and
+a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to 3.11 a
+`yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from dapper import bdb_watch
 from dapper.bdb_condition import holds
-from dapper.bdb_watch import Reach, thread
+from dapper.bdb_watch import Due, Reach, thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +88,8 @@ class Integration:
         self._trace_dispatch: Callable[..., Any] = debugger.trace_dispatch
         self._break_here = debugger.break_here
         self._break_anywhere = debugger.break_anywhere
-        self._known_condition = type(debugger).break_here is bdb.Bdb.break_here
+        self.known_condition = type(debugger).break_here is bdb.Bdb.break_here
+        self.mark = 0
         self._stopping: FrameType | None = None
         # The breakpoints are others than when the watch was entered.
         self._is_changed = False
@@ -97,6 +100,8 @@ class Integration:
         self.follows_calls = self.wants_calls
         self._names: dict[str, str] = {}
         self._followed: dict[str, tuple[int, ...]] = {}
+        # What decides how their lines are watched.
+        self._points: dict[str, list[tuple[object, ...]]] = {}
         self._replaced: list[str] = []
         self._backend: object = None
         if self.reason is None:
@@ -121,17 +126,18 @@ class Integration:
                 attributes.update(backend="monitoring", monitoring_tracer=self._backend)
             self._watch.leave(self)
             if thread.owner is self:
-                thread.owner = None
+                thread.own(None)
                 if not self.debugger.quitting:
                     sys.settrace(self.debugger.trace_dispatch)
 
     def statistics(self) -> dict[str, int]:
         """Count what was seen and what was not."""
         breaks = self.debugger.breaks.values() if self._replaced else ()
+        saved = self._watch.saved(self) if self._replaced else 0
         return {
             "breakpoints_optimized": sum(map(len, breaks)),
             "stops": self.stops,
-            "trace_calls_saved": self.trace_calls_saved,
+            "trace_calls_saved": self.trace_calls_saved + saved,
             "errors_handled": self.errors_handled,
         }
 
@@ -181,16 +187,20 @@ class Integration:
             return
         if self.mode is Mode.FRAME and frame.f_trace is not None and self.debugger.stop_here(frame):
             self.at_event(frame, "line", None)
-        elif wanted:
+        elif wanted and not self._watch.is_evaluating(frame):
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
             if hit:
-                self.stops += 1
-                self._stopping = frame
-                frame.f_trace = self.dispatch
-                self._watch.stop(self, frame)
+                self._stop(frame)
             else:
                 self.trace_calls_saved += 1
+
+    def at_due(self, due: Due) -> None:
+        """Stop at a breakpoint whose condition held or failed in the line."""
+        if self._is_watching():
+            self._reach(due)
+            bdb_watch.store_locals(due.frame)
+            self._stop(due.frame)
 
     def at_event(self, frame: FrameType, event: str, arg: object) -> None:
         """Give a watched frame's trace function an event, as the interpreter does."""
@@ -214,7 +224,12 @@ class Integration:
         """Watch the lines that hold breakpoints now."""
         breaks = {file: tuple(lines) for file, lines in self.debugger.breaks.copy().items()}
         before, self._followed = self._followed, breaks
-        changed = {file for file in {*before, *breaks} if before.get(file) != breaks.get(file)}
+        points, self._points = self._points, {file: _points(file, breaks[file]) for file in breaks}
+        changed = {
+            file
+            for file in {*before, *breaks}
+            if before.get(file) != breaks.get(file) or points.get(file) != self._points.get(file)
+        }
         if changed:
             self._is_changed = True
             self._watch.change(self, changed)
@@ -241,7 +256,7 @@ class Integration:
 
     def _set_trace(self, frame: FrameType | None = None, **options: object) -> object:
         # Called by the program or by a signal: what goes on is traced from here.
-        thread.owner = None
+        thread.own(None)
         self._pause()
         caller = sys._getframe(1)  # noqa: SLF001 - the documented name
         start: Callable[..., object] = type(self.debugger).set_trace
@@ -262,7 +277,10 @@ class Integration:
             # Not the first call of another run.
             if debugger.stopframe is not None and not debugger.quitting:
                 return None
-        thread.owner = None
+        if event in ("call", "exception") and self._watch.is_evaluating(frame):
+            # What a condition calls and raises is not the program's.
+            return frame.f_trace
+        thread.own(None)
         goes_on = False
         try:
             local: _Trace | None = self._trace_dispatch(frame, event, arg)
@@ -300,7 +318,8 @@ class Integration:
             sys.settrace(None)
         if self.reach is not Reach.NOTHING:
             self.told = (frame, frame.f_lineno, frame.f_lasti) if event == "line" else None
-            thread.owner = self
+            thread.own(self)
+            self._watch.go_on(frame)
 
     def _follow_calls(self) -> None:
         # While a generator is waited for, any frame that would be traced may end an iteration.
@@ -341,7 +360,7 @@ class Integration:
         # has taken the thread over; a debugger that is quitting has let it go.
         if sys.gettrace() is None and not self.debugger.quitting:
             return True
-        thread.owner = None
+        thread.own(None)
         return False
 
     def _trace_callers(self, frame: FrameType) -> None:
@@ -364,7 +383,7 @@ class Integration:
     def _is_hit(self, frame: FrameType) -> bool:
         """Do what `break_here` does, with conditions that are compiled once."""
         debugger: Any = self.debugger
-        if not self._known_condition:
+        if not self.known_condition:
             self._trace_callers(frame)
             return bool(self._break_here(frame))
         file = self.canonic(frame.f_code.co_filename)
@@ -380,17 +399,29 @@ class Integration:
             if held is False:
                 continue
             failed = held is None
-            self.errors_handled += failed
             if point.ignore > 0 and not failed:
                 point.ignore -= 1
                 continue
-            # While a breakpoint that is about to be deleted still counts.
-            self._trace_callers(frame)
-            debugger.currentbp = point.number
-            if point.temporary and not failed:
-                debugger.do_clear(str(point.number))
+            self._reach(Due(frame, point, failed))
             return True
         return False
+
+    def _reach(self, due: Due) -> None:
+        """Do what `break_here` does for the breakpoint at which it stops."""
+        debugger: Any = self.debugger
+        frame, point, failed = due
+        self.errors_handled += failed
+        # While a breakpoint that is about to be deleted still counts.
+        self._trace_callers(frame)
+        debugger.currentbp = point.number
+        if point.temporary and not failed:
+            debugger.do_clear(str(point.number))
+
+    def _stop(self, frame: FrameType) -> None:
+        self.stops += 1
+        self._stopping = frame
+        frame.f_trace = self.dispatch
+        self._watch.stop(self, frame)
 
 
 def integrate(debugger: bdb.Bdb) -> Integration:
@@ -409,6 +440,15 @@ def integration_of(debugger: bdb.Bdb) -> Integration | None:
     """Return the integration of a debugger that has one."""
     found = vars(debugger).get("_dapper_integration")
     return found if isinstance(found, Integration) else None
+
+
+def _points(file: str, lines: tuple[int, ...]) -> list[tuple[object, ...]]:
+    all_points = bdb.Breakpoint.bplist
+    return [
+        (line, point.number, point.cond, point.enabled, point.funcname)
+        for line in lines
+        for point in all_points.get((file, line), ())
+    ]
 
 
 def _refusal(debugger: bdb.Bdb) -> str | None:

@@ -3,7 +3,9 @@
 Every code object is met when it is first called or resumed, and costs one event for it; those that
 hold a line of a breakpoint, or that a followed frame runs, get local events. A location that does
 not matter switches itself off, so that a function with a breakpoint runs at full speed too.
-A stop has to be a real line event here: only in one does the interpreter let a debugger `jump`.
+A stop has to be a real event here: only in one does the interpreter let a debugger `jump`. It is a
+line event, or, where the engine evaluates the condition in the line, that of the jump which follows
+when it held.
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from dapper import _engine
+from dapper.bdb_compiled import Conditions
 from dapper.bdb_watch import Reach, thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-    from dapper.bdb_watch import Watcher
+    from dapper.bdb_watch import Due, Watcher
 
 __all__ = ["Monitor"]
 
@@ -32,6 +36,8 @@ _TOOL = "dapper bdb"
 # Those first that no tool has by custom, and the debugger's last: a `Bdb` that monitors by itself
 # takes that one or fails.
 _TOOLS = (3, 4, 5, 2, 1, _monitoring.DEBUGGER_ID)
+# Watchers beyond so many have their conditions evaluated at line events.
+_MARKS = [1 << bit for bit in range(64)]
 _LINES = _events.LINE | _events.JUMP
 _CALLS = _events.PY_START | _events.PY_RESUME
 _FRAME = _CALLS | _LINES | _events.PY_RETURN | _events.PY_YIELD | _events.STOP_ITERATION
@@ -52,6 +58,8 @@ class Monitor:
 
     def __init__(self) -> None:
         self._tool: int | None = None
+        # Modules lose their names while code still runs.
+        self._is_finalizing = sys.is_finalizing
         self._watchers: list[Watcher] = []
         # Code objects compare by value, so they are told apart by their identity.
         self._met: dict[str, WeakValueDictionary[int, CodeType]] = {}
@@ -59,6 +67,9 @@ class Monitor:
         self._followed: set[int] = set()
         # Those that are not paused.
         self._active: list[Watcher] = []
+        self._conditions = Conditions(self._change, self._expect_stop)
+        # How many threads are about to jump in a code object.
+        self._jumping: dict[int, int] = {}
 
     def join(self, watcher: Watcher) -> str | None:
         """Add a watcher; the first one gets the tool."""
@@ -78,9 +89,13 @@ class Monitor:
                 _events.PY_UNWIND: self._at_unwind,
                 _events.RAISE: self._at_exception,
                 _events.STOP_ITERATION: self._at_exception,
+                _events.INSTRUCTION: self._at_instruction,
             }
             for event, callback in callbacks.items():
                 _monitoring.register_callback(tool, event, callback)
+        taken = {watcher.mark for watcher in self._watchers}
+        if watcher.known_condition:
+            watcher.mark = next((mark for mark in _MARKS if mark not in taken), 0)
         self._watchers.append(watcher)
         return None
 
@@ -89,9 +104,12 @@ class Monitor:
         self.pause(watcher)
         self._watchers.remove(watcher)
         if self._watchers or self._tool is None:
-            self.change(watcher, {watcher.canonic(name) for name in self._met})
+            files = {watcher.canonic(name) for name in self._met}
+            self.change(watcher, files | self._conditions.files())
             return
-        for event in (*_bits(_FRAME), *_bits(_RAISES)):
+        for file in self._conditions.files():
+            self._conditions.follow((), file)
+        for event in (*_bits(_FRAME), *_bits(_RAISES), _events.INSTRUCTION):
             _monitoring.register_callback(self._tool, event, None)
         _monitoring.free_tool_id(self._tool)
         self._tool = None
@@ -101,6 +119,8 @@ class Monitor:
 
     def change(self, watcher: Watcher, files: set[str]) -> None:
         """Watch other lines in the code of these files."""
+        for file in files:
+            self._conditions.follow(self._watchers, file)
         # A call that has switched itself off comes back when nothing asks for it any more.
         observed = 0 if self._tool is None else _monitoring.get_events(self._tool)
         self._observe(0)
@@ -151,6 +171,66 @@ class Monitor:
         """Tell a watcher of the line; this is a line event already."""
         watcher.at_event(frame, "line", None)
 
+    def go_on(self, frame: FrameType) -> None:
+        """Have the pass left out that begins where the watcher was told of the line."""
+        if self._conditions:
+            _engine.leave_out_pass(frame)
+
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell whether a frame runs for a condition that is evaluated in a line."""
+        return self._conditions.is_evaluating(frame)
+
+    def saved(self, watcher: Watcher) -> int:
+        """Count the passes at which a condition was false in the line."""
+        return self._conditions.saved(watcher)
+
+    def _change(self, file: str) -> None:
+        for watcher in self._watchers[:1]:
+            self.change(watcher, {file})
+
+    def _expect_stop(self, due: Due) -> None:
+        # Whatever the location of the jump has answered before, it sends an event again.
+        code = due.frame.f_code
+        thread.due = due
+        self._jumping[id(code)] = self._jumping.get(id(code), 0) + 1
+        self._switch(code, 0)
+        self._switch(code, self._events_of(code) | _events.JUMP)
+
+    def _stop_due(self, due: Due) -> None:
+        thread.due = None
+        code = due.frame.f_code
+        jumping = self._jumping.pop(id(code), 1) - 1
+        if jumping > 0:
+            self._jumping[id(code)] = jumping
+        else:
+            self._switch(code, self._events_of(code))
+        owner = thread.owner
+        if owner is not None:
+            self._tell_at_jump(code, lambda: owner.at_due(due))
+
+    def _tell_at_jump(self, code: CodeType, tell: Callable[[], None]) -> None:
+        """Carry out an event of a jump, and have what it raises raised where the jump leads.
+
+        At the jump itself, 3.12 and 3.13 look for a handler at an address that is none.
+        """
+        try:
+            tell()
+        except BaseException as error:
+            if self._tool is None:
+                raise
+            thread.raised = error
+            self._switch(code, self._events_of(code) | _events.INSTRUCTION)
+
+    def _at_instruction(self, code: CodeType, _offset: int) -> None:
+        error, thread.raised = thread.raised, None
+        if error is not None:
+            self._switch(code, self._events_of(code))
+            raise error
+
+    def _events_of(self, code: CodeType) -> int:
+        watched = self._watched.get(id(code))
+        return watched.events if watched is not None and self._active else 0
+
     def _observe(self, events: int) -> None:
         if self._tool is not None and _monitoring.get_events(self._tool) != events:
             _monitoring.set_events(self._tool, events)
@@ -167,6 +247,8 @@ class Monitor:
         if codes is None:
             codes = self._met.setdefault(code.co_filename, WeakValueDictionary())
         codes[id(code)] = code
+        if self._conditions:
+            self._conditions.meet(code, self._watchers[0].canonic(code.co_filename))
         self._arm(code)
 
     def _arm(self, code: CodeType) -> None:
@@ -176,6 +258,10 @@ class Monitor:
             wanted = watcher.lines_in(code)
             lines = None if lines is None or wanted is None else lines | wanted
             calls = calls or watcher.calls_in(code)
+        if self._conditions and lines != frozenset():
+            file = self._watchers[0].canonic(code.co_filename)
+            served = self._conditions.take_over(code, file, lines)
+            lines = lines if lines is None else lines - served
         events = _LINES if lines is None or lines else 0
         if calls:
             events |= _CALLS | _events.STOP_ITERATION
@@ -193,7 +279,7 @@ class Monitor:
             self._switch(code, events)
 
     def _at_call(self, code: CodeType, _offset: int) -> object:
-        if sys.is_finalizing():
+        if self._is_finalizing():
             return _DISABLE
         if not self._has_met(code):
             self._meet(code)
@@ -225,6 +311,10 @@ class Monitor:
         return None
 
     def _at_jump(self, code: CodeType, source: int, target: int) -> object:
+        due = thread.due
+        if due is not None and due.frame is sys._getframe(1):  # noqa: SLF001
+            self._stop_due(due)
+            return None
         # A jump back within a line begins the line again; every other one gets a line event.
         line = _line_at(code, target)
         if target > source or line is None or line != _line_at(code, source):
@@ -237,7 +327,8 @@ class Monitor:
             return _DISABLE
         owner = thread.owner
         if owner is not None:
-            owner.at_line(sys._getframe(1), wanted=wanted)  # noqa: SLF001
+            frame = sys._getframe(1)  # noqa: SLF001
+            self._tell_at_jump(code, lambda: owner.at_line(frame, wanted=wanted))
         return None
 
     def _at_return(self, _code: CodeType, _offset: int, value: object) -> None:

@@ -116,6 +116,19 @@ class Probes:
         # What is called before that, such as a finalizer, is none of the watcher's concern.
         sys.settrace(_trace_nothing)
 
+    def go_on(self, frame: FrameType) -> None:
+        """Do nothing: what a watcher was told of says which probe is none of its concern."""
+
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell that conditions are evaluated elsewhere."""
+        del frame
+        return False
+
+    def saved(self, watcher: Watcher) -> int:
+        """Return 0: each pass is told."""
+        del watcher
+        return 0
+
     def _bind_module(self, watcher: Watcher, code: CodeType) -> None:
         """Look for probes in a module that no import brought, such as a program run again."""
         if code.co_name == "<module>" and id(code) not in self._modules:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import threading
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dapper import _engine
 
 if TYPE_CHECKING:
+    import bdb
     from collections.abc import Callable
     from types import CodeType, FrameType
 
-__all__ = ["Reach", "Watch", "Watcher", "store_locals", "thread", "watch"]
+__all__ = ["Due", "Reach", "Watch", "Watcher", "store_locals", "thread", "watch"]
 
 
 class Reach(Enum):
@@ -24,8 +25,22 @@ class Reach(Enum):
     EVERYTHING = "it need not trace"
 
 
+class Due(NamedTuple):
+    """A stop at a breakpoint whose condition held or failed in the line."""
+
+    frame: FrameType
+    point: bdb.Breakpoint
+    failed: bool
+
+
 class Watcher(Protocol):
     """Who is told of events."""
+
+    # One bit, which no other watcher has, or 0: whose threads they are in which the engine's
+    # breakpoints act. It is given by the watch, to those that leave conditions to it.
+    mark: int
+    # Whether it judges its breakpoints as `bdb` does.
+    known_condition: bool
 
     dispatch: Callable[[FrameType, str, Any], Any]
     # The frame, line and offset of the line event that was the last one it was told of by tracing.
@@ -58,6 +73,9 @@ class Watcher(Protocol):
     def at_line(self, frame: FrameType, *, wanted: bool) -> None:
         """Carry out a line event; `wanted` tells that a breakpoint may be hit there."""
 
+    def at_due(self, due: Due) -> None:
+        """Stop at a breakpoint; its line is not passed a second time."""
+
     def at_event(self, frame: FrameType, event: str, arg: object) -> None:
         """Carry out any other event."""
 
@@ -83,10 +101,26 @@ class Watch(Protocol):
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher, by an event in which it may stop, of the line that a frame is at."""
 
+    def go_on(self, frame: FrameType) -> None:
+        """Let a frame go on that the watcher was told of, in a thread that it owns."""
+
+    def is_evaluating(self, frame: FrameType) -> bool:
+        """Tell whether a frame runs for a condition that is evaluated in a line."""
+
+    def saved(self, watcher: Watcher) -> int:
+        """Count the passes of a watcher's breakpoints at which nobody had to be told."""
+
 
 class _Thread(threading.local):
     # Who watches this thread instead of tracing it.
     owner: Watcher | None = None
+    # What the next jump of this thread is to bring about: a stop, and an exception behind it.
+    due: Due | None = None
+    raised: BaseException | None = None
+
+    def own(self, owner: Watcher | None) -> None:
+        self.owner = owner
+        _engine.own_thread(0 if owner is None else owner.mark)
 
 
 thread = _Thread()

@@ -107,7 +107,7 @@ pub(crate) fn set_scoped_tracing(py: Python<'_>, on: bool) -> PyResult<()> {
 pub(crate) fn set_backend(py: Python<'_>, name: &str) -> PyResult<()> {
     if setting::choose(Backend::from_name(name)?) {
         let mut wanted = touched();
-        wanted.extend(registry::all().iter().flat_map(|point| point.files()));
+        wanted.extend(registry::files());
         follow(py, &wanted)?;
     }
     Ok(())

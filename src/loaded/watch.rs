@@ -144,7 +144,9 @@ impl<'py> LoadedFile<'_, 'py> {
         for probe in &asked {
             let probe = probe.get();
             let known = held.get(&probe.line);
-            for breakpoint in &probe.breakpoints {
+            // Whoever owns a breakpoint sees to such frames.
+            let breakpoints = probe.breakpoints.iter().filter(|point| !point.is_owned());
+            for breakpoint in breakpoints {
                 let (_, lacking) = wanted.entry(probe.line).or_insert((probe, Vec::new()));
                 let lacks = known.is_none_or(|ids| !ids.contains(&breakpoint.id));
                 if lacks && lacking.iter().all(|other| other.id != breakpoint.id) {

@@ -274,7 +274,16 @@ impl Work<'_, '_, '_> {
             } else {
                 None
             };
-            constants.push(Constants { probe, meter });
+            let passes = if part.counted {
+                Some(self.host.placeholder()?)
+            } else {
+                None
+            };
+            constants.push(Constants {
+                probe,
+                meter,
+                passes,
+            });
         }
         let load = |&(_, instr): &(usize, &Instr)| {
             instr.op == self.spec.load_const && instr.arg == site.constant
@@ -334,6 +343,9 @@ impl Work<'_, '_, '_> {
             add(constants[nth].probe, role);
             if let (Some((meter, _)), true) = (constants[nth].meter, compiled[nth]) {
                 add(meter, Role::Meter);
+            }
+            if let (Some(passes), true) = (constants[nth].passes, compiled[nth]) {
+                add(passes, Role::Pass);
             }
         }
         Ok(())

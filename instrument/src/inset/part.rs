@@ -1,6 +1,7 @@
 //! What one breakpoint does at its line, as a fragment.
 //!
 //! ```text
+//!            [LOAD_CONST passes; TO_BOOL; POP_TOP]
 //!            [LOAD_CONST meter; TO_BOOL; POP_TOP]
 //!            condition ........................ guarded: raises go to `failed`
 //! hit:       LOAD_CONST probe; TO_BOOL; POP_TOP
@@ -11,12 +12,14 @@
 //! next:      BUILD_STRING n; LOAD_CONST probe; CONTAINS_OP; POP_TOP
 //!            JUMP_FORWARD miss
 //! failed:    LOAD_CONST probe; CONTAINS_OP; POP_TOP          (the exception)
+//!            [JUMP_FORWARD miss]
 //! miss:      [LOAD_CONST None; LOAD_CONST meter; CONTAINS_OP; POP_TOP]
 //! ```
 //!
 //! An exception is handed over from the stack, so that the program's own current exception
 //! stays what it is. No handler goes back: control only ever moves on, which raises no line
-//! event.
+//! event. Where passes are told of, a jump follows whenever the probe may stop: it is an event of
+//! the interpreter for whoever asks for one there.
 
 use super::Failed;
 use super::fragment::{Builder, Fragment, Label};
@@ -35,6 +38,8 @@ pub struct Part<'a> {
     /// Whether a probe is asked before the condition, and given `None` where the part ends, so
     /// that evaluations can be counted and timed.
     pub metered: bool,
+    /// Whether a probe is told of each pass before the condition.
+    pub counted: bool,
 }
 
 /// A piece of a message.
@@ -52,6 +57,8 @@ pub(super) struct Constants {
     pub(super) probe: u32,
     /// The meter, and `None`.
     pub(super) meter: Option<(u32, u32)>,
+    /// Told of each pass.
+    pub(super) passes: Option<u32>,
 }
 
 /// Where parts go.
@@ -79,6 +86,9 @@ pub(super) fn fragment(
     let mut builder = Builder::new(spec);
     let ops = &spec.expressions;
     let (hit, miss, failed) = (builder.label(), builder.label(), builder.label());
+    if let Some(passes) = constants.passes {
+        ask(&mut builder, passes);
+    }
     if let Some((meter, _)) = constants.meter {
         ask(&mut builder, meter);
     }
@@ -117,6 +127,9 @@ pub(super) fn fragment(
         builder.jump(spec.jump_forward, miss);
         builder.place(failed);
         hand_over(&mut builder, constants.probe);
+        if part.counted {
+            builder.jump(spec.jump_forward, miss);
+        }
     }
     builder.place(miss);
     if let Some((meter, none)) = constants.meter {

@@ -101,11 +101,13 @@ fn every_line_takes_a_condition_and_a_message() {
                 condition: Some(&condition),
                 message: None,
                 metered: true,
+                counted: true,
             },
             Part {
                 condition: Some(&condition),
                 message: Some(&pieces),
                 metered: false,
+                counted: false,
             },
             Part::default(),
         ];
@@ -125,6 +127,7 @@ fn every_line_takes_a_condition_and_a_message() {
         let sites = variant.sites.len();
         assert_eq!(count(Role::Hit), sites);
         assert_eq!(count(Role::Meter), sites);
+        assert_eq!(count(Role::Pass), sites);
         assert_eq!(count(Role::Compiled { message: false }), sites);
         assert_eq!(count(Role::Compiled { message: true }), sites);
         let read = Module::read(&made.code).expect("what was written can be read");
@@ -204,6 +207,7 @@ impl Case {
         let constants = part::Constants {
             probe: site.constant,
             meter: None,
+            passes: None,
         };
         let fragment = part::fragment(spec, &mut host, spot, &wanted, constants);
         let fragment: Fragment = fragment.ok().expect("it moves");

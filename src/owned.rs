@@ -1,0 +1,187 @@
+//! Breakpoints of debuggers that see to some threads themselves, such as any `bdb.Bdb`.
+//!
+//! Such a debugger owns threads, and its breakpoints act in those alone. Their probes sleep until
+//! the debugger takes a code object over ([`wake_probes`]): where no condition could be compiled
+//! in, or the probe went to another line, it looks after the line by itself.
+//! Every pass is counted before its condition is evaluated. A pass that the debugger has dealt with
+//! already, because it stopped at the line or sent the frame there, is left out.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::breakpoint::{Breakpoint, Kind};
+use crate::ffi::name::name;
+use crate::ffi::tracing;
+use crate::handle::Handle;
+use crate::hit;
+use crate::probe::Probe;
+use crate::request::{Place, Purity, Request, Terms};
+use crate::{callback, condition, interpreter, registry, session};
+
+thread_local! {
+    /// Whose thread it is: one bit; none for nobody's.
+    static OWNER: Cell<u64> = const { Cell::new(0) };
+    /// The frame, by its address, whose next pass is left out.
+    static DEALT_WITH: Cell<usize> = const { Cell::new(0) };
+    /// Whether the pass that is going on is left out.
+    static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether an owned breakpoint acts in this thread now.
+pub(crate) fn acts(breakpoint: &Breakpoint) -> bool {
+    breakpoint.request.owners & OWNER.get() != 0 && breakpoint.is_armed() && !hit::in_callback()
+}
+
+/// A pass begins of a breakpoint that acts.
+pub(crate) fn begin_pass(py: Python<'_>, breakpoint: &Breakpoint) {
+    if DEALT_WITH.get() != 0 && is_running(py, DEALT_WITH.get()) {
+        DEALT_WITH.set(0);
+        LEFT_OUT.set(true);
+        return;
+    }
+    LEFT_OUT.set(false);
+    breakpoint.figures.count_started();
+}
+
+/// Whether the pass that has come to its hit is left out; asked once.
+pub(crate) fn take_left_out() -> bool {
+    LEFT_OUT.replace(false)
+}
+
+fn is_running(py: Python<'_>, frame: usize) -> bool {
+    tracing::current_frame(py).is_some_and(|running| running.as_ptr() as usize == frame)
+}
+
+/// Says whose thread this is: one bit, or 0 for nobody's; returns whose it was.
+#[pyfunction]
+fn own_thread(owner: u64) -> u64 {
+    DEALT_WITH.set(0);
+    LEFT_OUT.set(false);
+    OWNER.replace(owner)
+}
+
+/// Has the pass left out that `frame` is about to begin, if it is about to begin one.
+#[pyfunction]
+fn leave_out_pass(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
+    let loaded = u32::try_from(offset).ok();
+    let loaded = loaded.and_then(|offset| probe_at(&tracing::code_of(frame), offset));
+    if loaded.is_some_and(|probe| probe.get().begins_pass()) {
+        DEALT_WITH.set(frame.as_ptr() as usize);
+    }
+    Ok(())
+}
+
+/// Adds a breakpoint with a condition that acts in threads of these owners. One that may change
+/// something, or cannot be compiled into a line, is a `ValueError`.
+#[pyfunction]
+fn add_owned(
+    py: Python<'_>,
+    path: &str,
+    line: u32,
+    condition: String,
+    owners: u64,
+    on_hit: Py<PyAny>,
+) -> PyResult<Handle> {
+    let place = registry::known_place(&Place::Line {
+        file: path.to_owned(),
+        line,
+        column: None,
+    });
+    let terms = Terms {
+        condition: Some(condition),
+        ..Terms::default()
+    };
+    let request = Request::on_terms(&place, Kind::Stop, &terms, Purity::Require);
+    let mut request = request.map_err(PyValueError::new_err)?;
+    condition::check(py, &request)?;
+    request.owners = owners;
+    let breakpoint = session::register(py, &place, request);
+    if breakpoint.inline().is_none() {
+        registry::remove(breakpoint.id);
+        return Err(PyValueError::new_err("the condition stays out of the line"));
+    }
+    callback::set_callback(breakpoint.id, on_hit);
+    Ok(Handle(breakpoint))
+}
+
+/// Has the probes of these breakpoints act in one code object, and those of no other owned ones.
+/// Returns their lines; where a condition is not compiled in, the line is not among them.
+#[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python sequences are extracted into vectors"
+)]
+fn wake_probes(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Vec<u32>> {
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    let mut lines = Vec::new();
+    for constant in constants {
+        let Ok(probe) = constant.cast_into::<Probe>() else {
+            continue;
+        };
+        let probe = probe.get();
+        let Some(breakpoint) = probe.owned() else {
+            continue;
+        };
+        let is_meant = breakpoint.is_armed()
+            && breakpoints.contains(&breakpoint.id)
+            && probe.line == breakpoint.request.line;
+        if probe.wake(is_meant) && !lines.contains(&probe.line) {
+            lines.push(probe.line);
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a frame, or one that has called it, is in a condition that is evaluated in its line.
+#[pyfunction]
+fn is_evaluating(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let mut caller = frame.clone();
+    while !caller.is_none() {
+        if evaluates(&caller)? {
+            return Ok(true);
+        }
+        caller = caller.getattr(name!("f_back"))?;
+    }
+    Ok(false)
+}
+
+/// A guard of a condition leads to where its probe is loaded.
+fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let code = tracing::code_of(frame);
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    if !constants
+        .iter()
+        .any(|constant| constant.is_exact_instance_of::<Probe>())
+    {
+        return Ok(false);
+    }
+    let table: Vec<u8> = code.getattr(name!("co_exceptiontable"))?.extract()?;
+    let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
+    let handler = u32::try_from(offset).ok();
+    let handler = handler.and_then(|offset| instrument::handler_of(&table, offset));
+    Ok(handler.is_some_and(|handler| probe_at(&code, handler).is_some()))
+}
+
+/// The probe that the instruction at an offset of `code` loads, if it loads one.
+fn probe_at<'py>(code: &Bound<'py, PyAny>, offset: u32) -> Option<Bound<'py, Probe>> {
+    let version = interpreter::current(code.py()).ok()?.version;
+    let instructions: Vec<u8> = code.getattr(name!("co_code")).ok()?.extract().ok()?;
+    let number = instrument::constant_at(version, &instructions, offset)?;
+    let constants = code.getattr(name!("co_consts")).ok()?;
+    let constant = constants.get_item(number).ok()?;
+    constant.cast_into::<Probe>().ok()
+}
+
+/// Adds what this file offers to the extension module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(own_thread, module)?)?;
+    module.add_function(wrap_pyfunction!(leave_out_pass, module)?)?;
+    module.add_function(wrap_pyfunction!(add_owned, module)?)?;
+    module.add_function(wrap_pyfunction!(wake_probes, module)?)?;
+    module.add_function(wrap_pyfunction!(is_evaluating, module)?)?;
+    Ok(())
+}
