@@ -115,6 +115,8 @@ class Exchange:
 
     def __init__(self) -> None:
         self.refuses_what_is_wrong = True
+        # Whether every request is one that the client has taken note of.
+        self.knows_what_is_asked = True
         self._last = 0
         self._asked: dict[int, Body] = {}
         self._wrong: dict[int, str] = {}
@@ -144,6 +146,8 @@ class Exchange:
         number = message["request_seq"]
         asked = self._asked.pop(number, None)
         if asked is None:
+            if not self.knows_what_is_asked:
+                return
             raise ProtocolError(f"nothing is asked that this answers: {message}")
         if asked["command"] != message["command"]:
             raise ProtocolError(f"{asked['command']} is answered as {message['command']}")

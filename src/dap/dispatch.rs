@@ -223,9 +223,9 @@ fn resume(session: &Arc<Session>, request: &Request, go: Go) {
         return session.respond(request, Err(refusal));
     };
     let all = !means.single_thread && session.stops_all();
-    let session = Arc::clone(session);
-    let request = request.clone();
-    parked.give(Box::new(move |scene| {
+    let (asking, session) = (session, Arc::clone(session));
+    let (asked, request) = (request, request.clone());
+    let job = Box::new(move |scene: &mut Scene<'_>| {
         let body = match request.command.as_str() {
             "continue" => json!({"allThreadsContinued": all}),
             _ => Value::Null,
@@ -246,5 +246,6 @@ fn resume(session: &Arc<Session>, request: &Request, go: Go) {
             }
         });
         Some(go)
-    }));
+    });
+    parked.answer(asking, asked, job);
 }

@@ -65,10 +65,18 @@ pub(crate) type Job = Box<dyn FnOnce(&mut Scene<'_>) -> Option<Go> + Send>;
 /// A stopped thread, as the thread of the protocol sees it.
 #[derive(Default)]
 pub(crate) struct Parked {
-    /// What it is to do, with the request that it answers by that.
-    jobs: Mutex<VecDeque<(Option<Request>, Job)>>,
+    jobs: Mutex<Jobs>,
     ready: Condvar,
     running: Mutex<Running>,
+}
+
+/// What a stopped thread is to do.
+#[derive(Default)]
+struct Jobs {
+    /// Each with the request that it answers by that.
+    waiting: VecDeque<(Option<Request>, Job)>,
+    /// The thread goes on and does nothing more.
+    over: bool,
 }
 
 /// The request that a stopped thread is answering.
@@ -89,26 +97,52 @@ pub(super) enum Cancelled {
 }
 
 impl Parked {
-    /// Has the thread do something.
+    /// Has the thread do something, unless it goes on already.
     pub(crate) fn give(&self, job: Job) {
         self.give_for(None, job);
     }
 
-    fn give_for(&self, request: Option<Request>, job: Job) {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        jobs.push_back((request, job));
-        self.ready.notify_one();
+    /// Has the thread answer a request, or refuses it where the thread goes on already.
+    pub(super) fn answer(&self, session: &Session, request: &Request, job: Job) {
+        if !self.give_for(Some(request.clone()), job) {
+            session.respond(request, Err(gone()));
+        }
+    }
+
+    /// False when the thread goes on already.
+    fn give_for(&self, request: Option<Request>, job: Job) -> bool {
+        let mut jobs = self.jobs();
+        if !jobs.over {
+            jobs.waiting.push_back((request, job));
+            self.ready.notify_one();
+        }
+        !jobs.over
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the thread take nothing more; the requests that came too late.
+    fn close(&self) -> Vec<Request> {
+        let mut jobs = self.jobs();
+        jobs.over = true;
+        let late = std::mem::take(&mut jobs.waiting);
+        late.into_iter()
+            .filter_map(|(request, _)| request)
+            .collect()
     }
 
     /// Gives up a request of that number; the thread's own number is `ident`.
     pub(super) fn cancel(&self, py: Python<'_>, ident: u64, seq: i64) -> Cancelled {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs();
         let meant = |request: &Option<Request>| {
             let request = request.as_ref();
             request.is_some_and(|request| request.seq == seq)
         };
-        let pending = jobs.iter().position(|(request, _)| meant(request));
-        let pending = pending.and_then(|at| jobs.remove(at));
+        let waiting = &mut jobs.waiting;
+        let pending = waiting.iter().position(|(request, _)| meant(request));
+        let pending = pending.and_then(|at| waiting.remove(at));
         drop(jobs);
         if let Some((Some(request), _)) = pending {
             return Cancelled::Pending(request);
@@ -137,9 +171,9 @@ impl Parked {
     }
 
     fn take(&self) -> Job {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.jobs();
         loop {
-            if let Some((_, job)) = jobs.pop_front() {
+            if let Some((_, job)) = jobs.waiting.pop_front() {
                 return job;
             }
             jobs = self
@@ -221,13 +255,23 @@ pub(crate) fn park<'py>(frame: &Bound<'py, PyAny>, why: Why<'py>) -> PyResult<()
             });
         }
         let go = wait(&session, &mut scene, &parked);
+        let late = parked.close();
         session.leave(ident);
+        if !late.is_empty() {
+            let refuse = |request| session.respond(request, Err(gone()));
+            py.detach(|| late.iter().for_each(refuse));
+        }
         go
     };
     match go {
         Go::Continue | Go::Jump => Ok(()),
         Go::Step(stride) => stops::begin(&session, frame, stride),
     }
+}
+
+/// What a request gets that means a stop which is over.
+fn gone() -> Refusal {
+    Refusal::new("the thread is running: what belongs to a stop is gone")
 }
 
 /// Whether a frame is the import system's own: a thread that stopped there would keep all others,
@@ -295,8 +339,7 @@ pub(crate) fn ask(
         {
             return session.respond(&request, visit(session, ident, &request, answer));
         }
-        let refusal = Refusal::new("the thread is running: what belongs to a stop is gone");
-        return session.respond(&request, Err(refusal));
+        return session.respond(&request, Err(gone()));
     };
     if let Some(refusal) = ident.and_then(stuck::refusal) {
         return session.respond(&request, Err(refusal));
@@ -304,7 +347,7 @@ pub(crate) fn ask(
     if let Some(ident) = ident {
         session.progress.expect(session, ident, &request);
     }
-    let session = Arc::clone(session);
+    let (asking, session) = (session, Arc::clone(session));
     let (thread, asked) = (Arc::clone(&parked), request.clone());
     let job: Job = Box::new(move |scene| {
         thread.begin(request.seq);
@@ -326,5 +369,10 @@ pub(crate) fn ask(
         }
         None
     });
-    parked.give_for(Some(asked), job);
+    if !parked.give_for(Some(asked.clone()), job) {
+        if let Some(ident) = ident {
+            asking.progress.forget(asking, ident);
+        }
+        asking.respond(&asked, Err(gone()));
+    }
 }

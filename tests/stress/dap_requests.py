@@ -70,10 +70,19 @@ class Requests:
         name = self._random.choice(self._names)
         command = name[0].lower() + name[1:]
         message: Body = {"type": "request", "command": command}
-        arguments = self._definitions.get(f"{name}Arguments")
-        if arguments is not None and self._random.random() < 0.97:
-            message["arguments"] = self._value(arguments, "", 0)
+        arguments = self.arguments(command)
+        if arguments is not None:
+            message["arguments"] = arguments
         return message
+
+    def arguments(self, command: str, properties: Body | None = None) -> Any:
+        """Return what the request may carry, if anything; `properties` are of one of ours."""
+        wanted = self._definitions.get(f"{command[0].upper()}{command[1:]}Arguments")
+        if properties is not None:
+            wanted = {"type": "object", "properties": properties}
+        if wanted is None or self._random.random() >= 0.97:
+            return None
+        return self._value(wanted, "", 0)
 
     def _value(self, wanted: Body, name: str, depth: int) -> Any:
         """Return a value of a type, or something else now and then."""

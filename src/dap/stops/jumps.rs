@@ -115,11 +115,12 @@ pub(in crate::dap) fn goto(session: &Arc<Session>, request: &Request) {
     let Some((file, line)) = target else {
         return refuse(Refusal::new("there is no such target"));
     };
-    let request = request.clone();
-    parked.give(Box::new(move |scene| {
+    let (asked, request) = (request, request.clone());
+    let job = Box::new(move |scene: &mut Scene<'_>| {
         let way = own_line(scene, &file, line);
         send(scene, &request, way)
-    }));
+    });
+    parked.answer(session, asked, job);
 }
 
 /// The way to a line of the innermost frame's file.

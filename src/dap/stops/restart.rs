@@ -43,13 +43,14 @@ pub(in crate::dap) fn restart(session: &Arc<Session>, request: &Request) {
     let Some(parked) = thread.and_then(|ident| session.parked(ident)) else {
         return refuse(Refusal::new("the thread is not stopped"));
     };
-    let request = request.clone();
-    parked.give(Box::new(move |scene| {
+    let (asked, request) = (request, request.clone());
+    let job = Box::new(move |scene: &mut Scene<'_>| {
         let way = scene
             .frame_of(wanted.frame_id)
             .and_then(|index| way(scene, index));
         send(scene, &request, way)
-    }));
+    });
+    parked.answer(session, asked, job);
 }
 
 /// How the frame of that number gets to its beginning.
