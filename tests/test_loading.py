@@ -7,10 +7,11 @@ import os
 import py_compile
 import sys
 import textwrap
+import time
 from importlib.machinery import SourceFileLoader
 
 import pytest
-from tests.dap_client import Client
+from tests.dap_client import PATIENCE, Client
 from tests.dap_programs import go_on, running
 from tests.launch import ROOT, environment, python, write
 from tests.ports import free_port
@@ -61,7 +62,10 @@ def test_a_client_joins_before_the_program_begins(tmp_path, kind):
         told = client.set_breakpoints(source, 3, 4)
         assert not any(point["verified"] for point in told)
         client.request("configurationDone")
-        assert (tmp_path / "begun").exists()
+        begun, until = tmp_path / "begun", time.monotonic() + PATIENCE
+        while not begun.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert begun.exists()
         (tmp_path / "go on").touch()
         for line in (4, 3):
             stop = client.stopped("breakpoint")
