@@ -156,7 +156,7 @@ def test_repair_survives_a_lost_header_and_a_damaged_memo(cli: Run, filled: Path
     before = entries(cli)
     for pack in packs(tmp_path):
         flip(pack, 30)
-    flip(filled / "v1" / "memo", 200)
+    flip(filled / "v2" / "memo", 200)
     report = summary(cli, "cache", "verify", status=1)
     assert len(report["damage"]) == 3
     repaired = summary(cli, "cache", "verify", "--repair")
@@ -202,7 +202,7 @@ def test_gc_merges_packs(cli: Run, filled: Path, tmp_path: Path):
 
 
 def test_clear_removes_the_files_of_the_store_only(cli: Run, filled: Path, tmp_path: Path):
-    mine = filled / "v1" / "notes.txt"
+    mine = filled / "v2" / "notes.txt"
     mine.write_text("mine")
     marks = {"CACHEDIR.TAG", ".gitignore", mine.name}
     files = [path for path in filled.rglob("*") if path.is_file() and path.name not in marks]

@@ -258,7 +258,7 @@ def test_the_breakpoints_of_the_last_session_are_prepared(
     # A copy of the same content elsewhere, as another checkout is.
     copy = write(tmp_path, "copy/module.py", module.read_text())
     session(tree, store, f"--count={module}:2", f"--count={module}:3")
-    assert (store / "v1" / "remembered").stat().st_mode & 0o777 == 0o600
+    assert (store / "v2" / "remembered").stat().st_mode & 0o777 == 0o600
     other = next(python for version, python in pythons.items() if version != VERSION)
     for where in (tree, copy):
         cli("precompile", where, "--python", other)
@@ -283,7 +283,7 @@ def test_a_damaged_memory_is_none(cli: Run, tree: Path, tmp_path: Path):
     write(tree, "main.py", "import module\nprint(module.f(1))\n")
     store = tmp_path / "store"
     session(tree, store, f"--count={module}:2")
-    remembered = store / "v1" / "remembered"
+    remembered = store / "v2" / "remembered"
     content = bytearray(remembered.read_bytes())
     content[-1] ^= 1
     for bad in (content, content[:20], b"", b"x" * 5000):

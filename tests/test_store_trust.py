@@ -99,7 +99,7 @@ def test_a_store_is_shared_by_explicit_trust(folder, way, user):
 
 
 @needs_root
-@pytest.mark.parametrize("trusted", ["/nowhere", "{store}/v1", "{folder}"])
+@pytest.mark.parametrize("trusted", ["/nowhere", "{store}/v2", "{folder}"])
 def test_trust_in_another_folder_is_none_in_this_one(folder, trusted):
     store = fill(folder)
     trusted = trusted.format(store=store, folder=folder)
@@ -118,7 +118,7 @@ def test_trust_ends_where_somebody_else_could_write(folder, what, how):
         path.chmod(path.stat().st_mode | 0o002)
     elif what == "root":
         os.chown(path, NOBODY - 1, NOBODY - 1)
-        path.joinpath("v1").chmod(0o755)
+        path.joinpath("v2").chmod(0o755)
     else:
         os.chown(path, NOBODY - 1, NOBODY - 1)
     out, told = run(folder, f"cache_dir={str(store)!r}", DAPPER_CACHE_TRUST=str(store))

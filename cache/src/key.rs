@@ -9,7 +9,7 @@ use std::fmt;
 /// Version of every file format and of the key; part of the key and of the directory name.
 ///
 /// Raise it when any layout, the list of key inputs, or the meaning of an entry's bytes changes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const KEY_CONTEXT: &str = "dapper store: key of an entry";
 const PROBE_CONTEXT: &str = "dapper store: digest of a probe set";

@@ -38,10 +38,14 @@ pub(crate) fn read(file: &File) -> io::Result<Bytes> {
     Ok(Box::new(bytes))
 }
 
-/// Reads a piece of a file; a file that ends before the piece does is one that was cut short.
-pub(crate) fn read_piece(file: &File, piece: Range<usize>) -> Result<Vec<u8>, FormatError> {
+/// Reads a piece of a file that is `len` bytes long; one that ends before the piece does is one
+/// that was cut short.
+pub(crate) fn read_piece(
+    file: &File,
+    len: u64,
+    piece: Range<usize>,
+) -> Result<Vec<u8>, FormatError> {
     let unreadable = |error: io::Error| FormatError::Unreadable(error.kind());
-    let len = file.metadata().map_err(unreadable)?.len();
     if len < piece.end as u64 {
         let expected = piece.end as u64;
         return Err(FormatError::Length { len, expected });
@@ -84,7 +88,7 @@ impl Source {
                 Ok(piece.to_vec())
             }
             Self::File { dir, name } => match dir.open_file(name) {
-                Ok(Some((file, _))) => read_piece(&file, piece),
+                Ok(Some((file, metadata))) => read_piece(&file, metadata.len(), piece),
                 Ok(None) => Err(FormatError::Unreadable(io::ErrorKind::NotFound)),
                 Err(FileError::Untrusted(why)) => Err(FormatError::Untrusted(why)),
                 Err(FileError::Io(error)) => Err(FormatError::Unreadable(error.kind())),

@@ -225,7 +225,7 @@ fn what_cannot_be_used_is_refused_with_what_is_needed() {
         .expect_err("refused")
         .to_string();
     assert!(
-        refused.contains("store format 9") && refused.contains("needs format 1"),
+        refused.contains("store format 9") && refused.contains("needs format 2"),
         "{refused}"
     );
     later = bytes.to_vec();
@@ -315,7 +315,7 @@ fn only_the_wanted_interpreters_are_taken() {
     };
     let imported = imported.run(&archive, &mut |_| {}).expect("imports");
     assert_eq!((imported.added, imported.unwanted), (1, 1));
-    assert!(!root.join("v1").join(OTHER.tag().as_str()).exists());
+    assert!(!root.join("v2").join(OTHER.tag().as_str()).exists());
 }
 
 #[test]

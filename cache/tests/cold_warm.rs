@@ -71,7 +71,7 @@ fn an_entry_outlives_its_store_and_its_file() {
 fn the_store_is_kept_out_of_backups_and_commits() {
     let scene = Scene::new();
     scene.open();
-    let version = scene.root().join("v1");
+    let version = scene.root().join("v2");
     let marker = std::fs::read_to_string(version.join("CACHEDIR.TAG")).expect("reads");
     assert!(marker.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
     assert_eq!(
@@ -183,7 +183,7 @@ fn eviction_sweeps_what_dead_writers_left() {
     let scene = Scene::new();
     let store = scene.open();
     let old = SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
-    for dir in [scene.packs(), scene.overlay(), scene.root().join("v1")] {
+    for dir in [scene.packs(), scene.overlay(), scene.root().join("v2")] {
         std::fs::write(dir.join(".tmp-1-00"), "x").expect("writes");
         let file = File::create(dir.join(".tmp-2-00")).expect("creates");
         file.set_modified(old).expect("ages");

@@ -127,7 +127,7 @@ fn storing_again_mends_a_damaged_entry() {
 fn a_damaged_memo_is_forgotten() {
     let scene = Scene::new();
     scene.open();
-    let memo = scene.root().join("v1").join("memo");
+    let memo = scene.root().join("v2").join("memo");
     std::fs::write(&memo, b"not a memo").expect("writes");
     let path = scene.path().join("module.py");
     std::fs::write(&path, "").expect("writes");

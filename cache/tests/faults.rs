@@ -183,7 +183,7 @@ fn every_bit_of_every_file_flipped_under_a_live_store() {
     write_pack(&live, 0..3);
     put(&live, 3).expect("stored");
     assert!((0..4).all(|n| has(&live, n)));
-    let content: Vec<_> = files(&scene.root().join("v1"))
+    let content: Vec<_> = files(&scene.root().join("v2"))
         .into_iter()
         .filter(|path| {
             path.extension()

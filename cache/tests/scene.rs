@@ -46,14 +46,14 @@ impl Scene {
 
     pub(crate) fn packs(&self) -> PathBuf {
         self.root()
-            .join("v1")
+            .join("v2")
             .join(BUILD.tag().as_str())
             .join("packs")
     }
 
     pub(crate) fn overlay(&self) -> PathBuf {
         self.root()
-            .join("v1")
+            .join("v2")
             .join(BUILD.tag().as_str())
             .join("overlay")
     }

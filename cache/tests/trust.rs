@@ -32,7 +32,7 @@ fn what_the_store_makes_is_private() {
     let mode = |path: &Path| std::fs::metadata(path).expect("stat").mode() & 0o7777;
     for dir in [
         &scene.root(),
-        &scene.root().join("v1"),
+        &scene.root().join("v2"),
         &scene.packs(),
         &scene.overlay(),
     ] {
@@ -46,7 +46,7 @@ fn a_directory_that_others_can_write_is_refused() {
     let scene = Scene::new();
     scene.open();
     let inner = scene.packs();
-    for dir in [scene.root(), scene.root().join("v1"), inner] {
+    for dir in [scene.root(), scene.root().join("v2"), inner] {
         for mode in [0o777, 0o770, 0o1777] {
             set_mode(&dir, mode);
             assert_eq!(refusal(&scene.root()), Distrust::WritableByOthers { mode });
@@ -124,11 +124,11 @@ fn a_store_of_another_user_is_read_by_explicit_trust_and_never_written() {
     for path in [vec![scene.root()], files(&scene.root())].concat() {
         chown(path, Some(65_534), None).expect("changes the owner");
     }
-    for dir in [scene.root().join("v1"), scene.packs(), scene.overlay()] {
+    for dir in [scene.root().join("v2"), scene.packs(), scene.overlay()] {
         chown(&dir, Some(65_534), None).expect("changes the owner");
         chown(dir.parent().expect("is below the root"), Some(65_534), None).expect("changes");
     }
-    assert!(open(&scene.root().join("v1"), Access::ReadOnly).is_err());
+    assert!(open(&scene.root().join("v2"), Access::ReadOnly).is_err());
     for access in [Access::ReadOnly, Access::ReadWrite] {
         let store = open(&scene.root(), access).expect("is trusted");
         assert!(has(&store, 1) && has(&store, 2));

@@ -52,7 +52,7 @@ fn files_of_another_format_are_passed_over() {
     put(&store, 2).expect("stored");
     let path = scene.packs().join(name);
     let mut content = std::fs::read(&path).expect("reads");
-    content[8] = 2;
+    content[8] += 1;
     std::fs::write(&path, content).expect("writes");
     let store = scene.open();
     let refused = store.refused();
@@ -60,7 +60,7 @@ fn files_of_another_format_are_passed_over() {
     assert_eq!(refused[0].why.slug(), "format");
     let message = refused[0].why.to_string();
     assert!(
-        message.contains("format 2") && message.contains("format 1"),
+        message.contains("format 3") && message.contains("format 2"),
         "{message}"
     );
     assert!(!has(&store, 1) && has(&store, 2));
@@ -87,17 +87,17 @@ fn newer_formats_are_told_apart_from_what_is_not_ours() {
     let scene = Scene::new();
     let store = scene.open();
     assert!(store.newer_formats().is_empty());
-    for name in ["v0", "v2", "v10", "vx", "v", "w3"] {
+    for name in ["v0", "v3", "v10", "vx", "v", "w3"] {
         std::fs::create_dir(scene.root().join(name)).expect("makes");
     }
-    let newer: Vec<_> = ["v10", "v2"].map(|name| scene.root().join(name)).into();
+    let newer: Vec<_> = ["v10", "v3"].map(|name| scene.root().join(name)).into();
     assert_eq!(store.newer_formats(), newer);
 }
 
 #[test]
 fn directories_of_other_formats_are_left_alone() {
     let scene = Scene::new();
-    let later = scene.root().join("v2").join("anything");
+    let later = scene.root().join("v3").join("anything");
     std::fs::create_dir_all(&later).expect("makes");
     let store = scene.open();
     put(&store, 1).expect("stored");

@@ -106,7 +106,7 @@ fn sets_of_lines_are_remembered_for_all_interpreters() {
     let reader = scene::open(&scene.root(), Access::ReadOnly);
     reader.remember(&[set("/c.py", &[1])]).expect("keeps none");
     assert_eq!(reader.remembered(), sets);
-    fs::write(scene.root().join("v1").join("remembered"), b"x").expect("writes");
+    fs::write(scene.root().join("v2").join("remembered"), b"x").expect("writes");
     assert_eq!(reader.remembered(), []);
     scene.open().remember(&sets[..1]).expect("writes");
     assert_eq!(scene.open().remembered(), sets[..1]);

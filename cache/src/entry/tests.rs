@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Origin, Parts, read_file, read_origin, write_file};
+use super::{Origin, Parts, checksum, read_file, read_origin, write_file};
 use crate::error::FormatError;
 use crate::key::{Key, SourceHash};
 
@@ -33,4 +33,18 @@ proptest! {
             prop_assert_eq!(read.err(), Some(FormatError::Entry));
         }
     }
+}
+
+/// When this fails, stored entries would be lost: raise `FORMAT_VERSION` with the change.
+#[test]
+fn the_checksum_of_a_version_stays_what_it_is() {
+    let key = Key::from_bytes([7; 32]);
+    let sum = |code, sites| u128::from_le_bytes(checksum(&key, Parts { code, sites }));
+    // From another implementation of XXH3.
+    assert_eq!(sum(b"", b""), 0x0822_0ffd_8c22_d29e_e8f8_ed95_269a_9968);
+    assert_eq!(
+        sum(&[1; 1000], b"sites"),
+        0xc222_ec5c_85f0_a338_b506_fe70_2e76_af5d
+    );
+    assert_ne!(sum(b"ab", b""), sum(b"a", b"b"));
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <root>/
-//!   v1/                          one directory per FORMAT_VERSION, others are left alone
+//!   v2/                          one directory per FORMAT_VERSION, others are left alone
 //!     CACHEDIR.TAG  .gitignore   kept out of backups and commits
 //!     memo                       stat of a source -> its hash, for all interpreters
 //!     remembered                 lines that breakpoints were last on, for all interpreters
@@ -423,7 +423,7 @@ fn open_pack(
         return Ok(Some(Arc::clone(same)));
     }
     let header_len = usize::try_from(metadata.len()).map_or(HEADER_LEN, |n| n.min(HEADER_LEN));
-    let header = source::read_piece(&file, 0..header_len)?;
+    let header = source::read_piece(&file, metadata.len(), 0..header_len)?;
     let source = Source::File {
         dir: Arc::clone(dir),
         name: name.to_owned(),
