@@ -57,7 +57,7 @@ suites: engine ## other projects' test suites with a probe on every line; SUITES
 demo: engine ## precompile a real source tree, then run a real program with breakpoints
 	$(TOOLS)/python fixtures/demo/demo.py
 
-fuzz: $(CARGO_BIN)/cargo-fuzz ## every fuzz target for FUZZ_SECONDS each
+fuzz: engine $(CARGO_BIN)/cargo-fuzz ## every fuzz target for FUZZ_SECONDS each
 	@.ci/fuzz $(FUZZ_SECONDS)
 
 # Versions are pinned so that the gate says the same next month.
