@@ -139,6 +139,22 @@ def test_a_process_is_entered_by_its_number_and_left_as_it_was(tmp_path, kind):
         assert process.stderr.read() == ""
 
 
+@pytest.mark.skipif(not hasattr(sys, "remote_exec"), reason="sys.remote_exec is new in 3.14")
+def test_a_process_that_is_long_in_coming_is_shown(tmp_path):
+    source = "import time\nprint(flush=True)\ntime.sleep(3)\nn = 1\ntime.sleep(60)\n"
+    with program(tmp_path, source) as process, stdio() as adapter:
+        assert process.stdout is not None
+        process.stdout.readline()
+        adapter.initialize(supportsProgressReporting=True)
+        seq = adapter.send("attach", {"processId": process.pid})
+        shown = adapter.event("progressStart")
+        assert str(process.pid) in shown["title"]
+        adapter.response(seq)
+        adapter.event("initialized")
+        assert adapter.event("progressEnd") == {"progressId": shown["progressId"]}
+        adapter.request("disconnect", {"terminateDebuggee": True})
+
+
 @pytest.mark.skipif(hasattr(sys, "remote_exec"), reason="there is a way in")
 def test_what_is_needed_elsewhere_is_said(tmp_path):
     with program(tmp_path, LOOP) as process, stdio() as adapter:
