@@ -39,7 +39,9 @@ TOPICS = {
         "site-packages of all interpreters are gathered and repeated under other content; "
         "processor time there is that of all processes, so that shares of compile time hold on "
         "any number of processors, and compile time is that of `compile` alone. A `first import` "
-        "finds no .pyc file of the packages and no memo: what it runs is in the store by content.",
+        "is that of a copied tree with new times and no .pyc files, after "
+        "`cache import --root` of what another copy has exported; beside it stands the same "
+        "without an import, where each source has to be read and hashed to be known.",
     ),
     "rivals": Topic(
         "Beside other tools",

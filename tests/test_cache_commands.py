@@ -74,7 +74,7 @@ def test_info_counts_what_is_there(cli: Run, filled: Path):
     assert part["entries"] == 2 * len(contents)
     files = [path for path in filled.rglob("*") if path.suffix == ".pack" or path.name == "memo"]
     assert info["bytes"] == sum(path.stat().st_size for path in files)
-    assert (info["format"], info["other_formats"], info["problems"]) == (1, [9], [])
+    assert (info["format"], info["other_formats"], info["problems"]) == (2, [9], [])
     assert (info["limits"]["max_bytes"], info["limits"]["max_age"]) == (1 << 30, 90 * 86400)
     text = cli("cache", "info", env={"DAPPER_CACHE_MAX_SIZE": "none"}).stdout
     assert "kept: any size, 90 d after the last use" in text
@@ -226,11 +226,19 @@ def test_an_exported_store_serves_a_copied_tree(cli: Run, filled: Path, tmp_path
     there: list[str | Path] = ["--cache-dir", tmp_path / "there"]
     digest = exported["digest"]
     arguments = ["cache", "import", *there, "--digest", digest, "--root", copy, archive]
-    assert summary(cli, *arguments, "--dry-run")["added"] == exported["entries"]
+    (copy / "email" / "message.py").write_text("x = 1\n")
+    (copy / "email" / "policy.py").unlink()
+    tried = summary(cli, *arguments, "--dry-run")
+    assert tried["added"] == exported["entries"]
+    n_others = len(sources()) - 2
+    assert tried["sources"] == {"same": n_others, "different": 1, "absent": 1}
     assert not (tmp_path / "there").exists()
     imported = summary(cli, *arguments)
     assert (imported["added"], imported["present"]) == (exported["entries"], 0)
     assert (imported["digest"], imported["signature"]) == (digest, "none")
+    assert imported["sources"] == tried["sources"]
+    for name in ("message.py", "policy.py"):
+        shutil.copyfile(PACKAGE / name, copy / "email" / name)
     # All is found by content, whatever the path and the time.
     report = summary(cli, "precompile", *there, copy)
     assert (report["instrumented"], report["failed"]) == (0, [])
@@ -330,7 +338,7 @@ def test_an_archive_that_is_of_no_use_is_refused(cli: Run, filled: Path, tmp_pat
     archive.write_bytes(later)
     refused = cli("cache", "import", *there, archive, status=1).stderr
     assert "store format 9" in refused
-    assert "needs format 1" in refused
+    assert "needs format 2" in refused
     archive.write_bytes(content)
     absent = cli("cache", "import", *there, "--tag", "cpython-399-1", archive, status=1).stderr
     assert f"holds code for {TAG}" in absent

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,12 @@ def test_every_module_of_a_copied_tree_is_found_by_content(
     for path in elsewhere.rglob("*.py"):
         os.utime(path, (1_234_567_890, 1_234_567_890))
     shutil.rmtree(tree)
+    known = 0
     if how == "exported":
+        if options == ["--breakpoints"]:
+            # The state of a file that is younger says too little.
+            time.sleep(2.1)
+            known = COUNT
         cli("cache", "import", "--root", elsewhere, archive)
     env = os.environ | {"DAPPER_CACHE_DIR": str(tmp_path / "store")}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -114,7 +120,8 @@ def test_every_module_of_a_copied_tree_is_found_by_content(
         assert (counts["misses"], counts["puts"]) == (0, 0)
     else:
         assert (counts["misses"], counts["puts"]) == (COUNT, COUNT)
-    assert counts["memo_misses"] == COUNT
+    # An import has looked at the sources already, if they were there for a while.
+    assert (counts["memo_hits"], counts["memo_misses"]) == (known, COUNT - known)
     assert not list((elsewhere / "pack" / "__pycache__").glob("m*.pyc")), "nothing was compiled"
     # The paths are those of the copy, in code inside code too, and so is the source in tracebacks.
     assert seen["files"] == sorted(str(elsewhere / "pack" / f"m{n}.py") for n in range(COUNT))

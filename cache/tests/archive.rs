@@ -56,6 +56,7 @@ fn import(root: &Path) -> Import<'_> {
         known_in_words: "cpython-313-3571",
         wanted: &|_| true,
         path: &|path| format!("/there/{path}"),
+        met: &|_| (),
         dry_run: false,
     }
 }

@@ -93,6 +93,7 @@ fn read(bytes: &[u8], root: &Path) {
         known_in_words: "all",
         wanted: &|tag| tag.as_str() == "cpython-313-3571",
         path: &|path| path,
+        met: &|_| (),
         dry_run: true,
     };
     let _ = import.run(&archive, &mut |_| {});

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::{Archive, ArchiveError};
+use crate::entry::Origin;
 use crate::key::Tag;
 use crate::pack::{PackWriter, ReadyPack};
 use crate::progress::Step;
@@ -31,6 +32,8 @@ pub struct Import<'a> {
     pub wanted: &'a dyn Fn(&Tag) -> bool,
     /// The path that the store's listing gives for a path of the manifest.
     pub path: &'a dyn Fn(String) -> String,
+    /// Told of every entry that is wanted, new or not, as the manifest has it.
+    pub met: &'a dyn Fn(&Origin),
     /// Reads and checks everything, and changes nothing.
     pub dry_run: bool,
 }
@@ -94,6 +97,7 @@ impl Import<'_> {
                 imported.unwanted += 1;
                 continue;
             }
+            (self.met)(&row.origin);
             let part = match &mut current {
                 Some(part) if *part.store.tag() == row.tag => part,
                 _ => {

@@ -178,7 +178,7 @@ digest that the export printed, or set DAPPER_CACHE_KEY on both sides, which dem
 Entries that are there already stay as they are.
 
 Examples:
-  dapper-instrument cache import store.dapper
+  dapper-instrument cache import --root . store.dapper
   dapper-instrument cache import --digest blake3:6437... store.dapper
   dapper-instrument cache import --dry-run --json store.dapper
 
@@ -193,7 +193,8 @@ pub(super) struct Import {
     /// Take the file only when this is its digest
     #[arg(long, value_name = "blake3:HEX")]
     pub(super) digest: Option<ArchiveDigest>,
-    /// List entries with relative paths as sources below this folder
+    /// List entries with relative paths as sources below this folder, and remember which of those
+    /// are the same here, so that a first run need not read them
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
     /// Refuse a file that unpacks to more

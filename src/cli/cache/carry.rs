@@ -11,7 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ::cache::archive::{
-    self, Archive, ArchiveError, BuildSummary, Demand, Exported, Signature, SigningKey,
+    self, Archive, ArchiveError, BuildSummary, Demand, Exported, Imported, Signature, SigningKey,
 };
 use ::cache::{Access, FORMAT_VERSION, Step, Store, Tag};
 use indicatif::ProgressBar;
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use super::arguments::{Export, Import};
 use super::list::patterns;
 use super::quantity::{n_entries, shown_size};
+use super::sources::Sources;
 use super::{Command, asked, folder, known, known_tags, shown, shown_source};
 use crate::cli::Failure;
 use crate::variant::ENGINE;
@@ -140,13 +141,8 @@ fn print_exported(
 /// Runs `import`.
 pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32, Failure> {
     let key = signing_key(command)?;
-    let base = match &options.root {
-        Some(root) => {
-            let [absolute, _] = folder(root)?;
-            Some(absolute)
-        }
-        None => None,
-    };
+    let bases = options.root.as_deref().map(folder).transpose()?;
+    let base = bases.as_ref().map(|[absolute, _]| absolute.as_path());
     let asked = asked(&options.parts)?;
     let refused = |error| of_archive(&options.file, error);
     let file = open(&options.file)?;
@@ -160,6 +156,7 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
         .environment
         .progress_in(archive.entries_len(), FIGURE);
     let trust = command.environment.trust();
+    let sources = Sources::default();
     let import = archive::Import {
         root: &command.root,
         trust: &trust,
@@ -167,12 +164,23 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
         known: &|tag| known(tag).is_some() || asked.as_ref().is_some_and(|a| a.contains(tag)),
         known_in_words: &known_tags(),
         wanted: &|tag| asked.as_ref().is_none_or(|asked| asked.contains(tag)),
-        path: &|path| below(base.as_deref(), path),
+        path: &|path| below(base, path),
+        met: &|origin| sources.note(origin),
         dry_run: options.dry_run,
     };
     let imported = import.run(&archive, &mut |step| advance(&bar, step));
     bar.finish_and_clear();
     let imported = imported.map_err(refused)?;
+    let compared = match &bases {
+        Some(bases) => {
+            let taken = archive.builds().iter().map(|build| &build.tag);
+            let tag = taken.into_iter().find(|tag| (import.wanted)(tag));
+            let open = |tag| command.open(tag, Access::ReadWrite);
+            let store = tag.filter(|_| !options.dry_run).map(open).transpose()?;
+            Some(sources.compare(bases, store.as_ref()))
+        }
+        None => None,
+    };
     let signature = match archive.signature() {
         Signature::Absent => "none",
         Signature::Unchecked => "unchecked",
@@ -189,37 +197,49 @@ pub(super) fn import(command: &mut Command<'_>, options: &Import) -> Result<i32,
         "bytes": imported.bytes,
         "present": imported.present,
         "unwanted": imported.unwanted,
+        "sources": compared,
     });
     let unchecked = archive.signature() == Signature::Unchecked;
-    let (root, file) = (command.root.display().to_string(), options.file.display());
+    let root = command.root.display().to_string();
     command.print(&report, |out| {
         if unchecked {
+            let file = options.file.display();
             writeln!(
                 out,
                 "{file} is signed, which was not checked: {KEY} is not set"
             )?;
         }
-        let (added, present) = (n_entries(imported.added), imported.present);
-        let bytes = shown_size(imported.bytes);
-        let verb = if options.dry_run {
-            "would add"
-        } else {
-            "added"
-        };
-        writeln!(
-            out,
-            "{verb} {added} ({bytes}) to {root}; {present} were there"
-        )?;
-        if imported.unwanted > 0 {
-            writeln!(
-                out,
-                "left out: {} of other interpreters",
-                n_entries(imported.unwanted)
-            )?;
+        print_imported(out, options, &root, &imported)?;
+        if let (Some(compared), Some(root)) = (compared, &options.root) {
+            writeln!(out, "sources below {}: {compared}", root.display())?;
         }
         Ok(())
     })?;
     Ok(0)
+}
+
+fn print_imported(
+    out: &mut dyn Write,
+    options: &Import,
+    root: &str,
+    imported: &Imported,
+) -> io::Result<()> {
+    let (added, present) = (n_entries(imported.added), imported.present);
+    let bytes = shown_size(imported.bytes);
+    let verb = if options.dry_run {
+        "would add"
+    } else {
+        "added"
+    };
+    writeln!(
+        out,
+        "{verb} {added} ({bytes}) to {root}; {present} were there"
+    )?;
+    if imported.unwanted > 0 {
+        let count = n_entries(imported.unwanted);
+        writeln!(out, "left out: {count} of other interpreters")?;
+    }
+    Ok(())
 }
 
 fn interpreters(builds: &[BuildSummary]) -> Vec<Value> {

@@ -10,6 +10,7 @@ mod carry;
 mod info;
 mod list;
 mod quantity;
+mod sources;
 mod tidy;
 mod verify;
 

@@ -31,6 +31,7 @@ use crate::variant::ENGINE;
 use crate::variant_key::default_root;
 use baseline::Baseline;
 use check::Report;
+pub(super) use shelf::MAX_SOURCE;
 use shelf::Shelf;
 use summary::{OfInterpreter, Summary, Totals};
 use wanted::Wanted;

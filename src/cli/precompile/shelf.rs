@@ -16,7 +16,7 @@ use crate::cli::walk::Found;
 use crate::variant_key::Probes;
 
 /// Sources from this size on are refused: they would not fit a request to a worker.
-const MAX_SOURCE: u64 = 1 << 30;
+pub(in crate::cli) const MAX_SOURCE: u64 = 1 << 30;
 
 /// What is stored for one interpreter.
 pub(super) struct Shelf<'a> {
