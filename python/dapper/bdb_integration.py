@@ -26,7 +26,6 @@ a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up
 from __future__ import annotations
 
 import bdb
-import pdb  # noqa: T100 - to know its methods
 import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,6 @@ _CHANGES_BREAKS = (
     "clear_all_file_breaks",
     "clear_all_breaks",
 )
-_CALLS_OF_NO_INTEREST = (bdb.Bdb.user_call, pdb.Pdb.user_call)
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -82,7 +80,7 @@ class Integration:
         self.stops = 0
         self.trace_calls_saved = 0
         self.errors_handled = 0
-        self.wants_calls = type(debugger).user_call not in _CALLS_OF_NO_INTEREST
+        self.wants_calls = _wants_calls(debugger)
         # A bound method is a new object each time; this one is compared by identity.
         self.dispatch: _Trace = self._dispatch
         self._trace_dispatch: Callable[..., Any] = debugger.trace_dispatch
@@ -449,6 +447,14 @@ def _points(file: str, lines: tuple[int, ...]) -> list[tuple[object, ...]]:
         for line in lines
         for point in all_points.get((file, line), ())
     ]
+
+
+def _wants_calls(debugger: bdb.Bdb) -> bool:
+    bases = [bdb.Bdb]
+    # Nobody derives from a class that is not imported, and to import it takes time.
+    if "pdb" in sys.modules:
+        bases.append(sys.modules["pdb"].Pdb)
+    return all(type(debugger).user_call is not base.user_call for base in bases)
 
 
 def _refusal(debugger: bdb.Bdb) -> str | None:
