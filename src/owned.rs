@@ -7,6 +7,7 @@
 //! already, because it stopped at the line or sent the frame there, is left out.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -108,6 +109,44 @@ fn add_owned(
     Ok(Handle(breakpoint))
 }
 
+/// Adds a breakpoint for a debugger that traces the frames which run its code already, until they
+/// have ended.
+#[pyfunction]
+fn add_followed(py: Python<'_>, path: &str, line: u32, on_hit: Py<PyAny>) -> Handle {
+    let file = registry::file_name(path);
+    let place = Place::Line {
+        file: file.to_string(),
+        line,
+        column: None,
+    };
+    let mut request = Request::plain(file, line, Kind::Stop);
+    request.leaves_frames = true;
+    let breakpoint = session::register(py, &place, request);
+    callback::set_callback(breakpoint.id, on_hit);
+    Handle(breakpoint)
+}
+
+/// The lines at which probes of these breakpoints stand in one code object, of those that are armed.
+#[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python sequences are extracted into vectors"
+)]
+fn probed_lines(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<HashSet<u32>> {
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    let mut lines = HashSet::new();
+    for constant in constants {
+        if let Ok(probe) = constant.cast_into::<Probe>() {
+            let probe = probe.get();
+            let mut points = probe.breakpoints.iter();
+            if points.any(|point| point.is_armed() && breakpoints.contains(&point.id)) {
+                lines.insert(probe.line);
+            }
+        }
+    }
+    Ok(lines)
+}
+
 /// Has the probes of these breakpoints act in one code object, and those of no other owned ones.
 /// Returns their lines; where a condition is not compiled in, the line is not among them.
 #[pyfunction]
@@ -161,9 +200,13 @@ fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     let table: Vec<u8> = code.getattr(name!("co_exceptiontable"))?.extract()?;
     let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
-    let handler = u32::try_from(offset).ok();
-    let handler = handler.and_then(|offset| instrument::handler_of(&table, offset));
-    Ok(handler.is_some_and(|handler| probe_at(&code, handler).is_some()))
+    let handler_of = |offset| instrument::handler_of(&table, offset);
+    let leads_to_probe = |handler| probe_at(&code, handler).is_some();
+    let Some(handler) = u32::try_from(offset).ok().and_then(handler_of) else {
+        return Ok(false);
+    };
+    // The handler of a name that may be unbound looks it up elsewhere, in the guard of the whole.
+    Ok(leads_to_probe(handler) || handler_of(handler).is_some_and(leads_to_probe))
 }
 
 /// The probe that the instruction at an offset of `code` loads, if it loads one.
@@ -181,6 +224,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(own_thread, module)?)?;
     module.add_function(wrap_pyfunction!(leave_out_pass, module)?)?;
     module.add_function(wrap_pyfunction!(add_owned, module)?)?;
+    module.add_function(wrap_pyfunction!(add_followed, module)?)?;
+    module.add_function(wrap_pyfunction!(probed_lines, module)?)?;
     module.add_function(wrap_pyfunction!(wake_probes, module)?)?;
     module.add_function(wrap_pyfunction!(is_evaluating, module)?)?;
     Ok(())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from tests.launch import write
 from tests.test_bdb import told
@@ -30,8 +28,6 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("condition", ["i == 2", "nosuch", None])
 def test_changes_at_a_stop(tmp_path, change, condition):
-    if "LOOPS, 7" in change and not hasattr(sys, "monitoring"):
-        pytest.skip("3.11 sees the breakpoint too late")
     body = f"""
 def change(d, frame):
     point = bdb.Breakpoint.bpbynumber[1]
@@ -128,7 +124,6 @@ points()
     same(tmp_path, body)
 
 
-@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="3.11 sees the breakpoint too late")
 def test_a_generator_that_was_suspended(tmp_path):
     body = """
 d = follow(Recorder("continue next next"))

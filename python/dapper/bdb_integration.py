@@ -58,6 +58,8 @@ _CHANGES_BREAKS = (
     "clear_all_file_breaks",
     "clear_all_breaks",
 )
+# `runctx` calls `run`.
+_RUN = ("run", "runeval", "runcall")
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -231,6 +233,16 @@ class Integration:
         if changed:
             self._is_changed = True
             self._watch.change(self, changed)
+            if thread.owner is self and sys.gettrace() in (None, self.dispatch):
+                self._trace_what_is_left_out(sys._getframe())  # noqa: SLF001
+
+    def _trace_what_is_left_out(self, frame: FrameType) -> None:
+        """Go on by tracing, if the program's own change of a breakpoint needs it."""
+        if self._watch.leaves_out(self, frame):
+            thread.own(None)
+            self._pause()
+            sys.settrace(self.dispatch)
+            self._trace_callers(frame)
 
     def _take_over(self) -> None:
         attributes = vars(self.debugger)
@@ -241,6 +253,7 @@ class Integration:
         replaced: dict[str, object] = {
             name: self._following(getattr(self.debugger, name)) for name in _CHANGES_BREAKS
         }
+        replaced.update({name: self._running(getattr(self.debugger, name)) for name in _RUN})
         replaced.update(
             trace_dispatch=self.dispatch,
             break_here=self._break_here_once,
@@ -291,6 +304,18 @@ class Integration:
         if self._replaced:
             self._go_on(frame, event, local)
         return local
+
+    def _running(self, run: Callable[..., object]) -> Callable[..., object]:
+        def ran(*args: object, **kwargs: object) -> object:
+            try:
+                return run(*args, **kwargs)
+            finally:
+                # Nothing tells the debugger of what the thread does after it.
+                if thread.owner is self:
+                    thread.own(None)
+                self._pause()
+
+        return ran
 
     def _go_on(self, frame: FrameType, event: str, local: _Trace | None) -> None:
         before, self.mode = self.mode, self._mode()

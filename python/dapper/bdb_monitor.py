@@ -167,6 +167,11 @@ class Monitor:
         self._observe(_CALLS | _RAISES if watcher.waits_for_frame else _CALLS)
         return Reach.EVERYTHING
 
+    def leaves_out(self, watcher: Watcher, frame: FrameType) -> bool:
+        """Tell that no frame is: events are for all frames that run a code object."""
+        del watcher, frame
+        return False
+
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher of the line; this is a line event already."""
         watcher.at_event(frame, "line", None)
