@@ -18,9 +18,8 @@ it, so that the commands mean the same.
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
 middle of a function is also hit in calls of it that were going on already; an interrupt stops in
 the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
-after it; passes count of a breakpoint in code that another one's condition calls in its line; and
-a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to 3.11 a
-`yield from` or `await` that began before tracing did ends without its StopIteration.
+after it; and a `BdbQuit` that reaches the user shows lines of this file in its traceback. Up to
+3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
 from __future__ import annotations
@@ -187,7 +186,7 @@ class Integration:
             return
         if self.mode is Mode.FRAME and frame.f_trace is not None and self.debugger.stop_here(frame):
             self.at_event(frame, "line", None)
-        elif wanted and not self._watch.is_evaluating(frame):
+        elif wanted and not self._is_called_for_condition(frame):
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
             if hit:
@@ -402,6 +401,11 @@ class Integration:
     def _break_anywhere_unreached(self, frame: FrameType) -> bool:
         """Stand in for `break_anywhere`: no frame is traced for what the watch reaches."""
         return self.reach is not Reach.BREAKPOINTS and bool(self._break_anywhere(frame))
+
+    def _is_called_for_condition(self, frame: FrameType) -> bool:
+        # The frame itself begins its line, and may be about to evaluate something in it.
+        caller = frame.f_back
+        return caller is not None and self._watch.is_evaluating(caller)
 
     def _is_hit(self, frame: FrameType) -> bool:
         """Do what `break_here` does, with conditions that are compiled once."""
