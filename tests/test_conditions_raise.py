@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from types import FrameType, ModuleType
@@ -44,7 +45,7 @@ def program(tmp_path, monkeypatch) -> Iterator[ModuleType]:
     (tmp_path / "raising.py").write_text(PROGRAM)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("DAPPER_CACHE_DIR", str(tmp_path / "store"))
-    import raising
+    raising = importlib.import_module("raising")
 
     dapper.start()
     yield raising
