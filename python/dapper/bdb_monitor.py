@@ -321,8 +321,8 @@ class Monitor:
         if owner is not None:
             frame = sys._getframe(1)  # noqa: SLF001
             owner.at_line(frame, wanted=wanted)
-            if self._conditions.serves(owner.canonic(code.co_filename), line):
-                # Another thread has its probes act now, or will before this pass reaches them.
+            if wanted and self._conditions.serves(owner.canonic(code.co_filename), line):
+                # Seen to here, whether or not another thread has its probes act by now.
                 _engine.leave_out_pass(frame)
             if watched.lines is None:
                 # The first line of a function may be known now.
