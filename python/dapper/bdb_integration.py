@@ -18,7 +18,7 @@ it, so that the commands mean the same.
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
 middle of a function is also hit in calls of it that were going on already; an interrupt stops in
 the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
-after it; and a `BdbQuit` that reaches the user shows lines of this file in its traceback. Up to
+after it; and a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to
 3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
@@ -308,8 +308,11 @@ class Integration:
         def ran(*args: object, **kwargs: object) -> object:
             try:
                 return run(*args, **kwargs)
+            except BaseException as error:
+                # Who looks at the traceback does not expect this frame; a bare `raise` adds none.
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                raise
             finally:
-                # Nothing tells the debugger of what the thread does after it.
                 if thread.owner is self:
                     thread.own(None)
                 self._pause()
