@@ -187,6 +187,11 @@ impl Breakpoint {
         self.request.owners != 0
     }
 
+    /// Whether whoever asked for it sees to the frames that run its code already.
+    pub fn leaves_frames(&self) -> bool {
+        self.request.leaves_frames || self.is_owned()
+    }
+
     /// Whether its probes do anything.
     pub fn is_armed(&self) -> bool {
         self.armed.load(Ordering::Relaxed)

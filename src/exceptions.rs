@@ -21,7 +21,7 @@ use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::scoped::tool::{self, Events, Owner};
 use crate::scoped::{figures, tracer};
-use crate::{excepthook, hit, step, user_code};
+use crate::{excepthook, hit, in_line, step, user_code};
 
 /// Whether a `SystemExit` that nobody catches is reported as "uncaught".
 #[derive(Clone, Copy, Debug, Default)]
@@ -218,7 +218,8 @@ fn raised_with(
     let passes = UNWINDING.take() == exception.as_ptr() as usize
         && !traceback.is_none()
         && !traceback.getattr(name!("tb_next"))?.is_none();
-    if filters.raised && !passes && !is_ordinary(exception) {
+    if filters.raised && !passes && !is_ordinary(exception) && !in_line::runs_for_condition(frame)?
+    {
         filters.call(Some(frame), exception, "raised")?;
     }
     Ok(())
@@ -257,6 +258,9 @@ pub(crate) fn left(
     if let Some(caller) = caller
         && filters.is_user(&tracing::code_of(&caller))?
     {
+        return Ok(());
+    }
+    if in_line::runs_for_condition(frame)? {
         return Ok(());
     }
     step::while_leaving(frame, || {

@@ -47,6 +47,7 @@ mod freshness;
 mod handle;
 mod hit;
 mod importer;
+mod in_line;
 mod inline;
 mod instructions;
 mod instrument_main;

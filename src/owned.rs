@@ -7,6 +7,7 @@
 //! already, because it stopped at the line or sent the frame there, is left out.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,12 +15,12 @@ use pyo3::types::PyTuple;
 
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::ffi::name::name;
-use crate::ffi::tracing;
+use crate::ffi::{depth, tracing};
 use crate::handle::Handle;
 use crate::hit;
 use crate::probe::Probe;
 use crate::request::{Place, Purity, Request, Terms};
-use crate::{callback, condition, interpreter, registry, session};
+use crate::{callback, condition, in_line, registry, session};
 
 thread_local! {
     /// Whose thread it is: one bit; none for nobody's.
@@ -28,6 +29,8 @@ thread_local! {
     static DEALT_WITH: Cell<usize> = const { Cell::new(0) };
     /// Whether the pass that is going on is left out.
     static LEFT_OUT: Cell<bool> = const { Cell::new(false) };
+    /// How many more calls could nest where the last pass began.
+    static CALLS_LEFT: Cell<i32> = const { Cell::new(i32::MIN) };
 }
 
 /// Whether an owned breakpoint acts in this thread now.
@@ -35,20 +38,57 @@ pub(crate) fn acts(breakpoint: &Breakpoint) -> bool {
     breakpoint.request.owners & OWNER.get() != 0 && breakpoint.is_armed() && !hit::in_callback()
 }
 
-/// A pass begins of a breakpoint that acts.
-pub(crate) fn begin_pass(py: Python<'_>, breakpoint: &Breakpoint) {
-    if DEALT_WITH.get() != 0 && is_running(py, DEALT_WITH.get()) {
-        DEALT_WITH.set(0);
-        LEFT_OUT.set(true);
-        return;
+/// A pass begins; it counts if its breakpoint acts.
+///
+/// One that begins while its breakpoint does not is left out as a whole: whoever looks after the
+/// line meanwhile has seen to it.
+pub(crate) fn begin_pass(py: Python<'_>, breakpoint: &Breakpoint, acts: bool) -> PyResult<()> {
+    if is_nested(py)? {
+        return Ok(());
     }
-    LEFT_OUT.set(false);
-    breakpoint.figures.count_started();
+    CALLS_LEFT.set(depth::calls_left(py).unwrap_or(i32::MAX));
+    let is_dealt_with = DEALT_WITH.get() != 0 && is_running(py, DEALT_WITH.get());
+    if is_dealt_with {
+        DEALT_WITH.set(0);
+    }
+    LEFT_OUT.set(is_dealt_with || !acts);
+    if !LEFT_OUT.get() {
+        breakpoint.figures.count_started();
+    }
+    Ok(())
 }
 
 /// Whether the pass that has come to its hit is left out; asked once.
-pub(crate) fn take_left_out() -> bool {
-    LEFT_OUT.replace(false)
+pub(crate) fn take_left_out(py: Python<'_>) -> PyResult<bool> {
+    Ok(is_nested(py)? || LEFT_OUT.replace(false))
+}
+
+/// Whether what runs was called by the condition of the last pass, and passes nothing.
+///
+/// It is deeper then, which is all that is looked at in a loop or in one call after the other.
+fn is_nested(py: Python<'_>) -> PyResult<bool> {
+    let deeper = match depth::calls_left(py) {
+        Some(left) => CALLS_LEFT.get().saturating_sub(left),
+        None => i32::MAX,
+    };
+    if deeper <= 0 {
+        return Ok(false);
+    }
+    let mut frame = tracing::current_frame(py).map(Bound::into_any);
+    for _ in 0..deeper {
+        let Some(running) = frame else {
+            break;
+        };
+        let caller = running.getattr(name!("f_back"))?;
+        if caller.is_none() {
+            break;
+        }
+        if in_line::evaluates(&caller)? {
+            return Ok(true);
+        }
+        frame = Some(caller);
+    }
+    Ok(false)
 }
 
 fn is_running(py: Python<'_>, frame: usize) -> bool {
@@ -68,7 +108,7 @@ fn own_thread(owner: u64) -> u64 {
 fn leave_out_pass(frame: &Bound<'_, PyAny>) -> PyResult<()> {
     let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
     let loaded = u32::try_from(offset).ok();
-    let loaded = loaded.and_then(|offset| probe_at(&tracing::code_of(frame), offset));
+    let loaded = loaded.and_then(|offset| in_line::probe_at(&tracing::code_of(frame), offset));
     if loaded.is_some_and(|probe| probe.get().begins_pass()) {
         DEALT_WITH.set(frame.as_ptr() as usize);
     }
@@ -108,6 +148,44 @@ fn add_owned(
     Ok(Handle(breakpoint))
 }
 
+/// Adds a breakpoint for a debugger that traces the frames which run its code already, until they
+/// have ended.
+#[pyfunction]
+fn add_followed(py: Python<'_>, path: &str, line: u32, on_hit: Py<PyAny>) -> Handle {
+    let file = registry::file_name(path);
+    let place = Place::Line {
+        file: file.to_string(),
+        line,
+        column: None,
+    };
+    let mut request = Request::plain(file, line, Kind::Stop);
+    request.leaves_frames = true;
+    let breakpoint = session::register(py, &place, request);
+    callback::set_callback(breakpoint.id, on_hit);
+    Handle(breakpoint)
+}
+
+/// The lines at which probes of these breakpoints stand in one code object, of those that are armed.
+#[pyfunction]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Python sequences are extracted into vectors"
+)]
+fn probed_lines(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<HashSet<u32>> {
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    let mut lines = HashSet::new();
+    for constant in constants {
+        if let Ok(probe) = constant.cast_into::<Probe>() {
+            let probe = probe.get();
+            let mut points = probe.breakpoints.iter();
+            if points.any(|point| point.is_armed() && breakpoints.contains(&point.id)) {
+                lines.insert(probe.line);
+            }
+        }
+    }
+    Ok(lines)
+}
+
 /// Has the probes of these breakpoints act in one code object, and those of no other owned ones.
 /// Returns their lines; where a condition is not compiled in, the line is not among them.
 #[pyfunction]
@@ -139,41 +217,7 @@ fn wake_probes(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Vec<u
 /// Whether a frame, or one that has called it, is in a condition that is evaluated in its line.
 #[pyfunction]
 fn is_evaluating(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let mut caller = frame.clone();
-    while !caller.is_none() {
-        if evaluates(&caller)? {
-            return Ok(true);
-        }
-        caller = caller.getattr(name!("f_back"))?;
-    }
-    Ok(false)
-}
-
-/// A guard of a condition leads to where its probe is loaded.
-fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let code = tracing::code_of(frame);
-    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
-    if !constants
-        .iter()
-        .any(|constant| constant.is_exact_instance_of::<Probe>())
-    {
-        return Ok(false);
-    }
-    let table: Vec<u8> = code.getattr(name!("co_exceptiontable"))?.extract()?;
-    let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;
-    let handler = u32::try_from(offset).ok();
-    let handler = handler.and_then(|offset| instrument::handler_of(&table, offset));
-    Ok(handler.is_some_and(|handler| probe_at(&code, handler).is_some()))
-}
-
-/// The probe that the instruction at an offset of `code` loads, if it loads one.
-fn probe_at<'py>(code: &Bound<'py, PyAny>, offset: u32) -> Option<Bound<'py, Probe>> {
-    let version = interpreter::current(code.py()).ok()?.version;
-    let instructions: Vec<u8> = code.getattr(name!("co_code")).ok()?.extract().ok()?;
-    let number = instrument::constant_at(version, &instructions, offset)?;
-    let constants = code.getattr(name!("co_consts")).ok()?;
-    let constant = constants.get_item(number).ok()?;
-    constant.cast_into::<Probe>().ok()
+    in_line::runs_for_condition(frame)
 }
 
 /// Adds what this file offers to the extension module.
@@ -181,6 +225,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(own_thread, module)?)?;
     module.add_function(wrap_pyfunction!(leave_out_pass, module)?)?;
     module.add_function(wrap_pyfunction!(add_owned, module)?)?;
+    module.add_function(wrap_pyfunction!(add_followed, module)?)?;
+    module.add_function(wrap_pyfunction!(probed_lines, module)?)?;
     module.add_function(wrap_pyfunction!(wake_probes, module)?)?;
     module.add_function(wrap_pyfunction!(is_evaluating, module)?)?;
     Ok(())

@@ -46,11 +46,7 @@ impl Probe {
             Role::Compiled { message: false } => self.held(py)?,
             Role::Compiled { message: true } => return self.wants_message(py),
             Role::Meter => metering::begin(&self.breakpoints[0]),
-            Role::Pass => {
-                if !self.keeps_out() {
-                    owned::begin_pass(py, &self.breakpoints[0]);
-                }
-            }
+            Role::Pass => owned::begin_pass(py, &self.breakpoints[0], !self.keeps_out())?,
         }
         Ok(true)
     }
@@ -143,6 +139,12 @@ impl Probe {
         on && self.role != Role::Pass
     }
 
+    /// Whether a line hands it what its condition raises.
+    pub(crate) fn takes_condition(&self) -> bool {
+        let has_condition = self.breakpoints[0].request.condition.is_some();
+        has_condition && matches!(self.role, Role::Compiled { .. })
+    }
+
     /// Whether it counts the passes of an owned breakpoint.
     pub(crate) fn begins_pass(&self) -> bool {
         self.role == Role::Pass
@@ -156,8 +158,11 @@ impl Probe {
     }
 
     /// Whether a hit is none for its owned breakpoint.
-    fn is_left_out(&self) -> bool {
-        self.owned().is_some() && (self.keeps_out() || owned::take_left_out())
+    fn is_left_out(&self, py: Python<'_>) -> PyResult<bool> {
+        if self.owned().is_none() {
+            return Ok(false);
+        }
+        Ok(self.keeps_out() || owned::take_left_out(py)?)
     }
 
     /// Whether the code that `frame` runs will ask at the pass of the line that is beginning.
@@ -197,7 +202,7 @@ impl Probe {
 
     /// A pass at which the condition held in the line.
     fn held(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_left_out() {
+        if self.is_left_out(py)? {
             return Ok(());
         }
         let stopped = hit::take_passed();
@@ -243,7 +248,7 @@ impl Probe {
         if condition::leaves_program(py, &error) {
             return Err(error);
         }
-        if self.is_left_out() {
+        if self.is_left_out(py)? {
             return Ok(());
         }
         metering::end(&self.breakpoints[0]);

@@ -166,6 +166,8 @@ pub struct Request {
     pub(crate) capture: Option<Arc<Capture>>,
     /// Only in threads of these owners: see [`crate::owned`]; 0 for all threads.
     pub(crate) owners: u64,
+    /// Whoever asks for it sees to the frames that run its code already.
+    pub(crate) leaves_frames: bool,
 }
 
 impl Request {
@@ -183,6 +185,7 @@ impl Request {
             message: None,
             capture: None,
             owners: 0,
+            leaves_frames: false,
         }
     }
 

@@ -435,6 +435,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(unsupported, module)?)?;
     module.add_function(wrap_pyfunction!(cancel_main, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::bind, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::live_generators, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::restore, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_promotion, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::promotion, module)?)?;

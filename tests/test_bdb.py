@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.launch import python, write
+from tests.forks import forked
+from tests.launch import write
 
 SUBJECT = """\
 import contextlib
@@ -142,7 +143,9 @@ def points():
 def told(folder: Path, body: str, *, integrated: bool) -> str:
     write(folder, subject=SUBJECT)
     (folder / "run.py").write_text(f"INTEGRATE = {integrated}\n{RECORDER}{body}")
-    done = python("run.py", cwd=folder, DAPPER_CACHE_DIR=str(folder / "store"))
+    imported = ("bdb", "threading", *(["dapper.bdb_integration", "dis"] if integrated else []))
+    store = str(folder / "store")
+    done = forked("run.py", cwd=folder, imported=imported, DAPPER_CACHE_DIR=store)
     assert done.status == 0, done.out + done.err
     assert not done.err
     return done.out

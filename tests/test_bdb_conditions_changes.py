@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from tests.launch import write
 from tests.test_bdb import told
@@ -30,8 +28,6 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("condition", ["i == 2", "nosuch", None])
 def test_changes_at_a_stop(tmp_path, change, condition):
-    if "LOOPS, 7" in change and not hasattr(sys, "monitoring"):
-        pytest.skip("3.11 sees the breakpoint too late")
     body = f"""
 def change(d, frame):
     point = bdb.Breakpoint.bpbynumber[1]
@@ -128,7 +124,6 @@ points()
     same(tmp_path, body)
 
 
-@pytest.mark.skipif(not hasattr(sys, "monitoring"), reason="3.11 sees the breakpoint too late")
 def test_a_generator_that_was_suspended(tmp_path):
     body = """
 d = follow(Recorder("continue next next"))
@@ -231,6 +226,84 @@ points()
     same(tmp_path, body)
 
 
+@pytest.mark.parametrize("condition", ["n.same", "n == 3", "n == 4"])
+@pytest.mark.parametrize("inner", ["other == 3", "other", "nosuch"])
+def test_a_condition_that_calls_code_with_conditions(tmp_path, condition, inner):
+    write(tmp_path, equal=EQUAL)
+    body = f"""
+import equal
+EQUAL = os.path.abspath("equal.py")
+d = follow(Doer())
+d.set_break(LOOPS, 17, cond={condition!r})
+d.set_break(LOOPS, 15, cond="n == 5")
+d.set_break(EQUAL, 3, cond={inner!r})
+d.set_break(EQUAL, 5, cond="other == 3")
+d.set_break(EQUAL, 10, cond="self")
+served(1, 2, 3, 4, 5)
+def work():
+    value = equal.Equal()
+    for _ in range(2):
+        loops.nest(value)
+        value == 3
+        value.same
+        loops.nest(2)
+d.runcall(work)
+points()
+"""
+    same(tmp_path, body)
+
+
+def test_a_pass_that_begins_while_another_thread_has_its_probes_act(tmp_path):
+    write(tmp_path, gated="def turn(o, gate):\n    gate()\n    a = o\n    return a\n")
+    body = """
+import gated
+GATED = os.path.abspath("gated.py")
+steps = [threading.Semaphore(0) for _ in range(4)]
+
+class Waits:
+    flag = False
+
+class WaitsOnce:
+    waits = [1]
+    @property
+    def flag(self):
+        # At its line event: meanwhile the probes of the line are woken.
+        if self.waits:
+            self.waits.pop()
+            steps[2].release()
+            steps[3].acquire()
+        return False
+
+def gate():
+    steps[0].release()
+    steps[1].acquire()
+
+def traced():
+    sys.settrace(d.trace_dispatch)
+    gated.turn(WaitsOnce(), gate)
+
+d = follow(Doer())
+d.set_break(GATED, 3, cond="o.flag")
+
+def work():
+    gated.turn(Waits(), bool)
+    thread = threading.Thread(target=traced)
+    thread.start()
+    steps[0].acquire()
+    # Until its first line is known, each line of the function is an event.
+    d.set_break(GATED, 1, funcname="turn")
+    steps[1].release()
+    steps[2].acquire()
+    gated.turn(Waits(), bool)
+    steps[3].release()
+    thread.join()
+
+d.runcall(work)
+points()
+"""
+    assert "3 3 0 True" in same(tmp_path, body)
+
+
 def test_nothing_is_left_behind(tmp_path):
     write(tmp_path, loops=LOOPS)
     body = """
@@ -278,3 +351,20 @@ points()
     out = told(tmp_path, HELPERS + "from dapper import _engine\n" + body, integrated=True)
     assert out.count("line loops.py loop 6") == 2
     assert out.endswith("6 6 0 True\n")
+
+
+def test_a_condition_of_the_engine_on_the_same_line(tmp_path):
+    body = """
+d = follow(Recorder("continue continue step step step continue"))
+d.set_break(LOOPS, 6)
+if INTEGRATE:
+    import dapper
+    dapper.start()
+    counts = dapper.add_breakpoint(LOOPS, 6, kind="count", condition="i > 1 or False")
+d.runcall(loops.loop, 4)
+points()
+if INTEGRATE:
+    assert counts.hits == 2, counts.hits
+    dapper.stop()
+"""
+    assert "line loops.py loop 6" in same(tmp_path, body)

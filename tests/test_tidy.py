@@ -294,6 +294,8 @@ def test_exceptions_are_caught_whole_at_three_edges():
     edges = {
         "python/dapper/_boot.py",
         "python/dapper/bdb_condition.py",
+        # What a run raises, which is raised again without a frame of ours.
+        "python/dapper/bdb_integration.py",
         "python/dapper/hooks.py",
         # What the user's expression raises, inside the hit callback.
         "python/dapper/_frame_eval/conditions.py",

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FrameType
 from typing import Literal, NoReturn, TypeAlias, TypedDict, Unpack, final
@@ -13,6 +13,7 @@ __all__ = [
     "__version__",
     "adapter_main",
     "add",
+    "add_followed",
     "add_function",
     "add_owned",
     "await_main",
@@ -55,6 +56,7 @@ __all__ = [
     "leave_out_pass",
     "leave_program_to_parent",
     "listen_for_clients",
+    "live_generators",
     "log_figures",
     "log_messages_to",
     "memo_counts",
@@ -64,6 +66,7 @@ __all__ = [
     "opcode_as_line",
     "overhead",
     "own_thread",
+    "probed_lines",
     "promotion",
     "purity",
     "reason_counts",
@@ -276,6 +279,7 @@ def add_function(
     terms: Mapping[str, object] | None = None,
     on_hit: Callable[[Hit], object] | None = None,
 ) -> Breakpoint: ...
+def add_followed(path: str, line: int, on_hit: Callable[[Hit], object]) -> Breakpoint: ...
 def add_owned(
     path: str,
     line: int,
@@ -333,6 +337,13 @@ def listen_for_clients(
     follow: Callable[[], None],
     children: bool = True,
 ) -> tuple[str, int]: ...
+def live_generators(
+    file: str,
+) -> list[
+    Generator[object, object, object]
+    | Coroutine[object, object, object]
+    | AsyncGenerator[object, object]
+]: ...
 def log_figures() -> _LogFigures: ...
 def log_messages_to(path: str) -> None: ...
 def memo_counts() -> dict[str, int]: ...
@@ -342,6 +353,7 @@ def overhead() -> float: ...
 def offer_to_forked(follow: Callable[[], None]) -> None: ...
 def opcode_as_line() -> bool: ...
 def own_thread(owner: int) -> int: ...
+def probed_lines(code: CodeType, breakpoints: Sequence[int]) -> set[int]: ...
 def promotion() -> bool: ...
 def purity() -> Literal["allow", "require"]: ...
 def reason_counts() -> dict[str, int]: ...

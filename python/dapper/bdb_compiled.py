@@ -160,6 +160,10 @@ class Conditions:
     def __bool__(self) -> bool:
         return bool(self._served)
 
+    def serves(self, file: str, line: int) -> bool:
+        """Tell whether the breakpoint of a line is served in code that carries its probe."""
+        return line in self._served.get(file, ())
+
     def files(self) -> set[str]:
         """Return the files with breakpoints that are served."""
         return set(self._served)

@@ -18,15 +18,13 @@ it, so that the commands mean the same.
 What differs on purpose: `sys.gettrace()` is `None` between stops; a breakpoint that is set in the
 middle of a function is also hit in calls of it that were going on already; an interrupt stops in
 the program and never in `bdb`; `set_trace` in a program that is being debugged stops at the line
-after it; passes count of a breakpoint in code that another one's condition calls in its line; and
-a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to 3.11 a
-`yield from` or `await` that began before tracing did ends without its StopIteration.
+after it; and a `BdbQuit` that reaches the user shows a line of this file in its traceback. Up to
+3.11 a `yield from` or `await` that began before tracing did ends without its StopIteration.
 """
 
 from __future__ import annotations
 
 import bdb
-import pdb  # noqa: T100 - to know its methods
 import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -59,7 +57,8 @@ _CHANGES_BREAKS = (
     "clear_all_file_breaks",
     "clear_all_breaks",
 )
-_CALLS_OF_NO_INTEREST = (bdb.Bdb.user_call, pdb.Pdb.user_call)
+# `runctx` calls `run`.
+_RUN = ("run", "runeval", "runcall")
 _NOTHING: frozenset[int] = frozenset()
 
 
@@ -82,7 +81,7 @@ class Integration:
         self.stops = 0
         self.trace_calls_saved = 0
         self.errors_handled = 0
-        self.wants_calls = type(debugger).user_call not in _CALLS_OF_NO_INTEREST
+        self.wants_calls = _wants_calls(debugger)
         # A bound method is a new object each time; this one is compared by identity.
         self.dispatch: _Trace = self._dispatch
         self._trace_dispatch: Callable[..., Any] = debugger.trace_dispatch
@@ -187,7 +186,7 @@ class Integration:
             return
         if self.mode is Mode.FRAME and frame.f_trace is not None and self.debugger.stop_here(frame):
             self.at_event(frame, "line", None)
-        elif wanted and not self._watch.is_evaluating(frame):
+        elif wanted and not self._is_called_for_condition(frame):
             hit = self._is_hit(frame)
             bdb_watch.store_locals(frame)
             if hit:
@@ -233,6 +232,16 @@ class Integration:
         if changed:
             self._is_changed = True
             self._watch.change(self, changed)
+            if thread.owner is self and sys.gettrace() in (None, self.dispatch):
+                self._trace_what_is_left_out(sys._getframe())  # noqa: SLF001
+
+    def _trace_what_is_left_out(self, frame: FrameType) -> None:
+        """Go on by tracing, if the program's own change of a breakpoint needs it."""
+        if self._watch.leaves_out(self, frame):
+            thread.own(None)
+            self._pause()
+            sys.settrace(self.dispatch)
+            self._trace_callers(frame)
 
     def _take_over(self) -> None:
         attributes = vars(self.debugger)
@@ -243,6 +252,7 @@ class Integration:
         replaced: dict[str, object] = {
             name: self._following(getattr(self.debugger, name)) for name in _CHANGES_BREAKS
         }
+        replaced.update({name: self._running(getattr(self.debugger, name)) for name in _RUN})
         replaced.update(
             trace_dispatch=self.dispatch,
             break_here=self._break_here_once,
@@ -293,6 +303,21 @@ class Integration:
         if self._replaced:
             self._go_on(frame, event, local)
         return local
+
+    def _running(self, run: Callable[..., object]) -> Callable[..., object]:
+        def ran(*args: object, **kwargs: object) -> object:
+            try:
+                return run(*args, **kwargs)
+            except BaseException as error:
+                # Who looks at the traceback does not expect this frame; a bare `raise` adds none.
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                raise
+            finally:
+                if thread.owner is self:
+                    thread.own(None)
+                self._pause()
+
+        return ran
 
     def _go_on(self, frame: FrameType, event: str, local: _Trace | None) -> None:
         before, self.mode = self.mode, self._mode()
@@ -380,6 +405,11 @@ class Integration:
         """Stand in for `break_anywhere`: no frame is traced for what the watch reaches."""
         return self.reach is not Reach.BREAKPOINTS and bool(self._break_anywhere(frame))
 
+    def _is_called_for_condition(self, frame: FrameType) -> bool:
+        # The frame itself begins its line, and may be about to evaluate something in it.
+        caller = frame.f_back
+        return caller is not None and self._watch.is_evaluating(caller)
+
     def _is_hit(self, frame: FrameType) -> bool:
         """Do what `break_here` does, with conditions that are compiled once."""
         debugger: Any = self.debugger
@@ -449,6 +479,14 @@ def _points(file: str, lines: tuple[int, ...]) -> list[tuple[object, ...]]:
         for line in lines
         for point in all_points.get((file, line), ())
     ]
+
+
+def _wants_calls(debugger: bdb.Bdb) -> bool:
+    bases = [bdb.Bdb]
+    # Nobody derives from a class that is not imported, and to import it takes time.
+    if "pdb" in sys.modules:
+        bases.append(sys.modules["pdb"].Pdb)
+    return all(type(debugger).user_call is not base.user_call for base in bases)
 
 
 def _refusal(debugger: bdb.Bdb) -> str | None:

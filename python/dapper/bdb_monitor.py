@@ -68,6 +68,8 @@ class Monitor:
         # Those that are not paused.
         self._active: list[Watcher] = []
         self._conditions = Conditions(self._change, self._expect_stop)
+        # How often breakpoints have changed.
+        self._changes = 0
         # How many threads are about to jump in a code object.
         self._jumping: dict[int, int] = {}
 
@@ -119,6 +121,7 @@ class Monitor:
 
     def change(self, watcher: Watcher, files: set[str]) -> None:
         """Watch other lines in the code of these files."""
+        self._changes += 1
         for file in files:
             self._conditions.follow(self._watchers, file)
         # A call that has switched itself off comes back when nothing asks for it any more.
@@ -166,6 +169,11 @@ class Monitor:
             self._arm(self._watched[address].code)
         self._observe(_CALLS | _RAISES if watcher.waits_for_frame else _CALLS)
         return Reach.EVERYTHING
+
+    def leaves_out(self, watcher: Watcher, frame: FrameType) -> bool:
+        """Tell that no frame is: events are for all frames that run a code object."""
+        del watcher, frame
+        return False
 
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher of the line; this is a line event already."""
@@ -246,10 +254,14 @@ class Monitor:
         codes = self._met.get(code.co_filename)
         if codes is None:
             codes = self._met.setdefault(code.co_filename, WeakValueDictionary())
-        codes[id(code)] = code
         if self._conditions:
             self._conditions.meet(code, self._watchers[0].canonic(code.co_filename))
-        self._arm(code)
+        changes = None
+        # Another thread takes code for met as soon as it is among the others, and may change them.
+        while changes != self._changes:
+            changes = self._changes
+            self._arm(code)
+            codes[id(code)] = code
 
     def _arm(self, code: CodeType) -> None:
         lines: frozenset[int] | None = frozenset()
@@ -267,9 +279,12 @@ class Monitor:
             events |= _CALLS | _events.STOP_ITERATION
         if id(code) in self._followed:
             events |= _FRAME
-        before = self._watched.pop(id(code), None)
+        before = self._watched.get(id(code))
+        # At no moment is it missing: another thread would switch off what it is told of.
         if events:
             self._watched[id(code)] = _Watched(code, lines, events)
+        else:
+            self._watched.pop(id(code), None)
         if events and (before is None or before[1:] != (lines, events)):
             # Events that were taken away come back with their locations switched on.
             self._switch(code, 0)
@@ -304,7 +319,11 @@ class Monitor:
             return _DISABLE
         owner = thread.owner
         if owner is not None:
-            owner.at_line(sys._getframe(1), wanted=wanted)  # noqa: SLF001
+            frame = sys._getframe(1)  # noqa: SLF001
+            owner.at_line(frame, wanted=wanted)
+            if wanted and self._conditions.serves(owner.canonic(code.co_filename), line):
+                # Seen to here, whether or not another thread has its probes act by now.
+                _engine.leave_out_pass(frame)
             if watched.lines is None:
                 # The first line of a function may be known now.
                 self._arm(code)

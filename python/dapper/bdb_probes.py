@@ -3,17 +3,18 @@
 Each line of a breakpoint gets a probe, in modules that are loaded and in those that will be. A
 probe that has to stop turns tracing on, and stops at the trace event of the next instruction: only
 in a trace event does the interpreter let a debugger `jump`.
-A breakpoint that no probe can reach, and a frame that was running before there was one, keep the
-debugger tracing as it would have.
+A breakpoint that no probe can reach keeps the debugger tracing as it would have. So does a frame
+that was running or suspended before its line got a probe, until it ends.
 """
 
 from __future__ import annotations
 
 import dis
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary, ref
 
 from dapper import _engine, hooks
 from dapper.bdb_watch import Reach, thread
@@ -32,6 +33,17 @@ __all__ = ["Probes"]
 _PROBE_LENGTH = 8
 
 
+class _Older(NamedTuple):
+    """The generators that run one code object and were there before a breakpoint."""
+
+    code: ref[CodeType]
+    generators: list[ref[object]]
+
+    def are_gone(self) -> bool:
+        self.generators[:] = [it for it in self.generators if _goes_on(it())]
+        return not self.generators
+
+
 class Probes:
     """The probes of all watchers."""
 
@@ -40,6 +52,8 @@ class Probes:
         self._points: dict[str, dict[int, Breakpoint]] = {}
         # Modules that were running when probes were last looked for in them.
         self._modules: WeakValueDictionary[int, CodeType] = WeakValueDictionary()
+        # By the file of their code.
+        self._older: dict[str, list[_Older]] = {}
 
     def join(self, watcher: Watcher) -> str | None:
         """Add a watcher."""
@@ -63,27 +77,31 @@ class Probes:
             wanted = {line for watcher in self._watchers for line in _probe_lines(watcher, file)}
             for line in points.keys() - wanted:
                 _engine.remove(points.pop(line))
-            for line in wanted - points.keys():
-                points[line] = _engine.add(file, line, "stop", None, self._at_hit)
+            added = wanted - points.keys()
+            for line in added:
+                points[line] = _engine.add_followed(file, line, self._at_hit)
             if wanted:
                 hooks.install()
             else:
                 del self._points[file]
+                self._older.pop(file, None)
             _engine.bind(file)
+            if added:
+                self._older[file] = _older(file)
 
     def pause(self, watcher: Watcher) -> None:
         """Do nothing: a probe in a thread that nobody owns does nothing either."""
 
     def enter(self, watcher: Watcher, frame: FrameType) -> Reach:
         """Tell whether probes are enough for what the watcher waits for."""
-        running = {}
+        running = []
         caller: FrameType | None = frame
         while caller is not None:
             self._bind_module(watcher, caller.f_code)
-            if caller.f_trace is not None and not _carries_probe(caller.f_code):
-                running[caller.f_code] = watcher.lines_in(caller.f_code)
+            if caller.f_trace is not None:
+                running.append(caller.f_code)
             caller = caller.f_back
-        if watcher.follows_calls or any(lines is None or lines for lines in running.values()):
+        if watcher.follows_calls or not self._reaches(watcher, running):
             return Reach.NOTHING
         loaded = {
             watcher.canonic(file)
@@ -99,6 +117,15 @@ class Probes:
         if not reached:
             return Reach.NOTHING
         return Reach.BREAKPOINTS if watcher.waits_for_frame else Reach.EVERYTHING
+
+    def leaves_out(self, watcher: Watcher, frame: FrameType) -> bool:
+        """Tell whether a frame of this stack, or a suspended one, has too few probes."""
+        running = []
+        caller: FrameType | None = frame
+        while caller is not None:
+            running.append(caller.f_code)
+            caller = caller.f_back
+        return not self._reaches(watcher, running)
 
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Have the watcher told of the line by a trace event."""
@@ -128,6 +155,26 @@ class Probes:
         """Return 0: each pass is told."""
         del watcher
         return 0
+
+    def _reaches(self, watcher: Watcher, running: list[CodeType]) -> bool:
+        """Tell whether these frames and those that are suspended have all probes they need."""
+        suspended = [
+            code
+            for all_older in self._older.values()
+            for older in all_older
+            if (code := older.code()) is not None
+            and not self._has_probes(watcher, code)
+            and not older.are_gone()
+        ]
+        return not suspended and all(self._has_probes(watcher, code) for code in running)
+
+    def _has_probes(self, watcher: Watcher, code: CodeType) -> bool:
+        lines = watcher.lines_in(code)
+        if not lines:
+            return lines is not None
+        points = self._points.get(watcher.canonic(code.co_filename), {})
+        numbers = [point.id for line, point in points.items() if line in lines]
+        return lines & _body_lines(code) <= _engine.probed_lines(code, numbers)
 
     def _bind_module(self, watcher: Watcher, code: CodeType) -> None:
         """Look for probes in a module that no import brought, such as a program run again."""
@@ -195,5 +242,34 @@ def _first_line(code: CodeType) -> int:
     return code.co_firstlineno
 
 
-def _carries_probe(code: CodeType) -> bool:
-    return any(type(constant).__name__ == "Probe" for constant in code.co_consts)
+@lru_cache(maxsize=256)
+def _body_lines(code: CodeType) -> frozenset[int | None]:
+    """Return the lines of what runs in a function: the start that comes before has no events."""
+    instructions = dis.get_instructions(code)
+    start = next((it.offset for it in instructions if it.opname == "RESUME"), -1)
+    # The first range may go on behind the start.
+    return frozenset(line for _, end, line in code.co_lines() if end > start + 2)
+
+
+def _older(file: str) -> list[_Older]:
+    """Return the generators, coroutines and asynchronous generators of a file that go on."""
+    found: dict[int, _Older] = {}
+    for generator in _engine.live_generators(file):
+        frame = _frame_of(generator)
+        if frame is not None:
+            code = frame.f_code
+            older = found.setdefault(id(code), _Older(ref(code), []))
+            older.generators.append(ref(generator))
+    return list(found.values())
+
+
+def _goes_on(generator: object) -> bool:
+    return _frame_of(generator) is not None
+
+
+def _frame_of(generator: object) -> FrameType | None:
+    for name in ("gi_frame", "cr_frame", "ag_frame"):
+        frame: FrameType | None = getattr(generator, name, None)
+        if frame is not None:
+            return frame
+    return None

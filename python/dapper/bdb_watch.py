@@ -98,6 +98,9 @@ class Watch(Protocol):
     def enter(self, watcher: Watcher, frame: FrameType) -> Reach:
         """Begin to watch or go on, where `frame` is the innermost one."""
 
+    def leaves_out(self, watcher: Watcher, frame: FrameType) -> bool:
+        """Tell whether a breakpoint may be missed in `frame`, its callers or a suspended frame."""
+
     def stop(self, watcher: Watcher, frame: FrameType) -> None:
         """Tell a watcher, by an event in which it may stop, of the line that a frame is at."""
 

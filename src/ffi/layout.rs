@@ -63,6 +63,9 @@ pub(crate) struct ThreadLayout {
     pub(crate) stack_top: usize,
     /// End of the current chunk of the data stack.
     pub(crate) stack_limit: usize,
+    /// How deep calls may nest (`py_recursion_limit`, `recursion_limit` in 3.11); right before it
+    /// is how much of that is left.
+    pub(crate) recursion_limit: usize,
     /// The C function that traces the thread (`c_tracefunc`).
     pub(crate) trace_function: usize,
     /// What `threading.get_ident` says (`thread_id`).
@@ -133,10 +136,12 @@ const FRAME_312: FrameLayout = FrameLayout {
 const THREAD_312: ThreadLayout = ThreadLayout {
     stack_top: 240,
     stack_limit: 248,
+    recursion_limit: 32,
     trace_function: 72,
     ident: 136,
 };
 const THREAD_313: ThreadLayout = ThreadLayout {
+    recursion_limit: 48,
     trace_function: 88,
     ident: 152,
     ..THREAD_312
@@ -181,6 +186,7 @@ const V311: Layout = Layout {
     thread: ThreadLayout {
         stack_top: 304,
         stack_limit: 312,
+        recursion_limit: 36,
         trace_function: 72,
         ident: 152,
     },
@@ -235,7 +241,10 @@ const V314: Layout = Layout {
         adaptive: 208,
         ..CODE_312
     },
-    thread: THREAD_313,
+    thread: ThreadLayout {
+        recursion_limit: 52,
+        ..THREAD_313
+    },
     function: FUNCTION,
     generator: GENERATOR_313,
     // Tuples keep their hash since this version.
@@ -247,6 +256,7 @@ const V315: Layout = Layout {
     thread: ThreadLayout {
         stack_top: 264,
         stack_limit: 272,
+        recursion_limit: 56,
         trace_function: 112,
         ident: 176,
     },

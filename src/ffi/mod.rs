@@ -6,8 +6,8 @@
 //! search of the heap ([`heap`]), the trace functions of threads ([`tracing`]), the trace event that
 //! is being handled ([`trace_event`]), the local variables of a frame ([`locals`]), the attributes
 //! of an object ([`attributes`]) and their names ([`name`]), objects from marshal bytes
-//! ([`unmarshal`]), what runs unseen in the middle of the program ([`evaluate`]) and the symbols
-//! that the stable ABI lacks ([`symbols`]).
+//! ([`unmarshal`]), what runs unseen in the middle of the program ([`evaluate`]), how deep calls
+//! are ([`depth`]) and the symbols that the stable ABI lacks ([`symbols`]).
 //! What runs after the interpreter ([`exit`]), code without callers ([`bottom`]), threads without
 //! signals ([`threads`]) and what signals do ([`signals`]), how threads get the interpreter
 //! ([`attach`]), descriptors of a fork ([`descriptor`]) and processes that end with this one
@@ -19,6 +19,7 @@ pub(crate) mod attach;
 pub(crate) mod attributes;
 pub(crate) mod bottom;
 pub(crate) mod consts;
+pub(crate) mod depth;
 pub(crate) mod descriptor;
 pub(crate) mod evaluate;
 pub(crate) mod exit;

@@ -34,6 +34,7 @@ pub(crate) use self::source::remember_source;
 use self::turn::Turn;
 use self::watch::Placed;
 use crate::breakpoint::{Breakpoint, Tier};
+use crate::ffi::name::name;
 use crate::ffi::{heap, hook};
 use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
@@ -56,6 +57,24 @@ fn count(counter: &AtomicU64) {
 pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
     let _span = Span::of(Activity::Arming);
     follow(py, &HashSet::from([Arc::from(file)]))
+}
+
+/// The generators, coroutines and asynchronous generators whose frames run code of a file and have
+/// not ended.
+#[pyfunction]
+pub(crate) fn live_generators(py: Python<'_>, file: &str) -> PyResult<Vec<Py<PyAny>>> {
+    let frame = py.import("types")?.getattr(name!("FrameType"))?;
+    let _pause = heap::pause_collector(py);
+    let file = registry::file_name(file);
+    let layout = Setting::new(py).ok().and_then(|setting| setting.layout);
+    let mut found = find::find(py, &HashSet::from([Arc::clone(&file)]), layout)?;
+    let mut generators = Vec::new();
+    for live in found.remove(&file).unwrap_or_default().frames {
+        if !live.frame.is_instance(&frame)? {
+            generators.push(live.frame.unbind());
+        }
+    }
+    Ok(generators)
 }
 
 /// Which lines of a file can hold probes, as its source says now, or why that is not known.

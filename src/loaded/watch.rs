@@ -144,8 +144,8 @@ impl<'py> LoadedFile<'_, 'py> {
         for probe in &asked {
             let probe = probe.get();
             let known = held.get(&probe.line);
-            // Whoever owns a breakpoint sees to such frames.
-            let breakpoints = probe.breakpoints.iter().filter(|point| !point.is_owned());
+            let breakpoints = probe.breakpoints.iter();
+            let breakpoints = breakpoints.filter(|point| !point.leaves_frames());
             for breakpoint in breakpoints {
                 let (_, lacking) = wanted.entry(probe.line).or_insert((probe, Vec::new()));
                 let lacks = known.is_none_or(|ids| !ids.contains(&breakpoint.id));

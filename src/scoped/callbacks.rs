@@ -14,7 +14,7 @@ use super::tool::{self, Events, NAMES, Owner, disable};
 use super::watches::{self, Means};
 use crate::ffi::name::name;
 use crate::ffi::tracing;
-use crate::{changes, exceptions, hit, instructions, pause, step};
+use crate::{changes, exceptions, hit, in_line, instructions, pause, step};
 
 thread_local! {
     /// What a stop at a jump wants raised at the jump's target.
@@ -103,7 +103,7 @@ fn place(frame: &Bound<'_, PyAny>) -> PyResult<(usize, i64)> {
 fn arrive(code: &Bound<'_, PyAny>, line: u32, target: Option<usize>) -> PyResult<Interest> {
     let stopped = match stepping(code.py()) {
         Some(frame) => {
-            let stopped = step::line(&frame, code, target)?;
+            let stopped = !in_line::is_at_handler(&frame)? && step::line(&frame, code, target)?;
             let traced = stopped && watches::is_traced(code);
             STOPPED.set(if traced { Some(place(&frame)?) } else { None });
             stopped

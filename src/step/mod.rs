@@ -30,9 +30,9 @@ use pyo3::types::PyWeakrefReference;
 
 use crate::ffi::rewind::Rewound;
 use crate::ffi::{prove, symbols, tracing};
-use crate::hit;
 use crate::scoped::tool::{self, Events, Owner};
 use crate::scoped::{figures, tracer};
+use crate::{hit, in_line};
 
 /// How far a step goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,7 +353,8 @@ fn may_stop(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyResult<bool>
         return Ok(false);
     }
     let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    Ok(!(anywhere && (skips(code) || walk::is_dormant(frame)?)))
+    Ok(!(anywhere
+        && (skips(code) || walk::is_dormant(frame)? || walk::called_for_condition(frame)?)))
 }
 
 /// A frame starts, or a generator goes on.
@@ -362,7 +363,8 @@ pub(crate) fn entered(frame: &Bound<'_, PyAny>, code: &Bound<'_, PyAny>) -> PyRe
         return go_on(std::slice::from_ref(frame), Lines::InTargets);
     }
     let anywhere = with(|step| step.lines == Lines::Anywhere) == Some(true);
-    if anywhere && !skips(code) && !walk::is_dormant(frame)? {
+    if anywhere && !skips(code) && !walk::is_dormant(frame)? && !walk::called_for_condition(frame)?
+    {
         fine::trace_instructions(frame)?;
         return arm(code, ENTERED);
     }
@@ -426,7 +428,7 @@ pub(crate) fn raised(
     } else {
         is_target(frame)
     };
-    if concerned {
+    if concerned && !in_line::evaluates(frame)? && !walk::called_for_condition(frame)? {
         stop(frame, "exception", exception)?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use super::{Lines, Mode, awaiters, cancel, go_on, with};
 use crate::ffi::name::name;
 use crate::ffi::tracing;
-use crate::hit;
+use crate::{hit, in_line};
 
 /// `CO_GENERATOR`.
 const GENERATOR: u32 = 0x20;
@@ -144,6 +144,24 @@ pub(super) fn is_dormant(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     // Its end may run code of the program: not while the step is borrowed.
     drop(with(|step| step.above.take()));
+    Ok(false)
+}
+
+/// Whether `frame` was called for what a breakpoint evaluates in its line; no step begins in that.
+pub(super) fn called_for_condition(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if super::is_target(frame) {
+        return Ok(false);
+    }
+    let mut at = back(frame)?;
+    while let Some(running) = at {
+        if in_line::evaluates(&running)? {
+            return Ok(true);
+        }
+        if super::is_target(&running) {
+            break;
+        }
+        at = back(&running)?;
+    }
     Ok(false)
 }
 
