@@ -9,7 +9,8 @@ const INCOMPLETE: NodeId = u32::MAX;
 /// The end mark of a dict in place of an object.
 const NULL: NodeId = u32::MAX;
 
-pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
+/// Reads into the vectors of `done`.
+pub(super) fn read<'a>(input: &'a [u8], done: Module<'_>) -> Result<Module<'a>, Error> {
     if u32::try_from(input.len()).is_err() {
         return Err(ErrorKind::TooLarge.into());
     }
@@ -17,11 +18,11 @@ pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
         input,
         at: 0,
         depth: 0,
-        references: Vec::with_capacity(input.len() / 64),
-        pending: Vec::new(),
-        nodes: Vec::with_capacity(input.len() / 24),
-        children: Vec::with_capacity(input.len() / 32),
-        codes: Vec::new(),
+        references: emptied(done.references, input.len() / 64),
+        pending: emptied(done.pending, 0),
+        nodes: emptied(done.nodes, input.len() / 24),
+        children: emptied(done.children, input.len() / 32),
+        codes: emptied(done.codes, 0),
         error: None,
     };
     let Ok(root) = reader.object() else {
@@ -37,13 +38,22 @@ pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
     }
     Ok(Module {
         input,
-        pool: Vec::new(),
+        pool: emptied(done.pool, 0),
         nodes: reader.nodes,
         children: reader.children,
         codes: reader.codes,
         root,
         none: None,
+        references: reader.references,
+        pending: reader.pending,
     })
+}
+
+/// The vector without what is in it, with room for so many items at least.
+fn emptied<T>(mut items: Vec<T>, room: usize) -> Vec<T> {
+    items.clear();
+    items.reserve(room);
+    items
 }
 
 /// The error is in the reader, so that results of objects fit a register.
