@@ -5,6 +5,7 @@
 //! `1 kkkk nnn`: kind and units - 1. What differs is how compilers cut the runs, see
 //! [`Encoder`].
 
+use crate::bytes::append;
 use crate::instr::Body;
 use crate::varint::{MORE, read_little, read_signed, write_little, write_signed};
 
@@ -97,7 +98,7 @@ impl<'a> Decoder<'a> {
     #[inline(always)]
     pub(crate) fn entry(&mut self) -> Option<(u32, Location)> {
         // Most entries are of the kinds whose size is fixed.
-        let Some(&[first, second, third, fourth, fifth, ..]) = self.rest.first_chunk::<8>() else {
+        let Some(&[first, second, third, fourth, fifth]) = self.rest.first_chunk() else {
             return self.other_entry();
         };
         let kind = (first >> 3).wrapping_sub(16);
@@ -254,9 +255,33 @@ pub(crate) fn alike(entries: &[u8], like: &[u8], units: u32) -> Option<usize> {
             rest,
             units,
         )
+    } else if kind == LONG {
+        covered_long(entries, like, units)
     } else {
         None
     }
+}
+
+/// Likewise where the first entry of `like` is a long one.
+#[inline(never)]
+fn covered_long(entries: &[u8], like: &[u8], mut units: u32) -> Option<usize> {
+    let (&first, integers) = like.split_first()?;
+    let integers = &integers[..varints(integers, 4)];
+    let others = &integers[varints(integers, 1)..];
+    let mut left = entries;
+    let mut payload = integers;
+    let mut line: &[u8] = &[];
+    while units > 0 {
+        let (&entry, behind) = left.split_first()?;
+        if entry ^ first > 7 {
+            return None;
+        }
+        left = behind.strip_prefix(line)?.strip_prefix(payload)?;
+        units = units.checked_sub(u32::from(entry & 7) + 1)?;
+        // Those that follow change no line.
+        (line, payload) = (&[0], others);
+    }
+    Some(entries.len() - left.len())
 }
 
 /// How many bytes cover so many units, if the first entry is of the kind of `first` and has this
@@ -286,8 +311,8 @@ fn covered<const N: usize>(
     Some(entries.len() - left.len())
 }
 
-/// Writes entries that give `units` code units the location which `entries` (of one location,
-/// valid) give some; the line state before and after stays the same.
+/// Writes entries that give `units` code units the location which `entries` (valid) begin with;
+/// the line state before and after stays the same.
 pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
     let first = entries[0] & 0xf8;
     let kind = first >> 3 & 15;
@@ -308,25 +333,22 @@ pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
             repeat(entry, [first, 0, third, fourth, fifth], units, out);
         }
         _ => {
-            let payload = &entries[1..];
-            let payload = match kind {
-                NOTHING => 0,
-                NO_COLUMNS => varints(payload, 1),
-                _ => varints(payload, 4),
+            // The change of the line comes first, if there is one.
+            let (lines, integers) = match kind {
+                NOTHING => (0, 0),
+                NO_COLUMNS => (1, 1),
+                _ => (1, 4),
             };
-            let mut payload = &entries[1..=payload];
-            let (delta, rest) = match kind {
-                NO_COLUMNS => (&[0][..], &[][..]),
-                LONG => (&[0][..], &payload[varints(payload, 1)..]),
-                _ => (&[][..], payload),
-            };
-            let mut delta_now: &[u8] = &[];
+            let end = 1 + varints(&entries[1..], integers);
+            let mut from = 1;
             while units > 0 {
                 let now = units.min(8);
                 out.push(first | byte_of(now - 1));
-                out.extend_from_slice(delta_now);
-                out.extend_from_slice(payload);
-                (delta_now, payload) = (delta, rest);
+                if lines > 0 && from > 1 {
+                    out.push(0);
+                }
+                append(out, entries, from, end);
+                from = 1 + varints(&entries[1..], lines);
                 units -= now;
             }
         }
@@ -348,10 +370,23 @@ fn repeat<const N: usize>(entry: [u8; N], next: [u8; N], mut units: u32, out: &m
 
 /// The length of so many integers.
 fn varints(bytes: &[u8], count: usize) -> usize {
+    if count == 0 {
+        return 0;
+    }
+    if let Some(few) = bytes.first_chunk() {
+        // The bytes that end one have a bit here.
+        let mut ends = !u64::from_le_bytes(*few) & u64::from_le_bytes([MORE; 8]);
+        for _ in 1..count {
+            ends &= ends.wrapping_sub(1);
+        }
+        if ends != 0 {
+            return ends.trailing_zeros() as usize / 8 + 1;
+        }
+    }
     let ends = bytes
         .iter()
         .enumerate()
-        .filter(|(_, byte)| **byte & 0x40 == 0);
+        .filter(|(_, byte)| **byte & MORE == 0);
     ends.map(|(at, _)| at + 1)
         .nth(count - 1)
         .unwrap_or(bytes.len())
