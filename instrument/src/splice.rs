@@ -122,12 +122,7 @@ impl Splice {
 
     /// Copies where jumps grow, too.
     #[cold]
-    fn copy_grown(
-        &mut self,
-        source: Source<'_>,
-        copied: &mut usize,
-        placements: &[Placement],
-    ) {
+    fn copy_grown(&mut self, source: Source<'_>, copied: &mut usize, placements: &[Placement]) {
         let mut next_grown = 0;
         for &placement in placements {
             let position = placement.position;

@@ -257,8 +257,7 @@ impl Verifier {
         if skipped.is_some_and(|target| target != reader.unit) {
             return Err(Broken(&Reason::Verification("a skip leads elsewhere")));
         }
-        let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
-        if pushes(instr.op) && reader.peeks_double() {
+        if pushes(reader.spec, instr) && reader.peeks_double() {
             let unit = reader.unit;
             self.piece(unit, position);
             let copy = reader.instruction()?;
@@ -277,8 +276,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Reads the probe that belongs to a PUSH_EXC_INFO just read. One that stands in front of
-    /// the next instruction looks the same; what tells them apart is the location.
+    /// Reads the probe that belongs to a PUSH_EXC_INFO, if one was just read.
     #[inline]
     fn gap_behind(
         &mut self,
@@ -287,12 +285,27 @@ impl Verifier {
         position: u32,
         lines: &mut Lines<'_>,
     ) -> Result<(), Broken> {
-        let Some(owner) = position.checked_sub(1) else {
-            return Ok(());
-        };
+        match position.checked_sub(1) {
+            Some(owner) if pushes(reader.spec, original.instrs[owner as usize]) => {
+                self.probe_behind(reader, original, owner, position, lines)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One that stands in front of the next instruction looks the same; what tells them apart is
+    /// the location.
+    #[inline(never)]
+    fn probe_behind(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        owner: u32,
+        position: u32,
+        lines: &mut Lines<'_>,
+    ) -> Result<(), Broken> {
         let instr = original.instrs[owner as usize];
-        if reader.spec.ops[usize::from(instr.op)].role == Role::PushExcInfo
-            && let Some(probe) = reader.peeks_probe()
+        if let Some(probe) = reader.peeks_probe()
             && lines.goes_on(instr.location, original.units[position as usize])?
         {
             self.probe(reader, original, probe, owner, position, lines)?;
@@ -301,7 +314,8 @@ impl Verifier {
     }
 
     /// Reads the probe that was peeked: it stands in front of the instruction at `position`.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for every probe")]
+    #[inline(always)]
     fn probe(
         &mut self,
         reader: &mut Reader<'_>,
@@ -456,6 +470,12 @@ impl Verifier {
         body.handlers.clear();
         Ok(body)
     }
+}
+
+/// Whether an instruction makes the exception the current one.
+#[inline]
+fn pushes(spec: &Spec, instr: Instr) -> bool {
+    spec.ops[usize::from(instr.op)].role == Role::PushExcInfo
 }
 
 /// The instruction at which code stops to be the same, when its units are from `position` up to

@@ -117,8 +117,23 @@ impl Reader<'_> {
         }
     }
 
+    #[inline(never)]
     fn object(&mut self) -> Result<NodeId, Failed> {
+        // Nearly half of all objects are references, which need nothing of what others do.
         let at = self.at;
+        let rest = self.input.get(at..).unwrap_or_default();
+        if let Some(&[b'r', a, b, c, d]) = rest.first_chunk()
+            && let Some(&node) = self.references.get(u32::from_le_bytes([a, b, c, d]) as usize)
+            && node != INCOMPLETE
+        {
+            self.at += 5;
+            return Ok(node);
+        }
+        self.other_object(at)
+    }
+
+    #[inline(never)]
+    fn other_object(&mut self, at: usize) -> Result<NodeId, Failed> {
         match self.object_or_null()? {
             NULL => Err(self.fail(ErrorKind::UnexpectedNull, at)),
             id => Ok(id),
