@@ -1,7 +1,6 @@
 //! Module in, variant out: which code objects are edited, and the report of what was done.
 
 use std::cell::Cell;
-use std::mem::take;
 use std::sync::Arc;
 
 use crate::PyVersion;
@@ -129,8 +128,7 @@ pub fn instrument(
 ) -> Result<Variant, Error> {
     let mut engine = ENGINE.take();
     let variant = instrument_with(&mut engine, version, marshalled, wanted);
-    let units = engine.analysis.body.starts.capacity();
-    if units <= KEPT_UNITS && marshalled.len() <= KEPT_BYTES {
+    if engine.analysis.body.starts.capacity() <= KEPT_UNITS {
         ENGINE.set(engine);
     }
     variant
@@ -143,8 +141,6 @@ thread_local! {
 
 /// Buffers that were needed for longer code are not kept.
 const KEPT_UNITS: usize = 1 << 16;
-/// Nor those for longer modules.
-const KEPT_BYTES: usize = 1 << 19;
 
 /// Few modules have more lines for their size.
 const BYTES_OF_A_LINE: usize = 64;
@@ -156,7 +152,7 @@ fn instrument_with(
     wanted: Wanted<'_>,
 ) -> Result<Variant, Error> {
     let spec = spec(version);
-    let mut module = Module::read_into(marshalled, take(&mut engine.module))?;
+    let mut module = Module::read(marshalled)?;
     let mut lines = Vec::new();
     let mut actual = Vec::new();
     // For each code object in the order of the walk: whether there is nothing to do.
@@ -228,10 +224,8 @@ fn instrument_with(
             Err(reason) => untouched.push(left_alone(&module, code, reason)?),
         }
     }
-    let code = module.write_with(&mut engine.numbers);
-    engine.module = module.done();
     Ok(Variant {
-        code,
+        code: module.write(),
         sites,
         lines,
         untouched,
@@ -268,9 +262,6 @@ pub(crate) struct Engine {
     pub(crate) splice: Splice,
     pub(crate) verifier: Verifier,
     pub(crate) offsets: Vec<u32>,
-    /// The module before, for its vectors, and what writing it needed.
-    module: Module<'static>,
-    numbers: Vec<u32>,
 }
 
 impl Engine {

@@ -72,7 +72,6 @@ pub(crate) struct Code {
 }
 
 /// A marshalled module: the arena and the code objects found in it, innermost first.
-#[derive(Default)]
 pub(crate) struct Module<'a> {
     input: &'a [u8],
     /// Leaves made here, each behind its type byte; their ranges start at `input.len()`.
@@ -83,44 +82,17 @@ pub(crate) struct Module<'a> {
     root: NodeId,
     /// The one `None` that placeholders share.
     none: Option<NodeId>,
-    /// What reading needed besides.
-    references: Vec<NodeId>,
-    pending: Vec<NodeId>,
 }
 
 impl<'a> Module<'a> {
     /// Reads one marshalled code object that fills `input`.
     pub(crate) fn read(input: &'a [u8]) -> Result<Self, Error> {
-        read::read(input, Module::default())
-    }
-
-    /// Reads into the vectors of a module that is done with.
-    pub(crate) fn read_into(input: &'a [u8], done: Module<'_>) -> Result<Self, Error> {
-        read::read(input, done)
-    }
-
-    /// The module without anything in it, for [`Module::read_into`].
-    pub(crate) fn done(self) -> Module<'static> {
-        Module {
-            input: &[],
-            pool: self.pool,
-            nodes: self.nodes,
-            children: self.children,
-            codes: self.codes,
-            references: self.references,
-            pending: self.pending,
-            ..Module::default()
-        }
+        read::read(input)
     }
 
     /// The marshalled form.
     pub(crate) fn write(&self) -> Vec<u8> {
-        write::write(self, &mut Vec::new())
-    }
-
-    /// The marshalled form; `numbers` is scratch space.
-    pub(crate) fn write_with(&self, numbers: &mut Vec<u32>) -> Vec<u8> {
-        write::write(self, numbers)
+        write::write(self)
     }
 
     /// The index of the outermost code object.
@@ -195,7 +167,7 @@ impl<'a> Module<'a> {
         stacksize: i32,
         placeholders: u32,
     ) -> Result<(), Error> {
-        if self.pool.is_empty() {
+        if self.pool.capacity() == 0 {
             // Where one code object is edited, mostly all are.
             self.pool.reserve(self.input.len());
         }

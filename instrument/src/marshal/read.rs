@@ -9,8 +9,7 @@ const INCOMPLETE: NodeId = u32::MAX;
 /// The end mark of a dict in place of an object.
 const NULL: NodeId = u32::MAX;
 
-/// Reads into the vectors of `done`.
-pub(super) fn read<'a>(input: &'a [u8], done: Module<'_>) -> Result<Module<'a>, Error> {
+pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
     if u32::try_from(input.len()).is_err() {
         return Err(ErrorKind::TooLarge.into());
     }
@@ -18,11 +17,11 @@ pub(super) fn read<'a>(input: &'a [u8], done: Module<'_>) -> Result<Module<'a>, 
         input,
         at: 0,
         depth: 0,
-        references: emptied(done.references, input.len() / 64),
-        pending: emptied(done.pending, 0),
-        nodes: emptied(done.nodes, input.len() / 24),
-        children: emptied(done.children, input.len() / 32),
-        codes: emptied(done.codes, 0),
+        references: Vec::with_capacity(input.len() / 64),
+        pending: Vec::new(),
+        nodes: Vec::with_capacity(input.len() / 24),
+        children: Vec::with_capacity(input.len() / 32),
+        codes: Vec::new(),
         error: None,
     };
     let Ok(root) = reader.object() else {
@@ -38,22 +37,13 @@ pub(super) fn read<'a>(input: &'a [u8], done: Module<'_>) -> Result<Module<'a>, 
     }
     Ok(Module {
         input,
-        pool: emptied(done.pool, 0),
+        pool: Vec::new(),
         nodes: reader.nodes,
         children: reader.children,
         codes: reader.codes,
         root,
         none: None,
-        references: reader.references,
-        pending: reader.pending,
     })
-}
-
-/// The vector without what is in it, with room for so many items at least.
-fn emptied<T>(mut items: Vec<T>, room: usize) -> Vec<T> {
-    items.clear();
-    items.reserve(room);
-    items
 }
 
 /// The error is in the reader, so that results of objects fit a register.

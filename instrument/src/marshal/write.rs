@@ -6,13 +6,10 @@ use crate::decode::index;
 
 const UNWRITTEN: u32 = u32::MAX;
 
-/// `numbers` is scratch space.
-pub(super) fn write(module: &Module<'_>, numbers: &mut Vec<u32>) -> Vec<u8> {
-    numbers.clear();
-    numbers.resize(module.nodes.len(), UNWRITTEN);
+pub(super) fn write(module: &Module<'_>) -> Vec<u8> {
     let mut writer = Writer {
         module,
-        numbers,
+        numbers: vec![UNWRITTEN; module.nodes.len()],
         next: 0,
         out: Vec::with_capacity(module.input.len() + module.pool.len() + 64),
     };
@@ -23,7 +20,7 @@ pub(super) fn write(module: &Module<'_>, numbers: &mut Vec<u32>) -> Vec<u8> {
 struct Writer<'m, 'a> {
     module: &'m Module<'a>,
     /// Reference number of each shared node written so far.
-    numbers: &'m mut [u32],
+    numbers: Vec<u32>,
     next: u32,
     out: Vec<u8>,
 }
