@@ -23,7 +23,8 @@ const FALL_FIRES: u8 = 2;
 const JUMP_FIRES: u8 = 8;
 /// Some way into the instruction raises one.
 const FIRES: u8 = 16;
-const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; 8]);
+const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; EIGHT]);
+const EIGHT: usize = 8;
 /// Skipped by an exhausted FOR_ITER.
 const SKIPPED: u8 = 32;
 /// What enters from before is an exhausted FOR_ITER.
@@ -35,6 +36,7 @@ const NO_LINE: i32 = -2;
 /// The line events of one code object.
 #[derive(Default)]
 pub(crate) struct Events {
+    /// One for each instruction, and some behind them that are 0: there are whole eights.
     flags: Vec<u8>,
     /// Scratch space for [`find_changes`].
     changes: Vec<u32>,
@@ -51,7 +53,8 @@ impl Events {
         depths: &[i32],
     ) -> Result<(), Reason> {
         self.flags.clear();
-        self.flags.resize(body.instrs.len(), 0);
+        self.flags
+            .resize(body.instrs.len().next_multiple_of(EIGHT), 0);
         self.first = body
             .instrs
             .iter()
@@ -78,26 +81,21 @@ impl Events {
     /// Calls for each instruction that gets a probe, with its line.
     #[inline]
     pub(crate) fn sites(&self, body: &Body, mut visit: impl FnMut(usize, u32)) {
-        let mut visit_at = |index: usize| {
-            if index > self.first
-                && self.is_site(index)
-                && let Ok(line) = u32::try_from(body.line(index))
-            {
-                visit(index, line);
-            }
-        };
         // Few instructions fire: eight are passed in one go.
-        let (eights, rest) = self.flags.as_chunks::<8>();
+        let (eights, _) = self.flags.as_chunks::<EIGHT>();
         for (eight, flags) in eights.iter().enumerate() {
-            let flags = u64::from_le_bytes(*flags);
-            let mut firing = flags & FIRES_EIGHT;
+            let mut firing = u64::from_le_bytes(*flags) & FIRES_EIGHT;
             while firing != 0 {
-                visit_at(8 * eight + firing.trailing_zeros() as usize / 8);
+                let index = EIGHT * eight + firing.trailing_zeros() as usize / 8;
                 firing &= firing - 1;
+                if index > self.first
+                    && self.is_site(index)
+                    && let Ok(line) = u32::try_from(body.line(index))
+                {
+                    visit(index, line);
+                }
             }
         }
-        let passed = self.flags.len() - rest.len();
-        (passed..self.flags.len()).for_each(visit_at);
     }
 
     /// Whether a probe belongs in front of this instruction.

@@ -131,20 +131,24 @@ impl Verifier {
         let count = index(original.instrs.len());
         let mut jump = jumps.next().unwrap_or(count);
         let mut position = 0;
+        // Whether the instruction in front was the same bytes.
+        let mut same = true;
         while position < count {
-            if reader.may_be_added() {
+            if same && reader.may_be_added() {
                 self.gap(&mut reader, original, position, lines)?;
             }
             let next = self.run(&mut reader, original, units, position, jump);
-            if next > position {
+            if next > position || !same {
                 position = next;
+                same = true;
                 continue;
             }
             self.careful(&mut reader, original, position, lines)?;
             if position == jump {
                 jump = jumps.next().unwrap_or(count);
             }
-            position = self.run(&mut reader, original, units, position + 1, jump);
+            position += 1;
+            same = false;
         }
         self.gap_behind(&mut reader, original, position, lines)?;
         self.same(reader.unit, index(units.len()));
@@ -153,7 +157,8 @@ impl Verifier {
 
     /// Reads instructions up to the next jump, which is at `end`, for as long as they are the
     /// same bytes, as whatever has no target should be; where that stops.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for every probe")]
+    #[inline(always)]
     fn run(
         &mut self,
         reader: &mut Reader<'_>,
