@@ -227,10 +227,10 @@ fn select(first: bool, yes: i32, no: i32) -> i32 {
     no ^ ((yes ^ no) & mask)
 }
 
-/// How many bytes of `entries` give `units` code units the location which the first entry of
-/// `like` gives, read from the same line on; `None` where that takes decoding.
+/// What is behind the first of `entries`, if these give `units` code units the location which the
+/// first entry of `like` gives, read from the same line on; `None` where that takes decoding.
 #[inline]
-pub(crate) fn alike(entries: &[u8], like: &[u8], units: u32) -> Option<usize> {
+pub(crate) fn alike<'a>(entries: &'a [u8], like: &[u8], units: u32) -> Option<&'a [u8]> {
     let &[first, second, third, fourth, fifth] = like.first_chunk()?;
     let kind = (first >> 3).wrapping_sub(16);
     if kind <= SHORT_LAST {
@@ -262,9 +262,10 @@ pub(crate) fn alike(entries: &[u8], like: &[u8], units: u32) -> Option<usize> {
     }
 }
 
-/// Likewise where the first entry of `like` is a long one.
+/// Likewise where the first entry of `like` is a long one: those that follow repeat all of its
+/// integers but the first, which is 0 as they change no line.
 #[inline(never)]
-fn covered_long(entries: &[u8], like: &[u8], mut units: u32) -> Option<usize> {
+fn covered_long<'a>(entries: &'a [u8], like: &[u8], mut units: u32) -> Option<&'a [u8]> {
     let (&first, integers) = like.split_first()?;
     let integers = &integers[..varints(integers, 4)];
     let others = &integers[varints(integers, 1)..];
@@ -278,14 +279,14 @@ fn covered_long(entries: &[u8], like: &[u8], mut units: u32) -> Option<usize> {
         }
         left = behind.strip_prefix(line)?.strip_prefix(payload)?;
         units = units.checked_sub(u32::from(entry & 7) + 1)?;
-        // Those that follow change no line.
         (line, payload) = (&[0], others);
     }
-    Some(entries.len() - left.len())
+    Some(left)
 }
 
-/// How many bytes cover so many units, if the first entry is of the kind of `first` and has this
-/// payload, and those that follow are of the kind and have the payload that change no line.
+/// What is behind the entries that cover so many units, if the first one is of the kind of `first`
+/// and has this payload, and those that follow are of the kind and have the payload that change no
+/// line.
 #[inline]
 fn covered<const N: usize>(
     entries: &[u8],
@@ -294,7 +295,7 @@ fn covered<const N: usize>(
     next: u8,
     next_payload: [u8; N],
     units: u32,
-) -> Option<usize> {
+) -> Option<&[u8]> {
     let (mut kind, mut payload) = (first, payload);
     let mut left = entries;
     let mut units = units;
@@ -308,7 +309,7 @@ fn covered<const N: usize>(
         left = behind;
         (kind, payload) = (next, next_payload);
     }
-    Some(entries.len() - left.len())
+    Some(left)
 }
 
 /// Writes entries that give `units` code units the location which `entries` (valid) begin with;
