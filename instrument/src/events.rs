@@ -7,11 +7,9 @@
 //! beforehand (`initialize_lines` in `Python/instrumentation.c`), and `sys.settrace` adds
 //! backward jumps within a line (`sys_trace_jump_func` in `Python/legacy_tracing.c`).
 
-use crate::decode::index;
 use crate::error::Reason;
 use crate::exctable::Handler;
 use crate::instr::{Body, room};
-use crate::linetable::Location;
 use crate::spec::{Flow, LineRule, Role, Spec, Target};
 use crate::stack::UNREACHED;
 
@@ -39,7 +37,7 @@ pub(crate) struct Events {
     /// One for each instruction, and some behind them that are 0: there are whole eights.
     flags: Vec<u8>,
     /// Scratch space for [`find_changes`].
-    changes: Vec<u32>,
+    changes: Vec<Change>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -210,11 +208,10 @@ impl Events {
         let mut current = -1;
         let mut line_before = -1;
         let mut changes = std::mem::take(&mut self.changes);
-        let begun = find_changes(&body.locations, &mut changes);
-        for (&change, &next) in begun.iter().zip(&begun[1..]) {
-            let mut at = body.runs[change as usize].unit.max(first);
-            let end = body.runs[next as usize].unit;
-            let line = body.locations[change as usize].line;
+        let begun = find_changes(body, &mut changes);
+        for (change, next) in begun.iter().zip(&begun[1..]) {
+            let mut at = change.unit.max(first);
+            let (line, end) = (change.line, next.unit);
             while at < end {
                 let position = body.starts[at as usize] as usize;
                 let silent = next_quiet == at;
@@ -321,18 +318,31 @@ impl Events {
     }
 }
 
-/// The locations at which another line begins, and behind them how many locations there are.
+/// Where another line begins.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    unit: u32,
+    line: i32,
+}
+
+/// Where other lines begin, and behind them where all ends.
 /// Nobody could guess at which: what is written does not depend on it.
-fn find_changes<'c>(locations: &[Location], changes: &'c mut Vec<u32>) -> &'c [u32] {
-    let found = room(changes, locations.len() + 1);
+fn find_changes<'c>(body: &Body, changes: &'c mut Vec<Change>) -> &'c [Change] {
+    let found = room(changes, body.locations.len() + 1);
     let mut count = 0;
     let mut line_before = NO_LINE;
-    for (number, location) in locations.iter().enumerate() {
-        found[count] = index(number);
-        count += usize::from(location.line != line_before);
-        line_before = location.line;
+    let mut unit = 0;
+    for (location, next) in body.locations.iter().zip(&body.runs[1..]) {
+        let line = location.line;
+        found[count] = Change { unit, line };
+        count += usize::from(line != line_before);
+        line_before = line;
+        unit = next.unit;
     }
-    found[count] = index(locations.len());
+    found[count] = Change {
+        unit,
+        line: NO_LINE,
+    };
     &found[..=count]
 }
 

@@ -69,14 +69,10 @@ struct Entry {
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(bytes: &'a [u8], first_line: i32) -> Self {
-        Self::at(bytes, 0, first_line)
-    }
-
-    /// Reads on at a byte where an entry starts, from a line on.
-    pub(crate) fn at(bytes: &'a [u8], at: usize, line: i32) -> Self {
+    /// Reads from the start of an entry and from a line on.
+    pub(crate) fn new(bytes: &'a [u8], line: i32) -> Self {
         Self {
-            rest: bytes.get(at..).unwrap_or_default(),
+            rest: bytes,
             end: bytes.len(),
             line,
         }
@@ -360,12 +356,15 @@ pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
 #[inline]
 fn repeat<const N: usize>(entry: [u8; N], next: [u8; N], mut units: u32, out: &mut Vec<u8>) {
     let mut entry = entry;
-    while units > 0 {
-        let now = units.min(8);
-        entry[0] |= byte_of(now - 1);
+    while units > 8 {
+        entry[0] |= 7;
         out.extend_from_slice(&entry);
         entry = next;
-        units -= now;
+        units -= 8;
+    }
+    if units > 0 {
+        entry[0] |= byte_of(units - 1);
+        out.extend_from_slice(&entry);
     }
 }
 
