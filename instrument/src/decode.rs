@@ -13,11 +13,10 @@ use crate::spec::{Flow, Op, Role, Spec, Target, spec};
 use crate::stack::UNREACHED;
 
 /// What no entry of a line table can stand for.
-const UNKNOWN: [u64; 2] = Location {
+const UNKNOWN: Location = Location {
     line: -2,
     ..Location::NONE
-}
-.bits();
+};
 
 /// In [`Body::starts`] for the time being: a stack depth that control brings to a code unit
 /// which is not decoded yet, with this bit.
@@ -104,16 +103,14 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Option<()> {
     let locations = room(&mut body.room.locations, most + 1);
     let runs = room(&mut body.room.runs, most + 1);
     let starts = &mut body.starts[..units];
-    let mut last = UNKNOWN;
     let mut count = 0;
     let mut unit = 0;
+    locations[0] = UNKNOWN;
     runs[0] = Run::default();
     while !entries.is_done() {
         let (covered, next) = entries.entry()?;
         // Nobody could guess whether the location changes: what is written does not depend on it.
-        let bits = next.bits();
-        let differs = bits != last;
-        last = bits;
+        let differs = next.differs(locations[count]);
         count += usize::from(differs);
         *starts.get_mut(unit)? = INSIDE ^ (u32::from(differs) * CONTINUES);
         unit += covered as usize;

@@ -27,19 +27,15 @@ impl Location {
         end_column: -1,
     };
 
-    /// All of it, quick to compare.
+    /// Whether another one is not the same, without a guess of the processor.
     #[inline]
-    pub(crate) const fn bits(self) -> [u64; 2] {
-        [
-            pair(self.line, self.end_line),
-            pair(self.column, self.end_column),
-        ]
+    pub(crate) const fn differs(self, other: Self) -> bool {
+        (self.line ^ other.line)
+            | (self.end_line ^ other.end_line)
+            | (self.column ^ other.column)
+            | (self.end_column ^ other.end_column)
+            != 0
     }
-}
-
-#[inline]
-const fn pair(low: i32, high: i32) -> u64 {
-    low.cast_unsigned() as u64 | (high.cast_unsigned() as u64) << 32
 }
 
 const SHORT_LAST: u8 = 9;
