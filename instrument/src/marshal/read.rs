@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A node that is still being read may not be referred to.
 const INCOMPLETE: NodeId = u32::MAX;
-/// The end mark of a dict in place of an object.
-const NULL: NodeId = u32::MAX;
+/// The type of the end mark of a dict, in place of an object.
+const NULL: u8 = b'0';
 
 pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
     if u32::try_from(input.len()).is_err() {
@@ -119,25 +119,17 @@ impl Reader<'_> {
             self.at += 5;
             return Ok(node);
         }
-        self.other_object(at)
+        self.other_object()
     }
 
     #[inline(never)]
-    fn other_object(&mut self, at: usize) -> Result<NodeId, Failed> {
-        match self.object_or_null()? {
-            NULL => Err(self.fail(ErrorKind::UnexpectedNull, at)),
-            id => Ok(id),
-        }
-    }
-
-    /// The next object, or [`NULL`].
-    fn object_or_null(&mut self) -> Result<NodeId, Failed> {
+    fn other_object(&mut self) -> Result<NodeId, Failed> {
         let at = self.at;
         let byte = self.byte()?;
         let tag = byte & !FLAG_REF;
         match tag {
             b'r' => return self.reference(at),
-            b'0' => return Ok(NULL),
+            NULL => return Err(self.fail(ErrorKind::UnexpectedNull, at)),
             _ => {}
         }
         let shared = byte & FLAG_REF != 0 && takes_reference(tag);
@@ -247,10 +239,11 @@ impl Reader<'_> {
     fn pairs(&mut self) -> Result<(usize, usize), Failed> {
         let mark = self.pending.len();
         loop {
-            let key = self.object_or_null()?;
-            if key == NULL {
+            if self.input.get(self.at).map(|byte| byte & !FLAG_REF) == Some(NULL) {
+                self.at += 1;
                 return Ok(self.close(mark));
             }
+            let key = self.object()?;
             let value = self.object()?;
             self.pending.extend([key, value]);
         }
