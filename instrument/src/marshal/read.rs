@@ -107,7 +107,7 @@ impl Reader<'_> {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn object(&mut self) -> Result<NodeId, Failed> {
         // Nearly half of all objects are references, which need nothing of what others do.
         let at = self.at;
