@@ -16,11 +16,12 @@
 
 mod lines;
 mod reader;
+mod removal;
 
 use self::lines::Lines;
 use self::reader::{Broken, Reader};
 use crate::assemble::Assembled;
-use crate::decode::{Tables, decode, index};
+use crate::decode::{Tables, index};
 use crate::error::Reason;
 use crate::exctable::{self, Handler};
 use crate::instr::{Body, INSIDE, Instr};
@@ -446,34 +447,6 @@ impl Verifier {
             }
         }
         Ok(())
-    }
-
-    /// The variant checked last, without its probes.
-    pub(crate) fn without_probes(
-        &self,
-        spec: &Spec,
-        original: &Body,
-        variant: &Assembled,
-        first_line: i32,
-    ) -> Result<Body, Reason> {
-        let mut body = Body::default();
-        decode(spec, variant.tables(first_line), &mut body)?;
-        let kept: Vec<Instr> = body
-            .instrs
-            .iter()
-            .zip(&body.units)
-            .filter(|&(_, unit)| self.original(original, *unit).is_some())
-            .map(|(instr, _)| match spec.ops[usize::from(instr.op)].target {
-                Target::None => Ok(*instr),
-                _ => Ok(Instr {
-                    arg: self.edge(original, body.units[instr.arg as usize])?,
-                    ..*instr
-                }),
-            })
-            .collect::<Result<_, Reason>>()?;
-        body.instrs = kept;
-        body.handlers.clear();
-        Ok(body)
     }
 }
 

@@ -113,7 +113,9 @@ impl Reader<'_> {
         let at = self.at;
         let rest = self.input.get(at..).unwrap_or_default();
         if let Some(&[b'r', a, b, c, d]) = rest.first_chunk()
-            && let Some(&node) = self.references.get(u32::from_le_bytes([a, b, c, d]) as usize)
+            && let Some(&node) = self
+                .references
+                .get(u32::from_le_bytes([a, b, c, d]) as usize)
             && node != INCOMPLETE
         {
             self.at += 5;
