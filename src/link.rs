@@ -37,7 +37,7 @@ pub(crate) fn load<'py>(
     let mut targets = Targets::new(wanted, stands);
     let (code, sites) = targets.inset(py, code, &placement.sites);
     let module = ffi::unmarshal::loads(py, &code)?;
-    for group in sites.chunk_by(|a, b| a.path == b.path) {
+    for group in sites.chunk_by(|a, b| a.code.path == b.code.path) {
         let probes: Vec<(usize, Py<PyAny>)> = group
             .iter()
             .map(|site| {
@@ -45,11 +45,11 @@ pub(crate) fn load<'py>(
                 Ok((site.constant as usize, probe.into_any()))
             })
             .collect::<PyResult<_>>()?;
-        let code = descend(&module, &group[0].path)?;
+        let code = descend(&module, &group[0].code.path)?;
         if !ffi::consts::replace(&code, &probes)? {
             return Ok(Err(format!(
                 "the constants of {} are shared",
-                group[0].qualname
+                group[0].code.qualname
             )));
         }
     }
@@ -74,15 +74,15 @@ pub(crate) fn load_parts<'py>(
     let (code, sites) = targets.inset(py, &variant.code, &variant.placement.sites);
     let module = ffi::unmarshal::loads(py, &code)?;
     let mut parts = Vec::new();
-    for sites in sites.chunk_by(|a, b| a.path == b.path) {
-        if originals.contains_key(&sites[0].path) {
-            parts.push((sites, descend(&module, &sites[0].path)?));
+    for sites in sites.chunk_by(|a, b| a.code.path == b.code.path) {
+        if originals.contains_key(&sites[0].code.path) {
+            parts.push((sites, descend(&module, &sites[0].code.path)?));
         }
     }
     drop(module);
     let mut linked = Vec::new();
     for (sites, part) in parts {
-        let path = &sites[0].path;
+        let path = &sites[0].code.path;
         let own = originals[path].getattr(name!("co_consts"))?;
         let mut constants = Vec::new();
         for (index, constant) in own.cast_into::<PyTuple>()?.iter().enumerate() {
@@ -95,7 +95,10 @@ pub(crate) fn load_parts<'py>(
         let part = if ffi::consts::replace(&part, &constants)? {
             Ok(part)
         } else {
-            Err(format!("the constants of {} are shared", sites[0].qualname))
+            Err(format!(
+                "the constants of {} are shared",
+                sites[0].code.qualname
+            ))
         };
         linked.push((Arc::clone(path), part));
     }
@@ -184,9 +187,9 @@ impl<'a> Targets<'a> {
     /// Where the code object of a site is in the module.
     fn path_of(&self, site: &Site) -> Arc<[u32]> {
         if self.within.is_empty() {
-            return Arc::clone(&site.path);
+            return Arc::clone(&site.code.path);
         }
-        [&*self.within, &*site.path].concat().into()
+        [&*self.within, &*site.code.path].concat().into()
     }
 
     /// The line of a site: in its code object alone, where the breakpoints are not the same in
@@ -196,7 +199,7 @@ impl<'a> Targets<'a> {
         let picks = standing.any(|standing| standing.spot.path.is_some());
         Spot {
             line: site.line,
-            path: picks.then(|| Arc::clone(&site.path)),
+            path: picks.then(|| Arc::clone(&site.code.path)),
         }
     }
 
@@ -293,7 +296,7 @@ impl<'a> Targets<'a> {
             breakpoints = group.unwrap_or_default().breakpoints;
         }
         let path = self.path_of(site);
-        let function = Arc::clone(&site.qualname);
+        let function = Arc::clone(&site.code.qualname);
         let probe = Probe::new(breakpoints.into(), function, site.line, tier, path);
         Py::new(py, probe.with_role(site.role, allowance::measures()))
     }

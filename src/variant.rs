@@ -5,7 +5,9 @@
 //! entry. The encoding is little-endian `u32`s and length-prefixed UTF-8, private to one engine
 //! version, because the key of an entry holds that version ([`ENGINE`]).
 
-use instrument::{PyVersion, Wanted};
+use std::sync::Arc;
+
+use instrument::{ProbedCode, PyVersion, Wanted};
 pub use instrument::{Role, Site};
 
 /// The engine version that keys carry: a variant of another engine is never looked at.
@@ -59,7 +61,7 @@ pub fn make(
 ) -> Result<Variant, instrument::Error> {
     let made = instrument::instrument(version, marshalled, wanted)?;
     let mut sites = made.sites;
-    sites.sort_by(|a, b| a.path.cmp(&b.path));
+    sites.sort_by(|a, b| a.code.path.cmp(&b.code.path));
     let lines = made.lines.into_iter().map(|line| SnappedLine {
         requested: line.requested,
         actual: line.actual.map_err(|reason| reason.to_string()),
@@ -87,13 +89,14 @@ impl Placement {
         let mut out = Vec::new();
         write_count(&mut out, self.sites.len());
         for site in &self.sites {
-            write_count(&mut out, site.path.len());
-            site.path
+            write_count(&mut out, site.code.path.len());
+            site.code
+                .path
                 .iter()
                 .for_each(|index| write_u32(&mut out, *index));
             write_u32(&mut out, site.constant);
             write_u32(&mut out, site.line);
-            write_text(&mut out, &site.qualname);
+            write_text(&mut out, &site.code.qualname);
         }
         write_count(&mut out, self.lines.len());
         for line in &self.lines {
@@ -137,12 +140,21 @@ impl Placement {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
+        let mut before: Option<Arc<ProbedCode>> = None;
         let sites = input.list(|input| {
+            let path = input.list(Input::u32)?;
+            let (constant, line) = (input.u32()?, input.u32()?);
+            let qualname = input.text()?;
+            let code = before.take().filter(|code| *code.path == *path);
+            let code = code.unwrap_or_else(|| {
+                let (path, qualname) = (path.into(), qualname.into());
+                Arc::new(ProbedCode { path, qualname })
+            });
+            before = Some(Arc::clone(&code));
             Some(Site {
-                path: input.list(Input::u32)?.into(),
-                constant: input.u32()?,
-                line: input.u32()?,
-                qualname: input.text()?.into(),
+                code,
+                constant,
+                line,
                 // What is stored has plain probes.
                 part: None,
                 role: Role::Hit,
@@ -218,10 +230,12 @@ mod tests {
     fn example() -> Placement {
         Placement {
             sites: vec![Site {
-                path: [3, 0].into(),
+                code: Arc::new(ProbedCode {
+                    path: [3, 0].into(),
+                    qualname: "f.<locals>.é".into(),
+                }),
                 constant: 9,
                 line: 12,
-                qualname: "f.<locals>.é".into(),
                 part: None,
                 role: Role::Hit,
             }],

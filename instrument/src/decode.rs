@@ -13,11 +13,10 @@ use crate::spec::{Flow, Op, Role, Spec, Target, spec};
 use crate::stack::UNREACHED;
 
 /// What no entry of a line table can stand for.
-const UNKNOWN: [u64; 2] = Location {
+const UNKNOWN: Location = Location {
     line: -2,
     ..Location::NONE
-}
-.bits();
+};
 
 /// In [`Body::starts`] for the time being: a stack depth that control brings to a code unit
 /// which is not decoded yet, with this bit.
@@ -104,16 +103,14 @@ fn locations(tables: Tables<'_>, body: &mut Body) -> Option<()> {
     let locations = room(&mut body.room.locations, most + 1);
     let runs = room(&mut body.room.runs, most + 1);
     let starts = &mut body.starts[..units];
-    let mut last = UNKNOWN;
     let mut count = 0;
     let mut unit = 0;
+    locations[0] = UNKNOWN;
     runs[0] = Run::default();
     while !entries.is_done() {
         let (covered, next) = entries.entry()?;
         // Nobody could guess whether the location changes: what is written does not depend on it.
-        let bits = next.bits();
-        let differs = bits != last;
-        last = bits;
+        let differs = next.differs(locations[count]);
         count += usize::from(differs);
         *starts.get_mut(unit)? = INSIDE ^ (u32::from(differs) * CONTINUES);
         unit += covered as usize;
@@ -147,9 +144,7 @@ fn instructions(
     }
 }
 
-/// What [`instructions`] does, but for the caches, which are counted. (A function of its own as
-/// [`locations`] is.)
-#[inline(never)]
+/// What [`instructions`] does, but for the caches, which are counted.
 fn follow(
     spec: &Spec,
     units: &[[u8; 2]],
@@ -157,93 +152,159 @@ fn follow(
     depths: &mut Vec<i32>,
 ) -> Result<(bool, usize), Reason> {
     // Instructions have a unit at least.
-    let starts = &mut body.starts[..units.len()];
-    let offsets = room(&mut body.room.units, units.len());
-    let reached = room(&mut body.room.depths, units.len());
-    let instrs = room(&mut body.room.instrs, units.len());
-    let mut count = 0;
-    let mut prefixes = 0;
-    let mut at = 0;
-    // Locations that have begun.
-    let mut begun = 0;
-    // The depth that control brings along from the instruction before.
-    let mut falling = 0;
-    // Not 0 when control takes an unusual way, or beyond 31 bits.
-    let mut odd = 0;
-    while let Some(&[op, byte]) = units.get(at) {
-        let start = at;
-        let mark = std::mem::replace(&mut starts[start], index(count));
-        begun += usize::from(mark & CONTINUES == 0);
-        if mark & ARRIVING_DEPTH != ARRIVING_DEPTH {
-            let arriving = i64::from(mark & ARRIVING_DEPTH & !ARRIVING);
-            odd |= outside_unless(falling == APART || falling == arriving);
-            falling = arriving;
-        }
-        offsets[count] = index(start);
-        reached[count] = low(falling);
-        let mut instr = Instr {
-            op,
-            prefixes: 0,
-            arg: u32::from(byte),
-            location: index(begun).wrapping_sub(1),
-        };
-        let mut op = &spec.ops[usize::from(op)];
-        at += 1;
-        if op.is_plain() {
-            at += usize::from(op.caches);
-            falling = op.depth_after(falling, instr.arg);
-            odd |= falling;
-        } else {
-            at = prefixed(spec, units, at, &mut instr)?;
-            op = &spec.ops[usize::from(instr.op)];
-            if op.role.is_quiet() {
-                body.quiet.push(index(count));
-            }
-            prefixes += usize::from(instr.prefixes);
-            at += usize::from(op.caches);
-            if at > units.len() {
-                break;
-            }
-            let before = falling;
-            falling = APART;
-            if matches!(op.flow, Flow::Next | Flow::Branch) {
-                let effect = spec
-                    .effect(instr.op, instr.arg)
-                    .map_or(IMPOSSIBLE, i64::from);
-                falling = before.wrapping_add(effect);
-                odd |= falling;
-            } else {
-                // Nothing is known of the depth of what no path reaches so far.
-                let next = starts.get(at).map(|next| next & ARRIVING_DEPTH);
-                odd |= outside_unless(next != Some(ARRIVING_DEPTH));
-            }
-            if op.target != Target::None {
-                body.jumps.push(index(count));
-                instr.arg = target(*op, index(at), instr.arg).ok_or(Reason::BadJump)?;
-                let known = op.flow == Flow::Next
-                    || op.fixed_jump_effect().is_some_and(|effect| {
-                        let depth = before.wrapping_add(i64::from(effect));
-                        arrive(starts, reached, instr.arg, depth)
-                    });
-                odd |= outside_unless(known);
-            }
-        }
-        instrs[count] = instr;
-        count += 1;
+    let mut follower = Follower {
+        spec,
+        units,
+        starts: &mut body.starts[..units.len()],
+        offsets: room(&mut body.room.units, units.len()),
+        reached: room(&mut body.room.depths, units.len()),
+        instrs: room(&mut body.room.instrs, units.len()),
+        jumps: &mut body.jumps,
+        quiet: &mut body.quiet,
+        at: 0,
+        count: 0,
+        location: u32::MAX,
+        prefixes: 0,
+        falling: 0,
+        odd: 0,
+    };
+    while follower.plain() {
+        follower.other()?;
     }
+    let Follower {
+        at,
+        count,
+        location,
+        prefixes,
+        falling,
+        odd,
+        ..
+    } = follower;
     if at != units.len() {
         return Err(Reason::TruncatedInstruction);
     }
     // Otherwise a location begins within an instruction.
-    if begun != body.locations.len() {
+    if location.wrapping_add(1) as usize != body.locations.len() {
         return Err(Reason::SplitLocation);
     }
-    replace(&mut body.units, &offsets[..count]);
+    replace(&mut body.units, &body.room.units[..count]);
     body.units.push(index(at));
-    replace(&mut body.instrs, &instrs[..count]);
-    replace(depths, &reached[..count]);
+    replace(&mut body.instrs, &body.room.instrs[..count]);
+    replace(depths, &body.room.depths[..count]);
     let right = odd.cast_unsigned() >> 31 == 0 && falling == APART;
     Ok((right, units.len() - prefixes - count))
+}
+
+/// Goes down the code, and follows the stack.
+struct Follower<'a> {
+    spec: &'a Spec,
+    units: &'a [[u8; 2]],
+    starts: &'a mut [u32],
+    /// Of each instruction: where it starts, how deep the stack is there, and what it is.
+    offsets: &'a mut [u32],
+    reached: &'a mut [i32],
+    instrs: &'a mut [Instr],
+    jumps: &'a mut Vec<u32>,
+    quiet: &'a mut Vec<u32>,
+    at: usize,
+    count: usize,
+    /// The one that began last.
+    location: u32,
+    prefixes: usize,
+    /// The depth that control brings along from the instruction before.
+    falling: i64,
+    /// Not 0 when control takes an unusual way, or beyond 31 bits.
+    odd: i64,
+}
+
+impl Follower<'_> {
+    /// Reads plain instructions, and notes where one of another kind stands; whether one does.
+    /// (A function of its own, so that its loop has the registers: most instructions are plain.)
+    #[inline(never)]
+    fn plain(&mut self) -> bool {
+        let (ops, units) = (&self.spec.ops, self.units);
+        // All of one length, so that one check of a bound is for all.
+        let starts = &mut self.starts[..units.len()];
+        let offsets = &mut self.offsets[..units.len()];
+        let reached = &mut self.reached[..units.len()];
+        let instrs = &mut self.instrs[..units.len()];
+        let (mut at, mut count, mut location) = (self.at, self.count, self.location);
+        let (mut falling, mut odd) = (self.falling, self.odd);
+        let another = loop {
+            let Some(&[op, byte]) = units.get(at) else {
+                break false;
+            };
+            let mark = std::mem::replace(&mut starts[at], index(count));
+            location = location.wrapping_add(u32::from(mark & CONTINUES == 0));
+            if mark & ARRIVING_DEPTH != ARRIVING_DEPTH {
+                let arriving = i64::from(mark & ARRIVING_DEPTH & !ARRIVING);
+                odd |= outside_unless(falling == APART || falling == arriving);
+                falling = arriving;
+            }
+            offsets[count] = index(at);
+            reached[count] = low(falling);
+            instrs[count] = Instr {
+                op,
+                prefixes: 0,
+                arg: u32::from(byte),
+                location,
+            };
+            let op = &ops[usize::from(op)];
+            if !op.is_plain() {
+                break true;
+            }
+            at += 1 + usize::from(op.caches);
+            falling = op.depth_after(falling, u32::from(byte));
+            odd |= falling;
+            count += 1;
+        };
+        (self.at, self.count, self.location) = (at, count, location);
+        (self.falling, self.odd) = (falling, odd);
+        another
+    }
+
+    /// Reads the instruction that was noted last.
+    fn other(&mut self) -> Result<(), Reason> {
+        let spec = self.spec;
+        let mut instr = self.instrs[self.count];
+        let mut at = prefixed(spec, self.units, self.at + 1, &mut instr)?;
+        let op = &spec.ops[usize::from(instr.op)];
+        if op.role.is_quiet() {
+            self.quiet.push(index(self.count));
+        }
+        self.prefixes += usize::from(instr.prefixes);
+        at += usize::from(op.caches);
+        self.at = at;
+        if at > self.units.len() {
+            return Err(Reason::TruncatedInstruction);
+        }
+        let before = self.falling;
+        self.falling = APART;
+        if matches!(op.flow, Flow::Next | Flow::Branch) {
+            let effect = spec
+                .effect(instr.op, instr.arg)
+                .map_or(IMPOSSIBLE, i64::from);
+            self.falling = before.wrapping_add(effect);
+            self.odd |= self.falling;
+        } else {
+            // Nothing is known of the depth of what no path reaches so far.
+            let next = self.starts.get(at).map(|next| next & ARRIVING_DEPTH);
+            self.odd |= outside_unless(next != Some(ARRIVING_DEPTH));
+        }
+        if op.target != Target::None {
+            self.jumps.push(index(self.count));
+            instr.arg = target(*op, index(at), instr.arg).ok_or(Reason::BadJump)?;
+            let known = op.flow == Flow::Next
+                || op.fixed_jump_effect().is_some_and(|effect| {
+                    let depth = before.wrapping_add(i64::from(effect));
+                    arrive(self.starts, self.reached, instr.arg, depth)
+                });
+            self.odd |= outside_unless(known);
+        }
+        self.instrs[self.count] = instr;
+        self.count += 1;
+        Ok(())
+    }
 }
 
 /// Where a jump leads that ends at `next`.

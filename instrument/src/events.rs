@@ -7,11 +7,9 @@
 //! beforehand (`initialize_lines` in `Python/instrumentation.c`), and `sys.settrace` adds
 //! backward jumps within a line (`sys_trace_jump_func` in `Python/legacy_tracing.c`).
 
-use crate::decode::index;
 use crate::error::Reason;
 use crate::exctable::Handler;
 use crate::instr::{Body, room};
-use crate::linetable::Location;
 use crate::spec::{Flow, LineRule, Role, Spec, Target};
 use crate::stack::UNREACHED;
 
@@ -23,7 +21,8 @@ const FALL_FIRES: u8 = 2;
 const JUMP_FIRES: u8 = 8;
 /// Some way into the instruction raises one.
 const FIRES: u8 = 16;
-const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; 8]);
+const FIRES_EIGHT: u64 = u64::from_le_bytes([FIRES; EIGHT]);
+const EIGHT: usize = 8;
 /// Skipped by an exhausted FOR_ITER.
 const SKIPPED: u8 = 32;
 /// What enters from before is an exhausted FOR_ITER.
@@ -35,9 +34,10 @@ const NO_LINE: i32 = -2;
 /// The line events of one code object.
 #[derive(Default)]
 pub(crate) struct Events {
+    /// One for each instruction, and some behind them that are 0: there are whole eights.
     flags: Vec<u8>,
     /// Scratch space for [`find_changes`].
-    changes: Vec<u32>,
+    changes: Vec<Change>,
     /// The RESUME that starts the frame.
     first: usize,
 }
@@ -51,7 +51,8 @@ impl Events {
         depths: &[i32],
     ) -> Result<(), Reason> {
         self.flags.clear();
-        self.flags.resize(body.instrs.len(), 0);
+        self.flags
+            .resize(body.instrs.len().next_multiple_of(EIGHT), 0);
         self.first = body
             .instrs
             .iter()
@@ -78,26 +79,21 @@ impl Events {
     /// Calls for each instruction that gets a probe, with its line.
     #[inline]
     pub(crate) fn sites(&self, body: &Body, mut visit: impl FnMut(usize, u32)) {
-        let mut visit_at = |index: usize| {
-            if index > self.first
-                && self.is_site(index)
-                && let Ok(line) = u32::try_from(body.line(index))
-            {
-                visit(index, line);
-            }
-        };
         // Few instructions fire: eight are passed in one go.
-        let (eights, rest) = self.flags.as_chunks::<8>();
+        let (eights, _) = self.flags.as_chunks::<EIGHT>();
         for (eight, flags) in eights.iter().enumerate() {
-            let flags = u64::from_le_bytes(*flags);
-            let mut firing = flags & FIRES_EIGHT;
+            let mut firing = u64::from_le_bytes(*flags) & FIRES_EIGHT;
             while firing != 0 {
-                visit_at(8 * eight + firing.trailing_zeros() as usize / 8);
+                let index = EIGHT * eight + firing.trailing_zeros() as usize / 8;
                 firing &= firing - 1;
+                if index > self.first
+                    && self.is_site(index)
+                    && let Ok(line) = u32::try_from(body.line(index))
+                {
+                    visit(index, line);
+                }
             }
         }
-        let passed = self.flags.len() - rest.len();
-        (passed..self.flags.len()).for_each(visit_at);
     }
 
     /// Whether a probe belongs in front of this instruction.
@@ -212,11 +208,10 @@ impl Events {
         let mut current = -1;
         let mut line_before = -1;
         let mut changes = std::mem::take(&mut self.changes);
-        let begun = find_changes(&body.locations, &mut changes);
-        for (&change, &next) in begun.iter().zip(&begun[1..]) {
-            let mut at = body.runs[change as usize].unit.max(first);
-            let end = body.runs[next as usize].unit;
-            let line = body.locations[change as usize].line;
+        let begun = find_changes(body, &mut changes);
+        for (change, next) in begun.iter().zip(&begun[1..]) {
+            let mut at = change.unit.max(first);
+            let (line, end) = (change.line, next.unit);
             while at < end {
                 let position = body.starts[at as usize] as usize;
                 let silent = next_quiet == at;
@@ -323,18 +318,31 @@ impl Events {
     }
 }
 
-/// The locations at which another line begins, and behind them how many locations there are.
+/// Where another line begins.
+#[derive(Clone, Copy, Default)]
+struct Change {
+    unit: u32,
+    line: i32,
+}
+
+/// Where other lines begin, and behind them where all ends.
 /// Nobody could guess at which: what is written does not depend on it.
-fn find_changes<'c>(locations: &[Location], changes: &'c mut Vec<u32>) -> &'c [u32] {
-    let found = room(changes, locations.len() + 1);
+fn find_changes<'c>(body: &Body, changes: &'c mut Vec<Change>) -> &'c [Change] {
+    let found = room(changes, body.locations.len() + 1);
     let mut count = 0;
     let mut line_before = NO_LINE;
-    for (number, location) in locations.iter().enumerate() {
-        found[count] = index(number);
-        count += usize::from(location.line != line_before);
-        line_before = location.line;
+    let mut unit = 0;
+    for (location, next) in body.locations.iter().zip(&body.runs[1..]) {
+        let line = location.line;
+        found[count] = Change { unit, line };
+        count += usize::from(line != line_before);
+        line_before = line;
+        unit = next.unit;
     }
-    found[count] = index(locations.len());
+    found[count] = Change {
+        unit,
+        line: NO_LINE,
+    };
     &found[..=count]
 }
 

@@ -253,7 +253,7 @@ fn examine(version: PyVersion, marshalled: &[u8]) {
     let read = Module::read(&variant.code).expect("a variant can be read");
     for site in &variant.sites {
         let mut code = read.root_code();
-        for &step in site.path.iter() {
+        for &step in site.code.path.iter() {
             let constants = read.constants(code).expect("a path leads through tuples");
             code = read
                 .code_index(constants[step as usize])

@@ -114,14 +114,18 @@ impl Injection {
             return Ok(());
         }
         // Lines mostly ascend: the next one is the first guess.
-        let mut ordinal = 0;
+        let mut next = 0;
         for placement in &mut self.placements {
             let line = placement.constant;
-            if self.lines.get(ordinal) != Some(&line) {
+            let mut ordinal = next;
+            if self.lines.get(next) != Some(&line) {
                 ordinal = self.lines.partition_point(|&other| other < line);
             }
             placement.constant = first_constant + index(ordinal);
-            ordinal += 1;
+            // Behind a line that came again, those go on that ascend.
+            if ordinal == next || !sorted {
+                next = ordinal + 1;
+            }
         }
         Ok(())
     }

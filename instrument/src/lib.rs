@@ -55,5 +55,5 @@ pub use linemap::{FunctionLines, LineMap, line_map};
 pub use pattern::{FunctionPattern, FunctionPatternError};
 pub use positions::{Entry, Position, Span};
 pub use prove::{Failure, Verification, verify};
-pub use variant::{Role, Site, Snapped, Spot, Untouched, Variant, Wanted, instrument};
+pub use variant::{ProbedCode, Role, Site, Snapped, Spot, Untouched, Variant, Wanted, instrument};
 pub use version::PyVersion;

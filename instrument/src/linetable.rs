@@ -5,6 +5,9 @@
 //! `1 kkkk nnn`: kind and units - 1. What differs is how compilers cut the runs, see
 //! [`Encoder`].
 
+mod run;
+
+pub(crate) use self::run::{alike, lengthen};
 use crate::instr::Body;
 use crate::varint::{MORE, read_little, read_signed, write_little, write_signed};
 
@@ -26,19 +29,15 @@ impl Location {
         end_column: -1,
     };
 
-    /// All of it, quick to compare.
+    /// Whether another one is not the same, without a guess of the processor.
     #[inline]
-    pub(crate) const fn bits(self) -> [u64; 2] {
-        [
-            pair(self.line, self.end_line),
-            pair(self.column, self.end_column),
-        ]
+    pub(crate) const fn differs(self, other: Self) -> bool {
+        (self.line ^ other.line)
+            | (self.end_line ^ other.end_line)
+            | (self.column ^ other.column)
+            | (self.end_column ^ other.end_column)
+            != 0
     }
-}
-
-#[inline]
-const fn pair(low: i32, high: i32) -> u64 {
-    low.cast_unsigned() as u64 | (high.cast_unsigned() as u64) << 32
 }
 
 const SHORT_LAST: u8 = 9;
@@ -68,14 +67,10 @@ struct Entry {
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(bytes: &'a [u8], first_line: i32) -> Self {
-        Self::at(bytes, 0, first_line)
-    }
-
-    /// Reads on at a byte where an entry starts, from a line on.
-    pub(crate) fn at(bytes: &'a [u8], at: usize, line: i32) -> Self {
+    /// Reads from the start of an entry and from a line on.
+    pub(crate) fn new(bytes: &'a [u8], line: i32) -> Self {
         Self {
-            rest: bytes.get(at..).unwrap_or_default(),
+            rest: bytes,
             end: bytes.len(),
             line,
         }
@@ -97,7 +92,7 @@ impl<'a> Decoder<'a> {
     #[inline(always)]
     pub(crate) fn entry(&mut self) -> Option<(u32, Location)> {
         // Most entries are of the kinds whose size is fixed.
-        let Some(&[first, second, third, fourth, fifth, ..]) = self.rest.first_chunk::<8>() else {
+        let Some(&[first, second, third, fourth, fifth]) = self.rest.first_chunk() else {
             return self.other_entry();
         };
         let kind = (first >> 3).wrapping_sub(16);
@@ -224,137 +219,6 @@ fn read_unsigned(bytes: &[u8], at: &mut usize) -> Option<i32> {
 fn select(first: bool, yes: i32, no: i32) -> i32 {
     let mask = -i32::from(first);
     no ^ ((yes ^ no) & mask)
-}
-
-/// How many bytes of `entries` give `units` code units the location which the first entry of
-/// `like` gives, read from the same line on; `None` where that takes decoding.
-#[inline]
-pub(crate) fn alike(entries: &[u8], like: &[u8], units: u32) -> Option<usize> {
-    let &[first, second, third, fourth, fifth] = like.first_chunk()?;
-    let kind = (first >> 3).wrapping_sub(16);
-    if kind <= SHORT_LAST {
-        covered(entries, first, [second], first, [second], units)
-    } else if kind <= ONE_LINE_LAST {
-        let columns = [second, third];
-        covered(
-            entries,
-            first,
-            columns,
-            0x80 | ONE_LINE_FIRST << 3,
-            columns,
-            units,
-        )
-    } else if kind == LONG && (second | third | fourth | fifth) < MORE {
-        let rest = [0, third, fourth, fifth];
-        covered(
-            entries,
-            first,
-            [second, third, fourth, fifth],
-            first,
-            rest,
-            units,
-        )
-    } else {
-        None
-    }
-}
-
-/// How many bytes cover so many units, if the first entry is of the kind of `first` and has this
-/// payload, and those that follow are of the kind and have the payload that change no line.
-#[inline]
-fn covered<const N: usize>(
-    entries: &[u8],
-    first: u8,
-    payload: [u8; N],
-    next: u8,
-    next_payload: [u8; N],
-    units: u32,
-) -> Option<usize> {
-    let (mut kind, mut payload) = (first, payload);
-    let mut left = entries;
-    let mut units = units;
-    while units > 0 {
-        let (&entry, behind) = left.split_first()?;
-        let (found, behind) = behind.split_first_chunk()?;
-        if entry ^ kind > 7 || *found != payload {
-            return None;
-        }
-        units = units.checked_sub(u32::from(entry & 7) + 1)?;
-        left = behind;
-        (kind, payload) = (next, next_payload);
-    }
-    Some(entries.len() - left.len())
-}
-
-/// Writes entries that give `units` code units the location which `entries` (of one location,
-/// valid) give some; the line state before and after stays the same.
-pub(crate) fn lengthen(entries: &[u8], mut units: u32, out: &mut Vec<u8>) {
-    let first = entries[0] & 0xf8;
-    let kind = first >> 3 & 15;
-    // From the second entry on the line does not change any more.
-    match *entries {
-        [_, second, ..] if kind <= SHORT_LAST => {
-            let entry = [first, second];
-            repeat(entry, entry, units, out);
-        }
-        [_, second, third, ..] if kind <= ONE_LINE_LAST => {
-            let next = 0x80 | ONE_LINE_FIRST << 3;
-            repeat([first, second, third], [next, second, third], units, out);
-        }
-        [_, second, third, fourth, fifth, ..]
-            if kind == LONG && (second | third | fourth | fifth) < MORE =>
-        {
-            let entry = [first, second, third, fourth, fifth];
-            repeat(entry, [first, 0, third, fourth, fifth], units, out);
-        }
-        _ => {
-            let payload = &entries[1..];
-            let payload = match kind {
-                NOTHING => 0,
-                NO_COLUMNS => varints(payload, 1),
-                _ => varints(payload, 4),
-            };
-            let mut payload = &entries[1..=payload];
-            let (delta, rest) = match kind {
-                NO_COLUMNS => (&[0][..], &[][..]),
-                LONG => (&[0][..], &payload[varints(payload, 1)..]),
-                _ => (&[][..], payload),
-            };
-            let mut delta_now: &[u8] = &[];
-            while units > 0 {
-                let now = units.min(8);
-                out.push(first | byte_of(now - 1));
-                out.extend_from_slice(delta_now);
-                out.extend_from_slice(payload);
-                (delta_now, payload) = (delta, rest);
-                units -= now;
-            }
-        }
-    }
-}
-
-/// Writes an entry, and another one as often as it takes to cover so many units.
-#[inline]
-fn repeat<const N: usize>(entry: [u8; N], next: [u8; N], mut units: u32, out: &mut Vec<u8>) {
-    let mut entry = entry;
-    while units > 0 {
-        let now = units.min(8);
-        entry[0] |= byte_of(now - 1);
-        out.extend_from_slice(&entry);
-        entry = next;
-        units -= now;
-    }
-}
-
-/// The length of so many integers.
-fn varints(bytes: &[u8], count: usize) -> usize {
-    let ends = bytes
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte & 0x40 == 0);
-    ends.map(|(at, _)| at + 1)
-        .nth(count - 1)
-        .unwrap_or(bytes.len())
 }
 
 /// Writes a line table as `Python/assemble.c` (`Python/compile.c` in 3.11) does.

@@ -108,23 +108,21 @@ impl Splice {
         let mut copied = 0;
         if self.grown.is_empty() {
             for &placement in placements {
-                self.cut(source, &mut copied, placement.position, Some(placement), 0)?;
+                self.cut(source, &mut copied, placement.position, Some(placement), 0);
             }
         } else {
-            self.copy_grown(source, &mut copied, placements)?;
+            self.copy_grown(source, &mut copied, placements);
         }
         self.written.code.extend_from_slice(&code[copied..]);
+        if self.written.code.len() > MAX_LENGTH {
+            return Err(Reason::TooLarge);
+        }
         Ok(())
     }
 
     /// Copies where jumps grow, too.
     #[cold]
-    fn copy_grown(
-        &mut self,
-        source: Source<'_>,
-        copied: &mut usize,
-        placements: &[Placement],
-    ) -> Result<(), Reason> {
+    fn copy_grown(&mut self, source: Source<'_>, copied: &mut usize, placements: &[Placement]) {
         let mut next_grown = 0;
         for &placement in placements {
             let position = placement.position;
@@ -135,17 +133,16 @@ impl Splice {
                 if jump == position {
                     more = grown;
                 } else {
-                    self.cut(source, copied, jump, None, grown)?;
+                    self.cut(source, copied, jump, None, grown);
                 }
                 next_grown += 1;
             }
-            self.cut(source, copied, position, Some(placement), more)?;
+            self.cut(source, copied, position, Some(placement), more);
         }
         while let Some(&(jump, grown)) = self.grown.get(next_grown) {
-            self.cut(source, copied, jump, None, grown)?;
+            self.cut(source, copied, jump, None, grown);
             next_grown += 1;
         }
-        Ok(())
     }
 
     /// Copies up to an instruction and adds what belongs to it; `copied` is in bytes.
@@ -161,46 +158,98 @@ impl Splice {
         position: u32,
         placement: Option<Placement>,
         grown: u8,
-    ) -> Result<(), Reason> {
-        let Source { spec, tables, body } = source;
-        let out = &mut self.written.code;
-        let unit = body.units[position as usize];
-        let end = body.units[position as usize + 1];
-        let size = end - unit;
-        let from = 2 * unit as usize;
-        append(out, tables.code, *copied, from);
+    ) {
+        let from = 2 * source.body.units[position as usize] as usize;
+        append(&mut self.written.code, source.tables.code, *copied, from);
         *copied = from;
-        let start = index(out.len() / 2);
-        let (mut line, mut enter) = (start, start);
+        let start = index(self.written.code.len() / 2);
+        let (enter, line) = match placement {
+            Some(Placement {
+                constant,
+                stand: Stand::InFront { skipped },
+                ..
+            }) if grown == 0 => self.in_front(source, position, start, constant, skipped),
+            _ => self.otherwise(source, copied, position, start, placement, grown),
+        };
+        self.places.push(Place {
+            position,
+            start,
+            enter,
+            line,
+            shift: index(self.written.code.len() / 2) - index(*copied / 2),
+            grown,
+        });
+    }
+
+    /// Adds a probe in front of an instruction, from the unit `start` on: where control enters
+    /// with a line event, and where without one.
+    #[expect(clippy::inline_always, reason = "as that of `cut`")]
+    #[inline(always)]
+    fn in_front(
+        &mut self,
+        source: Source<'_>,
+        position: u32,
+        start: u32,
+        constant: u32,
+        skipped: bool,
+    ) -> (u32, u32) {
+        let Source { spec, body, .. } = source;
+        let out = &mut self.written.code;
+        let probe = probe_size(spec, constant);
+        let mut enter = start;
+        if skipped {
+            let before = body.instrs[position as usize - 1].location;
+            longer(&mut self.longer, before, 1);
+            skip(spec, out, probe);
+            enter += 1;
+        }
+        write_probe(spec, out, constant);
         let location = body.instrs[position as usize].location;
+        longer(&mut self.longer, location, probe);
+        (enter, enter + probe)
+    }
+
+    /// Adds a probe behind an instruction, or where a jump grows. (A function of its own, so that
+    /// what is done for nearly all probes has the registers.)
+    #[inline(never)]
+    fn otherwise(
+        &mut self,
+        source: Source<'_>,
+        copied: &mut usize,
+        position: u32,
+        start: u32,
+        placement: Option<Placement>,
+        grown: u8,
+    ) -> (u32, u32) {
+        let Source { spec, tables, body } = source;
+        let (from, end) = (*copied, 2 * body.units[position as usize + 1] as usize);
+        let instruction = &tables.code[from..end];
+        let location = body.instrs[position as usize].location;
+        let (mut enter, mut line) = (start, start);
         let mut behind = None;
-        if let Some(placement) = placement {
-            let probe = probe_size(spec, placement.constant);
-            match placement.stand {
+        if let Some(Placement {
+            constant, stand, ..
+        }) = placement
+        {
+            match stand {
                 Stand::InFront { skipped } => {
-                    if skipped {
-                        let before = body.instrs[position as usize - 1].location;
-                        longer(&mut self.longer, before, 1);
-                        skip(spec, out, probe);
-                        enter += 1;
-                    }
-                    line = enter + probe;
-                    write_probe(spec, out, placement.constant);
-                    longer(&mut self.longer, location, probe);
+                    (enter, line) = self.in_front(source, position, start, constant, skipped);
                 }
                 Stand::Behind { doubled } => {
-                    let instruction = &tables.code[from..2 * end as usize];
+                    let probe = probe_size(spec, constant);
                     if doubled {
-                        out.extend_from_slice(instruction);
-                        skip(spec, out, size + probe);
+                        let size = index(instruction.len() / 2);
+                        self.written.code.extend_from_slice(instruction);
+                        skip(spec, &mut self.written.code, size + probe);
                         enter += size + 1;
                         longer(&mut self.longer, location, size + 1);
                     }
-                    behind = Some(placement.constant);
+                    behind = Some(constant);
                     longer(&mut self.longer, location, probe);
                 }
             }
         }
+        let out = &mut self.written.code;
         if grown > 0 {
             for _ in 0..grown {
                 out.extend([spec.extended_arg, 0]);
@@ -208,22 +257,11 @@ impl Splice {
             longer(&mut self.longer, location, u32::from(grown));
         }
         if let Some(constant) = behind {
-            *copied = 2 * end as usize;
-            out.extend_from_slice(&tables.code[from..*copied]);
+            *copied = end;
+            out.extend_from_slice(instruction);
             write_probe(spec, out, constant);
         }
-        if out.len() > MAX_LENGTH {
-            return Err(Reason::TooLarge);
-        }
-        self.places.push(Place {
-            position,
-            start,
-            enter,
-            line,
-            shift: index(out.len() / 2) - index(*copied / 2),
-            grown,
-        });
-        Ok(())
+        (enter, line)
     }
 
     /// The place of an instruction at which something may have been added.
@@ -294,7 +332,7 @@ impl Splice {
             let next = body.runs[location as usize + 1];
             append(out, tables.linetable, copied, run.byte as usize);
             copied = next.byte as usize;
-            let entries = &tables.linetable[run.byte as usize..copied];
+            let entries = &tables.linetable[run.byte as usize..];
             lengthen(entries, next.unit - run.unit + more, out);
         }
         out.extend_from_slice(&tables.linetable[copied..]);

@@ -61,19 +61,26 @@ pub struct Variant {
 /// A constant that stands for a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Indices into successive `co_consts` that lead from the module to the code object.
-    pub path: Arc<[u32]>,
+    /// The code object, shared by all its sites.
+    pub code: Arc<ProbedCode>,
     /// Index in its `co_consts`.
     pub constant: u32,
     /// The line whose event the probe stands for.
     pub line: u32,
-    /// `co_qualname` of the code object.
-    pub qualname: Arc<str>,
     /// Which of the parts of its line it stands for, where they were taken apart: see
     /// [`crate::inset::Wish`].
     pub part: Option<u32>,
     /// What the code has done when it asks the probe.
     pub role: Role,
+}
+
+/// A code object that has probes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedCode {
+    /// Indices into successive `co_consts` that lead from the module to it.
+    pub path: Arc<[u32]>,
+    /// `co_qualname`.
+    pub qualname: Arc<str>,
 }
 
 /// What the code does with a probe constant.
@@ -201,14 +208,15 @@ fn instrument_with(
                 let placeholders = index(lines.len());
                 module.replace(code, tables, edited.stacksize, placeholders)?;
                 let qualname = module.text(module.codes[code].qualname, "co_qualname")?;
-                let (path, qualname): (Arc<[u32]>, Arc<str>) =
-                    (walk.path().into(), qualname.into());
+                let code = Arc::new(ProbedCode {
+                    path: walk.path().into(),
+                    qualname: qualname.into(),
+                });
                 let constants = edited.first_constant..;
                 sites.extend(lines.iter().zip(constants).map(|(&line, constant)| Site {
-                    path: path.clone(),
+                    code: Arc::clone(&code),
                     constant,
                     line,
-                    qualname: qualname.clone(),
                     part: None,
                     role: Role::Hit,
                 }));

@@ -16,6 +16,13 @@ pub(crate) fn read_little(bytes: &[u8], at: &mut usize) -> Option<u32> {
         *at += 1;
         return Some(u32::from(byte));
     }
+    if let Some(&second) = bytes.get(*at + 1)
+        && byte < 0x80
+        && second < MORE
+    {
+        *at += 2;
+        return Some(u32::from(byte & BITS) | u32::from(second) << 6);
+    }
     read_long(bytes, at)
 }
 

@@ -16,11 +16,12 @@
 
 mod lines;
 mod reader;
+mod removal;
 
 use self::lines::Lines;
 use self::reader::{Broken, Reader};
 use crate::assemble::Assembled;
-use crate::decode::{Tables, decode, index};
+use crate::decode::{Tables, index};
 use crate::error::Reason;
 use crate::exctable::{self, Handler};
 use crate::instr::{Body, INSIDE, Instr};
@@ -131,20 +132,24 @@ impl Verifier {
         let count = index(original.instrs.len());
         let mut jump = jumps.next().unwrap_or(count);
         let mut position = 0;
+        // Whether the instruction in front was the same bytes.
+        let mut same = true;
         while position < count {
-            if reader.may_be_added() {
+            if same && reader.may_be_added() {
                 self.gap(&mut reader, original, position, lines)?;
             }
             let next = self.run(&mut reader, original, units, position, jump);
-            if next > position {
+            if next > position || !same {
                 position = next;
+                same = true;
                 continue;
             }
             self.careful(&mut reader, original, position, lines)?;
             if position == jump {
                 jump = jumps.next().unwrap_or(count);
             }
-            position = self.run(&mut reader, original, units, position + 1, jump);
+            position += 1;
+            same = false;
         }
         self.gap_behind(&mut reader, original, position, lines)?;
         self.same(reader.unit, index(units.len()));
@@ -153,7 +158,8 @@ impl Verifier {
 
     /// Reads instructions up to the next jump, which is at `end`, for as long as they are the
     /// same bytes, as whatever has no target should be; where that stops.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for every probe")]
+    #[inline(always)]
     fn run(
         &mut self,
         reader: &mut Reader<'_>,
@@ -257,8 +263,7 @@ impl Verifier {
         if skipped.is_some_and(|target| target != reader.unit) {
             return Err(Broken(&Reason::Verification("a skip leads elsewhere")));
         }
-        let pushes = |op: u8| reader.spec.ops[usize::from(op)].role == Role::PushExcInfo;
-        if pushes(instr.op) && reader.peeks_double() {
+        if pushes(reader.spec, instr) && reader.peeks_double() {
             let unit = reader.unit;
             self.piece(unit, position);
             let copy = reader.instruction()?;
@@ -277,8 +282,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Reads the probe that belongs to a PUSH_EXC_INFO just read. One that stands in front of
-    /// the next instruction looks the same; what tells them apart is the location.
+    /// Reads the probe that belongs to a PUSH_EXC_INFO, if one was just read.
     #[inline]
     fn gap_behind(
         &mut self,
@@ -287,12 +291,27 @@ impl Verifier {
         position: u32,
         lines: &mut Lines<'_>,
     ) -> Result<(), Broken> {
-        let Some(owner) = position.checked_sub(1) else {
-            return Ok(());
-        };
+        match position.checked_sub(1) {
+            Some(owner) if pushes(reader.spec, original.instrs[owner as usize]) => {
+                self.probe_behind(reader, original, owner, position, lines)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One that stands in front of the next instruction looks the same; what tells them apart is
+    /// the location.
+    #[inline(never)]
+    fn probe_behind(
+        &mut self,
+        reader: &mut Reader<'_>,
+        original: &Body,
+        owner: u32,
+        position: u32,
+        lines: &mut Lines<'_>,
+    ) -> Result<(), Broken> {
         let instr = original.instrs[owner as usize];
-        if reader.spec.ops[usize::from(instr.op)].role == Role::PushExcInfo
-            && let Some(probe) = reader.peeks_probe()
+        if let Some(probe) = reader.peeks_probe()
             && lines.goes_on(instr.location, original.units[position as usize])?
         {
             self.probe(reader, original, probe, owner, position, lines)?;
@@ -301,7 +320,8 @@ impl Verifier {
     }
 
     /// Reads the probe that was peeked: it stands in front of the instruction at `position`.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for every probe")]
+    #[inline(always)]
     fn probe(
         &mut self,
         reader: &mut Reader<'_>,
@@ -428,34 +448,12 @@ impl Verifier {
         }
         Ok(())
     }
+}
 
-    /// The variant checked last, without its probes.
-    pub(crate) fn without_probes(
-        &self,
-        spec: &Spec,
-        original: &Body,
-        variant: &Assembled,
-        first_line: i32,
-    ) -> Result<Body, Reason> {
-        let mut body = Body::default();
-        decode(spec, variant.tables(first_line), &mut body)?;
-        let kept: Vec<Instr> = body
-            .instrs
-            .iter()
-            .zip(&body.units)
-            .filter(|&(_, unit)| self.original(original, *unit).is_some())
-            .map(|(instr, _)| match spec.ops[usize::from(instr.op)].target {
-                Target::None => Ok(*instr),
-                _ => Ok(Instr {
-                    arg: self.edge(original, body.units[instr.arg as usize])?,
-                    ..*instr
-                }),
-            })
-            .collect::<Result<_, Reason>>()?;
-        body.instrs = kept;
-        body.handlers.clear();
-        Ok(body)
-    }
+/// Whether an instruction makes the exception the current one.
+#[inline]
+fn pushes(spec: &Spec, instr: Instr) -> bool {
+    spec.ops[usize::from(instr.op)].role == Role::PushExcInfo
 }
 
 /// The instruction at which code stops to be the same, when its units are from `position` up to

@@ -35,7 +35,7 @@ fn more_than_255_constants() {
         let long = variant
             .sites
             .iter()
-            .filter(|site| &*site.qualname == "long");
+            .filter(|site| &*site.code.qualname == "long");
         let constants: Vec<u32> = long.map(|site| site.constant).collect();
         assert!(constants.len() > 300, "{version}");
         assert!(

@@ -11,7 +11,7 @@ fn sites_of(version: PyVersion, source: &str, lines: &[u32]) -> (Vec<(String, u3
     assert_eq!(variant.untouched, []);
     let sites = variant.sites.iter();
     let mut sites: Vec<_> = sites
-        .map(|site| (site.qualname.to_string(), site.line))
+        .map(|site| (site.code.qualname.to_string(), site.line))
         .collect();
     sites.sort();
     (sites, variant.lines)
@@ -113,7 +113,7 @@ fn spots_are_lines_of_single_code_objects() {
         let mut sites: Vec<_> = made
             .sites
             .iter()
-            .map(|site| (&*site.qualname, site.line))
+            .map(|site| (&*site.code.qualname, site.line))
             .collect();
         sites.sort_unstable();
         let expected = [

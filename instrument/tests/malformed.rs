@@ -174,14 +174,17 @@ fn a_function_that_is_not_understood_is_left_alone() {
         let variant = instrument(version, &bytes, Wanted::EveryLine).expect("it can be read");
         assert_eq!(variant.untouched, untouched, "{version}");
         assert!(
-            variant.sites.iter().any(|site| &*site.qualname == "add"),
+            variant
+                .sites
+                .iter()
+                .any(|site| &*site.code.qualname == "add"),
             "{version}"
         );
         assert!(
             variant
                 .sites
                 .iter()
-                .all(|site| &*site.qualname != "recurse"),
+                .all(|site| &*site.code.qualname != "recurse"),
             "{version}"
         );
         let kept = code_of(&object::module(&variant.code));

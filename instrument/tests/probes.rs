@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(probed, actual);
         let module = object::module(&variant.code);
         for site in &variant.sites {
-            let constant = &module.at(&site.path).consts()[site.constant as usize];
+            let constant = &module.at(&site.code.path).consts()[site.constant as usize];
             prop_assert_eq!(&**constant, &object::Object::None);
         }
     }

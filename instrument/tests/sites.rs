@@ -18,8 +18,8 @@ fn placeholders_stand_behind_the_constants_of_the_original() {
         assert!(!variant.sites.is_empty(), "{label}");
         let mut seen = BTreeSet::new();
         for site in &variant.sites {
-            let (old, new) = (before.at(&site.path), after.at(&site.path));
-            assert_eq!(new.qualname(), &*site.qualname, "{label}");
+            let (old, new) = (before.at(&site.code.path), after.at(&site.code.path));
+            assert_eq!(new.qualname(), &*site.code.qualname, "{label}");
             assert_eq!(
                 *new.consts()[site.constant as usize],
                 Object::None,
@@ -27,7 +27,7 @@ fn placeholders_stand_behind_the_constants_of_the_original() {
             );
             assert!(site.constant as usize >= old.consts().len(), "{label}");
             assert!(
-                seen.insert((site.path.clone(), site.constant)),
+                seen.insert((site.code.path.clone(), site.constant)),
                 "{label}: twice"
             );
         }
@@ -77,7 +77,7 @@ fn every_breakable_line_of_every_function_has_one_site() {
         let mut found: Vec<(&str, u32)> = variant
             .sites
             .iter()
-            .map(|site| (&*site.qualname, site.line))
+            .map(|site| (&*site.code.qualname, site.line))
             .collect();
         expected.sort_unstable();
         found.sort_unstable();

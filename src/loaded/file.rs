@@ -191,8 +191,12 @@ impl<'py> LoadedFile<'_, 'py> {
         let within = within.map_or_else(|| Arc::from([]), |root| Arc::clone(&root.path));
         let mut targets = Targets::new(demand.wanted, &demand.stands).within(within);
         let mut missing = HashMap::new();
-        for sites in made.placement.sites.chunk_by(|a, b| a.path == b.path) {
-            let path = &sites[0].path;
+        for sites in made
+            .placement
+            .sites
+            .chunk_by(|a, b| a.code.path == b.code.path)
+        {
+            let path = &sites[0].code.path;
             let original = match self.original_at(root, path)? {
                 Ok(original) => original,
                 Err(reason) => return Ok(Err(reason)),

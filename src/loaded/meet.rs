@@ -79,7 +79,7 @@ fn in_function(py: Python<'_>, module: &Module, line: u32) -> PyResult<bool> {
         return Ok(false);
     };
     for site in &made.sites {
-        let code = link::descend(module.code.bind(py), &site.path)?;
+        let code = link::descend(module.code.bind(py), &site.code.path)?;
         if code.getattr(name!("co_flags"))?.extract::<u32>()? & OPTIMIZED != 0 {
             return Ok(true);
         }

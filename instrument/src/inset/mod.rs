@@ -48,7 +48,11 @@ pub struct Wish<'a> {
 
 impl Wish<'_> {
     fn is_for(&self, site: &Site) -> bool {
-        self.line == site.line && self.path.as_ref().is_none_or(|path| *path == site.path)
+        self.line == site.line
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|path| *path == site.code.path)
     }
 }
 
@@ -112,10 +116,10 @@ pub fn inset(
         sites: Vec::new(),
         refused: Vec::new(),
     };
-    for sites in sites.chunk_by(|a, b| a.path == b.path) {
+    for sites in sites.chunk_by(|a, b| a.code.path == b.code.path) {
         let wanted = |site: &Site| wishes.iter().any(|wish| wish.is_for(site));
         if sites.iter().any(wanted) {
-            let code = module.at(&sites[0].path)?;
+            let code = module.at(&sites[0].code.path)?;
             edit(spec, &mut module, code, sites, wishes, &mut done)?;
         } else {
             done.sites.extend_from_slice(sites);
@@ -194,9 +198,9 @@ fn edit(
                 let parts = wish.map_or(0, |wish| wish.parts.len());
                 done.refused.extend((0..parts).map(|part| Refused {
                     line: site.line,
-                    path: Arc::clone(&site.path),
+                    path: Arc::clone(&site.code.path),
                     part: index(part),
-                    qualname: site.qualname.to_string(),
+                    qualname: site.code.qualname.to_string(),
                     reason: reason.clone(),
                 }));
             }
@@ -301,9 +305,9 @@ impl Work<'_, '_, '_> {
                 Err(Failed::Kept(reason)) => {
                     self.refused.push(Refused {
                         line: site.line,
-                        path: Arc::clone(&site.path),
+                        path: Arc::clone(&site.code.path),
                         part: index(nth),
-                        qualname: site.qualname.to_string(),
+                        qualname: site.code.qualname.to_string(),
                         reason,
                     });
                     vec![part::plain(self.spec, constants[nth].probe); places.len()]

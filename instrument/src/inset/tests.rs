@@ -131,8 +131,8 @@ fn every_line_takes_a_condition_and_a_message() {
         assert_eq!(count(Role::Compiled { message: false }), sites);
         assert_eq!(count(Role::Compiled { message: true }), sites);
         let read = Module::read(&made.code).expect("what was written can be read");
-        for Site { path, constant, .. } in &made.sites {
-            let code = read.at(path).expect("a path leads to a code object");
+        for Site { code, constant, .. } in &made.sites {
+            let code = read.at(&code.path).expect("a path leads to a code object");
             let constants = read.constants(code).expect("constants are a tuple");
             assert_eq!(read.node(constants[*constant as usize]).tag, b'N');
         }
@@ -181,10 +181,10 @@ impl Case {
         let variant = instrument(version, &fixture(version), Wanted::EveryLine);
         let variant = variant.expect("the fixture can be read");
         let mut sites = variant.sites.iter().rev();
-        let site = sites.find(|site| &*site.qualname == "leaving");
+        let site = sites.find(|site| &*site.code.qualname == "leaving");
         let site = site.expect("there is `leaving`");
         let mut module = Module::read(&variant.code).expect("a module");
-        let code = module.at(&site.path).expect("a code object");
+        let code = module.at(&site.code.path).expect("a code object");
         let stacksize = module.codes[code].stacksize;
         let first_line = module.codes[code].firstlineno;
         let mut original = Body::default();

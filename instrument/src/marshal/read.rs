@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A node that is still being read may not be referred to.
 const INCOMPLETE: NodeId = u32::MAX;
-/// The end mark of a dict in place of an object.
-const NULL: NodeId = u32::MAX;
+/// The type of the end mark of a dict, in place of an object.
+const NULL: u8 = b'0';
 
 pub(super) fn read(input: &[u8]) -> Result<Module<'_>, Error> {
     if u32::try_from(input.len()).is_err() {
@@ -107,22 +107,31 @@ impl Reader<'_> {
         }
     }
 
+    #[inline]
     fn object(&mut self) -> Result<NodeId, Failed> {
+        // Nearly half of all objects are references, which need nothing of what others do.
         let at = self.at;
-        match self.object_or_null()? {
-            NULL => Err(self.fail(ErrorKind::UnexpectedNull, at)),
-            id => Ok(id),
+        let rest = self.input.get(at..).unwrap_or_default();
+        if let Some(&[b'r', a, b, c, d]) = rest.first_chunk()
+            && let Some(&node) = self
+                .references
+                .get(u32::from_le_bytes([a, b, c, d]) as usize)
+            && node != INCOMPLETE
+        {
+            self.at += 5;
+            return Ok(node);
         }
+        self.other_object()
     }
 
-    /// The next object, or [`NULL`].
-    fn object_or_null(&mut self) -> Result<NodeId, Failed> {
+    #[inline(never)]
+    fn other_object(&mut self) -> Result<NodeId, Failed> {
         let at = self.at;
         let byte = self.byte()?;
         let tag = byte & !FLAG_REF;
         match tag {
             b'r' => return self.reference(at),
-            b'0' => return Ok(NULL),
+            NULL => return Err(self.fail(ErrorKind::UnexpectedNull, at)),
             _ => {}
         }
         let shared = byte & FLAG_REF != 0 && takes_reference(tag);
@@ -232,10 +241,11 @@ impl Reader<'_> {
     fn pairs(&mut self) -> Result<(usize, usize), Failed> {
         let mark = self.pending.len();
         loop {
-            let key = self.object_or_null()?;
-            if key == NULL {
+            if self.input.get(self.at).map(|byte| byte & !FLAG_REF) == Some(NULL) {
+                self.at += 1;
                 return Ok(self.close(mark));
             }
+            let key = self.object()?;
             let value = self.object()?;
             self.pending.extend([key, value]);
         }

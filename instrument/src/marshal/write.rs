@@ -30,19 +30,26 @@ impl Writer<'_, '_> {
         self.out.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Writes an object; only those that hold others need a call of their own.
+    /// Writes an object. What was written before needs no call.
     #[inline]
     fn object(&mut self, id: NodeId) {
         let node = self.module.node(id);
-        let mut tag = node.tag;
         if node.is_shared() {
-            let number = &mut self.numbers[id as usize];
-            if *number != UNWRITTEN {
+            let number = self.numbers[id as usize];
+            if number != UNWRITTEN {
                 let [a, b, c, d] = number.to_le_bytes();
                 self.out.extend_from_slice(&[b'r', a, b, c, d]);
                 return;
             }
-            *number = self.next;
+        }
+        self.unwritten(id, node);
+    }
+
+    #[inline(never)]
+    fn unwritten(&mut self, id: NodeId, node: Node) {
+        let mut tag = node.tag;
+        if node.is_shared() {
+            self.numbers[id as usize] = self.next;
             self.next += 1;
             tag |= FLAG_REF;
         }

@@ -17,11 +17,10 @@ const MOVED: Broken = Broken(&Reason::Verification("a location changed"));
 pub(super) struct Lines<'a> {
     original: &'a Body,
     first_line: i32,
+    /// What was not compared yet, and where that starts in the original.
     theirs: &'a [u8],
     ours: &'a [u8],
-    /// Compared so far.
     their_byte: usize,
-    our_byte: usize,
     /// The location that code was added to last, and how many units.
     open: usize,
     more: u32,
@@ -35,7 +34,6 @@ impl<'a> Lines<'a> {
             theirs: claim.original.linetable,
             ours: linetable,
             their_byte: 0,
-            our_byte: 0,
             open: 0,
             more: 0,
         }
@@ -76,13 +74,11 @@ impl<'a> Lines<'a> {
     /// All code was read.
     pub(super) fn finish(&mut self) -> Result<(), Broken> {
         self.settle()?;
-        let theirs = &self.theirs[self.their_byte..];
-        let ours = &self.ours[self.our_byte..];
-        if ours == theirs {
+        if self.ours == self.theirs {
             Ok(())
-        } else if theirs.starts_with(ours) {
+        } else if self.theirs.starts_with(self.ours) {
             Err(Broken(&Reason::BadLineTable))
-        } else if ours.starts_with(theirs) {
+        } else if self.ours.starts_with(self.theirs) {
             Err(Broken(&Reason::Verification("something follows the code")))
         } else {
             Err(MOVED)
@@ -100,19 +96,18 @@ impl<'a> Lines<'a> {
         };
         self.same_until(start.byte as usize)?;
         let units = end.unit - start.unit + self.more;
-        let (ours, theirs) = (&self.ours[self.our_byte..], &self.theirs[self.their_byte..]);
-        self.our_byte += match alike(ours, theirs, units) {
-            Some(bytes) => bytes,
+        self.ours = match alike(self.ours, self.theirs, units) {
+            Some(behind) => behind,
             None => self.decoded(units)?,
         };
-        self.their_byte = end.byte as usize;
+        self.pass(end.byte as usize - start.byte as usize)?;
         self.more = 0;
         Ok(())
     }
 
-    /// Decodes the entries of the open location, which cover so many units: how many bytes.
+    /// Decodes the entries of the open location, which cover so many units: what is behind them.
     #[inline(never)]
-    fn decoded(&self, units: u32) -> Result<usize, Broken> {
+    fn decoded(&self, units: u32) -> Result<&'a [u8], Broken> {
         let location = self.original.locations[self.open];
         let mut decoder = self.decoder();
         let mut left = units;
@@ -123,22 +118,27 @@ impl<'a> Lines<'a> {
             }
             left -= units;
         }
-        Ok(decoder.byte() - self.our_byte)
+        Ok(&self.ours[decoder.byte()..])
     }
 
     fn same_until(&mut self, byte: usize) -> Result<(), Broken> {
         let length = byte.checked_sub(self.their_byte).ok_or(MOVED)?;
-        let theirs = self.theirs.get(self.their_byte..).unwrap_or_default();
-        let ours = self.ours.get(self.our_byte..).unwrap_or_default();
-        if !few_same(ours, theirs, length) {
-            let theirs = theirs.get(..length).ok_or(MOVED)?;
-            let ours = ours.get(..length).ok_or(Broken(&Reason::BadLineTable))?;
-            if ours != theirs {
+        if !few_same(self.ours, self.theirs, length) {
+            let theirs = self.theirs.get(..length).ok_or(MOVED)?;
+            let ours = self.ours.get(..length);
+            if ours.ok_or(Broken(&Reason::BadLineTable))? != theirs {
                 return Err(MOVED);
             }
         }
-        self.our_byte += length;
-        self.their_byte = byte;
+        self.ours = &self.ours[length..];
+        self.pass(length)
+    }
+
+    /// Goes on in the original.
+    #[inline]
+    fn pass(&mut self, bytes: usize) -> Result<(), Broken> {
+        self.theirs = self.theirs.get(bytes..).ok_or(MOVED)?;
+        self.their_byte += bytes;
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl<'a> Lines<'a> {
         // Entries without a line leave it as it was.
         let line = before.iter().rev().map(|location| location.line);
         let line = { line }.find(|&line| line >= 0);
-        Decoder::at(self.ours, self.our_byte, line.unwrap_or(self.first_line))
+        Decoder::new(self.ours, line.unwrap_or(self.first_line))
     }
 }
 

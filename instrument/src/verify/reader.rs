@@ -126,6 +126,19 @@ impl<'a> Reader<'a> {
     /// and the unit behind that.
     #[inline]
     pub(super) fn peeks_probe(&self) -> Option<(u32, u32)> {
+        match *self.units.get(self.unit as usize)? {
+            [op, byte] if op == self.spec.load_const => {
+                let ordinal = u32::from(byte).checked_sub(self.first_constant)?;
+                Some((ordinal, self.unit + 1))
+            }
+            [op, _] if op == self.spec.extended_arg => self.peeks_prefixed_probe(),
+            _ => None,
+        }
+    }
+
+    /// Likewise where EXTENDED_ARG may come before.
+    #[inline(never)]
+    fn peeks_prefixed_probe(&self) -> Option<(u32, u32)> {
         let mut arg = 0;
         for unit in self.unit..self.unit.saturating_add(4) {
             let &[op, byte] = self.units.get(unit as usize)?;
