@@ -42,6 +42,9 @@ _OTHER_SCOPES = (
 # They tell where they are called from.
 _TELL_THEIR_PLACE = frozenset({"dir", "eval", "exec", "globals", "locals", "super", "vars"})
 
+# The attributes of a breakpoint that decide whether it can be served, and how.
+_DECIDING = frozenset({"cond", "enabled", "funcname"})
+
 
 class _Wanted(NamedTuple):
     """What a line asks of the engine; what is different is asked anew."""
@@ -113,34 +116,10 @@ class _Point(bdb.Breakpoint):
     def hits(self, hits: int) -> None:
         vars(self)["hits"] = hits - self._dapper_served.passes
 
-    @property
-    def cond(self) -> str | None:
-        return cast("str | None", vars(self)["cond"])
-
-    @cond.setter
-    def cond(self, condition: str | None) -> None:
-        self._change("cond", condition)
-
-    @property
-    def enabled(self) -> bool:
-        return cast("bool", vars(self)["enabled"])
-
-    @enabled.setter
-    def enabled(self, enabled: bool) -> None:
-        self._change("enabled", enabled)
-
-    @property
-    def funcname(self) -> str | None:
-        return cast("str | None", vars(self)["funcname"])
-
-    @funcname.setter
-    def funcname(self, name: str | None) -> None:
-        self._change("funcname", name)
-
-    def _change(self, name: str, value: object) -> None:
-        conditions = self._dapper_served.conditions
-        vars(self)[name] = value
-        conditions.changed(self.file)
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name in _DECIDING:
+            self._dapper_served.conditions.changed(self.file)
 
 
 class Conditions:
