@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from arms import ROOT, SCRATCH, BenchError
-from figures import Figure
+from figures import RECORD, Figure
 from page import write, write_to
 from scenarios import ALONE, LAST, TOGETHER, Scenario
 
@@ -100,7 +100,12 @@ def main() -> int:
     if options.to is not None:
         write_to(options.to / "performance.md", options.to / "plots", figures)
     elif figures:
-        write(figures, anew=not (options.scenarios or options.python or run.failed))
+        whole = not (options.scenarios or options.python or run.failed)
+        if whole or RECORD.exists():
+            write(figures, anew=whole)
+        else:
+            kept = "docs/performance.md is kept: its other figures were not measured here"
+            print(f"{kept}; a run of all scenarios, or --to, writes a page", file=sys.stderr)
     missed = sum(figure.mark == " (!)" for figure in figures)
     undecided = sum(figure.mark == " (?)" for figure in figures)
     print(f"bench: {len(figures)} figures, {missed} outside their bound, {undecided} undecided")
