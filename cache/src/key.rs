@@ -160,7 +160,7 @@ pub struct Key([u8; 32]);
 impl Key {
     /// A key that was computed before, such as one read from a file.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

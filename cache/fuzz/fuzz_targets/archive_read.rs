@@ -4,6 +4,7 @@
 #![no_main]
 
 use cache::archive::{Archive, Demand, SigningKey};
+use cache::entry::write_head;
 use libfuzzer_sys::fuzz_target;
 
 const HEADER: usize = 72;
@@ -42,7 +43,7 @@ fn mend(bytes: &[u8], key: Option<&SigningKey>, secret: &[u8; 32]) -> Vec<u8> {
         u64::from(u16::from_le_bytes([byte(index), byte(index + 1)]))
     };
     let bodies = frames.len() * usize::from(*split) / 256;
-    let mut file = b"DPRARCH\0\x01\0\x02\x01\0\0\0\0".to_vec();
+    let mut file = write_head(*b"DPRARCH\0").to_vec();
     file.extend_from_slice(&1_u32.to_le_bytes());
     file.extend_from_slice(&u32::from(key.is_some()).to_le_bytes());
     let numbers = [

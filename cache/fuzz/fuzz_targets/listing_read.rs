@@ -2,11 +2,12 @@
 
 #![no_main]
 
-use cache::{Pack, entry};
+use cache::Pack;
+use cache::entry::{self, write_head};
 use libfuzzer_sys::fuzz_target;
 
 fn single(listing: &[u8]) -> Vec<u8> {
-    let mut file = b"DPRENTRY\x01\0\x02\x01\0\0\0\0".to_vec();
+    let mut file = write_head(*b"DPRENTRY").to_vec();
     for len in [0, 0, listing.len() as u32, 0] {
         file.extend_from_slice(&len.to_le_bytes());
     }
@@ -19,7 +20,7 @@ fn single(listing: &[u8]) -> Vec<u8> {
 fn pack(rows: u32, listing: &[u8]) -> Vec<u8> {
     let table = vec![0; rows as usize * 64];
     let listing_at = 64 + table.len() as u64;
-    let mut file = b"DPRPACK\0\x01\0\x02\x01\0\0\0\0".to_vec();
+    let mut file = write_head(*b"DPRPACK\0").to_vec();
     file.extend_from_slice(&rows.to_le_bytes());
     file.extend_from_slice(&64_u32.to_le_bytes());
     for number in [64, listing_at, listing_at + 16 + listing.len() as u64] {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use cache::Stamp;
+use cache::entry::write_head;
 use cache::memo::MemoFile;
 use libfuzzer_sys::fuzz_target;
 
@@ -34,7 +35,7 @@ fn mend(bytes: &mut Vec<u8>) {
     }
     let rows = (bytes.len() - 64) / 104;
     bytes.truncate(64 + rows * 104);
-    bytes[..16].copy_from_slice(b"DPRMEMO\0\x01\0\x02\x01\0\0\0\0");
+    bytes[..16].copy_from_slice(&write_head(*b"DPRMEMO\0"));
     bytes[16..24].copy_from_slice(&(rows as u64).to_le_bytes());
     bytes[24..28].copy_from_slice(&104_u32.to_le_bytes());
     let sum = blake3::hash(&bytes[..56]);

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use cache::entry::write_head;
 use cache::remembered::decode;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +13,7 @@ fn mend(bytes: &mut [u8]) {
     if bytes.len() < HEADER_LEN {
         return;
     }
-    bytes[..16].copy_from_slice(b"DPRLINES\x01\0\x02\x01\0\0\0\0");
+    bytes[..16].copy_from_slice(&write_head(*b"DPRLINES"));
     let sum = blake3::hash(&bytes[HEADER_LEN..]);
     bytes[16..HEADER_LEN].copy_from_slice(&sum.as_bytes()[..16]);
 }

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use cache::entry::write_head;
 use cache::verified::decode;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,7 +16,7 @@ fn mend(bytes: &mut Vec<u8>) -> usize {
     }
     let rows = (bytes.len() - HEADER_LEN) / ROW_LEN;
     bytes.truncate(HEADER_LEN + rows * ROW_LEN);
-    bytes[..HEADER_LEN].copy_from_slice(b"DPRSOUND\x01\0\x02\x01\0\0\0\0");
+    bytes[..HEADER_LEN].copy_from_slice(&write_head(*b"DPRSOUND"));
     for row in bytes[HEADER_LEN..].chunks_exact_mut(ROW_LEN) {
         let sum = blake3::hash(&row[..64]);
         row[64..].copy_from_slice(&sum.as_bytes()[..16]);
