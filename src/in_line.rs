@@ -4,12 +4,11 @@
 //! does. What such a frame raises, and what it calls, is none of the program's.
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::ffi::name::name;
 use crate::ffi::tracing;
 use crate::interpreter;
-use crate::probe::Probe;
+use crate::probe::{Probe, probes_of};
 
 /// Whether a frame, or one that has called it, is in an expression that is evaluated in its line.
 pub(crate) fn runs_for_condition(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -26,7 +25,7 @@ pub(crate) fn runs_for_condition(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// Whether a frame is in an expression that is evaluated in its line.
 pub(crate) fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let code = tracing::code_of(frame);
-    if !carries_probe(&code)? {
+    if probes_of(&code)?.next().is_none() {
         return Ok(false);
     }
     let table: Vec<u8> = code.getattr(name!("co_exceptiontable"))?.extract()?;
@@ -40,18 +39,11 @@ pub(crate) fn evaluates(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(leads_to_probe(handler) || handler_of(handler).is_some_and(leads_to_probe))
 }
 
-fn carries_probe(code: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
-    Ok(constants
-        .iter()
-        .any(|constant| constant.is_exact_instance_of::<Probe>()))
-}
-
 /// Whether a frame is where a condition that raised is handed to the probe. 3.12 takes that for a
 /// beginning of the line when the exception comes out of Python code that the condition called.
 pub(crate) fn is_at_handler(frame: &Bound<'_, PyAny>) -> PyResult<bool> {
     let code = tracing::code_of(frame);
-    if !carries_probe(&code)? {
+    if probes_of(&code)?.next().is_none() {
         return Ok(false);
     }
     let offset: i64 = frame.getattr(name!("f_lasti"))?.extract()?;

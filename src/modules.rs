@@ -13,7 +13,7 @@ use crate::ffi::name::name;
 use crate::handle::Handle;
 use crate::request::Place;
 use crate::terms::TermsGiven;
-use crate::{loaded, registry, session};
+use crate::{registry, session};
 
 /// Tells a breakpoint on functions in which file their module is; that file, or nothing where
 /// the module is not loaded or from no source file, which the breakpoint then says.
@@ -77,15 +77,7 @@ fn add_function(
     Ok(handle)
 }
 
-/// Brings loaded code in line with a breakpoint that was added or removed.
-#[pyfunction]
-fn bind_breakpoint(py: Python<'_>, breakpoint: &Bound<'_, Handle>) -> PyResult<()> {
-    let files = breakpoint.get().0.files();
-    files.iter().try_for_each(|file| loaded::bind(py, file))
-}
-
 /// Adds the functions of this file.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(add_function, module)?)?;
-    module.add_function(wrap_pyfunction!(bind_breakpoint, module)?)
+    module.add_function(wrap_pyfunction!(add_function, module)?)
 }

@@ -11,14 +11,13 @@ use std::collections::HashSet;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::breakpoint::{Breakpoint, Kind};
 use crate::ffi::name::name;
 use crate::ffi::{depth, tracing};
 use crate::handle::Handle;
 use crate::hit;
-use crate::probe::Probe;
+use crate::probe::probes_of;
 use crate::request::{Place, Purity, Request, Terms};
 use crate::{callback, condition, in_line, registry, session};
 
@@ -172,15 +171,12 @@ fn add_followed(py: Python<'_>, path: &str, line: u32, on_hit: Py<PyAny>) -> Han
     reason = "Python sequences are extracted into vectors"
 )]
 fn probed_lines(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<HashSet<u32>> {
-    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     let mut lines = HashSet::new();
-    for constant in constants {
-        if let Ok(probe) = constant.cast_into::<Probe>() {
-            let probe = probe.get();
-            let mut points = probe.breakpoints.iter();
-            if points.any(|point| point.is_armed() && breakpoints.contains(&point.id)) {
-                lines.insert(probe.line);
-            }
+    for probe in probes_of(code)? {
+        let probe = probe.get();
+        let mut points = probe.breakpoints.iter();
+        if points.any(|point| point.is_armed() && breakpoints.contains(&point.id)) {
+            lines.insert(probe.line);
         }
     }
     Ok(lines)
@@ -194,12 +190,8 @@ fn probed_lines(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Hash
     reason = "Python sequences are extracted into vectors"
 )]
 fn wake_probes(code: &Bound<'_, PyAny>, breakpoints: Vec<u64>) -> PyResult<Vec<u32>> {
-    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
     let mut lines = Vec::new();
-    for constant in constants {
-        let Ok(probe) = constant.cast_into::<Probe>() else {
-            continue;
-        };
+    for probe in probes_of(code)? {
         let probe = probe.get();
         let Some(breakpoint) = probe.owned() else {
             continue;

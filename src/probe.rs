@@ -14,10 +14,11 @@ use std::sync::{Arc, OnceLock};
 use instrument::Role;
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::condition::{self, Evaluators};
+use crate::ffi::name::name;
 use crate::hit::{self, Due, Verdict};
 use crate::{metering, owned, pending};
 
@@ -36,6 +37,15 @@ pub(crate) struct Probe {
     awake: AtomicBool,
     /// What is evaluated out of line, for each breakpoint; made at the first hit.
     evaluators: OnceLock<Box<[Evaluators]>>,
+}
+
+/// The probes that this very code object holds.
+pub(crate) fn probes_of<'py>(
+    code: &Bound<'py, PyAny>,
+) -> PyResult<impl Iterator<Item = Bound<'py, Probe>>> {
+    let constants = code.getattr(name!("co_consts"))?.cast_into::<PyTuple>()?;
+    let constants = constants.into_iter();
+    Ok(constants.filter_map(|constant| constant.cast_into().ok()))
 }
 
 #[pymethods]

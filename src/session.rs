@@ -3,6 +3,7 @@
 //! Owns the module `dapper._engine` and the form in which `dapper run` hands a session to the
 //! process that it becomes and to that process's children (JSON in the environment).
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -109,15 +110,15 @@ fn take_up(py: Python<'_>, session: &str) -> PyResult<bool> {
             .breakpoints
             .iter()
             .any(|asked| asked.kind == Kind::Stop);
+    let mut concerned = HashSet::new();
     for asked in &session.breakpoints {
         let request = asked
             .request(session.purity)
             .map_err(|problem| PyValueError::new_err(format!("{}: {problem}", asked.place)))?;
         let breakpoint = register(py, &asked.place, request);
-        if let Some(file) = modules::meet_loaded(py, &breakpoint)? {
-            loaded::bind(py, &file)?;
-        }
+        concerned.extend(modules::meet_loaded(py, &breakpoint)?);
     }
+    loaded::bind(py, &concerned)?;
     allowance::use_profile(session.profile);
     allowance::set_measuring(session.measure);
     if let Some(seconds) = session.condition_budget {
@@ -434,7 +435,8 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(conclude, module)?)?;
     module.add_function(wrap_pyfunction!(unsupported, module)?)?;
     module.add_function(wrap_pyfunction!(cancel_main, module)?)?;
-    module.add_function(wrap_pyfunction!(loaded::bind, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::bind_breakpoints, module)?)?;
+    module.add_function(wrap_pyfunction!(loaded::bind_files, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::live_generators, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::restore, module)?)?;
     module.add_function(wrap_pyfunction!(loaded::set_promotion, module)?)?;

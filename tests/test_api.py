@@ -224,6 +224,7 @@ def test_nothing_hits_inside_a_callback(module):
 def test_a_log_message_goes_to_standard_error(module, capfd):
     dapper.add_breakpoint(module.__file__, 4, log_message="here {x}")
     module.plain(1)
+    dapper.stop()
     assert capfd.readouterr().err == "here 1\n"
 
 
@@ -300,6 +301,19 @@ def test_breakpoints_are_listed_and_cleared(module):
     dapper.clear_breakpoints()
     assert dapper.breakpoints() == []
     assert dapper.status().hooks == []
+
+
+def test_several_lines_are_armed_at_once(module):
+    points = dapper.add_breakpoints(module.__file__, [10, 4, 5], condition="x", kind="count")
+    assert [point.line for point in points] == [10, 4, 5]
+    module.plain(1)
+    module.plain(0)
+    assert [point.hits for point in points[1:]] == [1, 1]
+    with pytest.raises(ValueError, match="x =="):
+        dapper.add_breakpoints(module.__file__, [4, 5], condition="x ==")
+    with pytest.raises(ValueError, match="line 0 does not exist"):
+        dapper.add_breakpoints(module.__file__, [4, 0])
+    assert dapper.breakpoints() == points
 
 
 def test_references_are_neither_lost_nor_leaked(module):

@@ -50,7 +50,7 @@ def arm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def put(way: str, file: Path | str = CASES) -> None:
         _engine.set_promotion(way != "entry")
         _engine.set_every_line([str(file)])
-        _engine.bind(str(file))
+        _engine.bind([str(file)])
         assert _engine.entry_hook_installed() == (way == "entry")
 
     dapper.start()
@@ -95,7 +95,7 @@ def hooked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         dapper.start()
         _engine.set_promotion(False)
         _engine.set_every_line([str(other)])
-        _engine.bind(str(other))
+        _engine.bind([str(other)])
         assert _engine.entry_hook_installed()
         seen = outcomes(module)
         dapper.stop()
@@ -201,7 +201,7 @@ from dapper import _engine
 if way != "plain":
     _engine.set_promotion(way == "bound")
     _engine.set_every_line([cases])
-    _engine.bind(cases)
+    _engine.bind([cases])
 measure = coverage.Coverage(data_file=None, include=[cases], config_file=False, messages=False)
 measure.start()
 for name, case in list(vars(module).items()):
@@ -274,7 +274,7 @@ if sys.argv[1] != "plain":
     _engine.set_promotion(sys.argv[1] == "bound")
     _engine.set_every_line([recurse.__file__])
     point = _engine.add(recurse.__file__, 4, "count")
-    _engine.bind(recurse.__file__)
+    _engine.bind([recurse.__file__])
 print(recurse.down(0), recurse.count(), recurse.deep())
 print(point and point.reason, file=sys.stderr)
 """
@@ -336,7 +336,7 @@ def test_greenlets_that_are_suspended_are_reached(way, arm, switching):
 
     def stop_there() -> None:
         points.append(_engine.add(switching.__file__, 7, "count"))
-        _engine.bind(switching.__file__)
+        _engine.bind([switching.__file__])
 
     _engine.set_promotion(way == "bound")
     assert switching.talk(greenlet, stop_there) == plainly
@@ -384,7 +384,7 @@ from dapper import _engine
 print(sys._jit.is_enabled(), _engine.eval_frame_refusal())
 loop.run()
 point = _engine.add(loop.__file__, 4, "count")
-_engine.bind(loop.__file__)
+_engine.bind([loop.__file__])
 print(point.tier, loop.run(), point.hits)
 _engine.set_promotion(False)
 print(loop.run() == 4950, _engine.entry_hook_installed())

@@ -172,11 +172,11 @@ class Program:
             condition_budget_s=math.inf,
         )
         dapper.start(config)
-        self.points = [
-            dapper.add_breakpoint(self.file, line, condition=condition, kind="count")
-            for line in (self.lines() if lines is None else lines)
-            for condition in conditions
-        ]
+        lines = self.lines() if lines is None else lines
+        for condition in conditions:
+            self.points += dapper.add_breakpoints(
+                self.file, lines, condition=condition, kind="count"
+            )
         return module or self.plain()
 
     def check(self) -> None:

@@ -196,7 +196,7 @@ def session() -> Iterator[None]:
 
 def arm(file: Path) -> None:
     _engine.set_every_line([str(file)])
-    _engine.bind(str(file))
+    _engine.bind([str(file)])
 
 
 def disarm() -> None:
@@ -292,7 +292,7 @@ def test_code_born_with_probes_becomes_what_the_compiler_made(path, monkeypatch)
     module = importlib.import_module("held")
     assert "dapper probe" in str(module.plain.__code__.co_consts)
     plainly = module.use()
-    _engine.bind(str(path))
+    _engine.bind([str(path)])
     assert module.use() == plainly
     disarm()
     assert module.use() == plainly
@@ -335,7 +335,7 @@ def test_nothing_is_kept_of_a_module_that_goes(path, way):
 
     arm(path)
     module = load()
-    _engine.bind(str(path))
+    _engine.bind([str(path)])
     module.use()
     module.suspended_coroutine.close()
     del sys.modules["held"], module
@@ -396,7 +396,7 @@ import held
 way = sys.argv[1]
 _engine.set_promotion(way == "bound")
 _engine.set_every_line([held.__file__])
-_engine.bind(held.__file__)
+_engine.bind([held.__file__])
 made = types.FunctionType(held.code_only, vars(held))
 renamed = types.FunctionType(held.plain.__code__.replace(co_name="renamed"), vars(held))
 print(held.plain(1), made(1), renamed(1), held.use() == held.use())

@@ -39,6 +39,7 @@ __all__ = [
     "Config",
     "Status",
     "add_breakpoint",
+    "add_breakpoints",
     "add_function_breakpoint",
     "breakpoints",
     "clear_breakpoints",
@@ -259,8 +260,7 @@ def add_breakpoint(
     file that is not loaded yet is instrumented when it is imported. `Breakpoint.verified`,
     `Breakpoint.tier` and `Breakpoint.reason` tell.
     """
-    if line < 1:
-        raise ValueError(f"line {line} does not exist: lines count from 1")
+    _check_line(line)
     if column is not None and column < 1:
         raise ValueError(f"column {column} does not exist: columns count from 1")
     terms = {
@@ -271,7 +271,39 @@ def add_breakpoint(
         "capture": capture,
     }
     kind = _kind(kind, log_message, on_hit, capture)
-    return _bound(_engine.add(os.fspath(file), line, kind, terms, on_hit, column))
+    return _bound([_engine.add(os.fspath(file), line, kind, terms, on_hit, column)])[0]
+
+
+def add_breakpoints(
+    file: "Path",
+    lines: "Iterable[int]",
+    *,
+    on_hit: "Callable[[Hit], object] | None" = None,
+    log_message: str | None = None,
+    kind: "Kind | None" = None,
+    condition: str | None = None,
+    hit_condition: str | None = None,
+    purity: "Purity | None" = None,
+    capture: "bool | CaptureOptions | None" = None,
+) -> "list[Breakpoint]":
+    """Ask for the same breakpoint on several lines of a file, which is armed once for all of them.
+
+    Each is a breakpoint of its own, in the order of `lines`. Where one is refused, none is set.
+    All the rest is as for `add_breakpoint`.
+    """
+    terms = {
+        "condition": condition,
+        "hit_condition": hit_condition,
+        "log_message": log_message,
+        "purity": purity,
+        "capture": capture,
+    }
+    kind = _kind(kind, log_message, on_hit, capture)
+    name, asked = os.fspath(file), list(lines)
+    for line in asked:
+        _check_line(line)
+        _engine.check(name, line, kind, terms)
+    return _bound([_engine.add(name, line, kind, terms, on_hit) for line in asked])
 
 
 def add_function_breakpoint(
@@ -301,7 +333,7 @@ def add_function_breakpoint(
         "capture": capture,
     }
     kind = _kind(kind, log_message, on_hit, capture)
-    return _bound(_engine.add_function(function, kind, terms, on_hit))
+    return _bound([_engine.add_function(function, kind, terms, on_hit)])[0]
 
 
 def _kind(
@@ -326,9 +358,14 @@ def _kind(
     return kind
 
 
-def _bound(asked: "Breakpoint") -> "Breakpoint":
+def _check_line(line: int) -> None:
+    if line < 1:
+        raise ValueError(f"line {line} does not exist: lines count from 1")
+
+
+def _bound(asked: "list[Breakpoint]") -> "list[Breakpoint]":
     _follow()
-    _engine.bind_breakpoint(asked)
+    _engine.bind_breakpoints(asked)
     return asked
 
 
@@ -336,14 +373,15 @@ def remove_breakpoint(breakpoint: "Breakpoint") -> None:  # noqa: A002 - the wor
     """Take a breakpoint out; its file gets its other code back where it can be reached."""
     if not _engine.remove(breakpoint):
         raise ValueError(f"{breakpoint!r} was removed before")
-    _engine.bind_breakpoint(breakpoint)
+    _engine.bind_breakpoints([breakpoint])
     _follow()
 
 
 def clear_breakpoints() -> None:
     """Take all breakpoints out."""
-    for breakpoint_ in _engine.breakpoints():
-        remove_breakpoint(breakpoint_)
+    gone = [point for point in _engine.breakpoints() if _engine.remove(point)]
+    _engine.bind_breakpoints(gone)
+    _follow()
 
 
 def exchange_breakpoints(
@@ -361,14 +399,12 @@ def exchange_breakpoints(
         raise RuntimeError("no session is active: call start() first")
     name = os.fspath(file)
     for line, terms, _ in added:
-        if line < 1:
-            raise ValueError(f"line {line} does not exist: lines count from 1")
+        _check_line(line)
         _engine.check(name, line, "stop", terms)
-    touched = {gone.file for gone in removed if _engine.remove(gone)}
+    gone = [point for point in removed if _engine.remove(point)]
     asked = [_engine.add(name, line, "stop", terms, on_hit) for line, terms, on_hit in added]
     _follow()
-    for changed in touched.union(breakpoint_.file for breakpoint_ in asked):
-        _engine.bind(changed)
+    _engine.bind_breakpoints([*gone, *asked])
     return asked
 
 

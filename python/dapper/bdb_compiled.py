@@ -178,14 +178,14 @@ class Conditions:
             if served:
                 self._has_served = True
                 hooks.install()
-            _engine.bind(file)
+            _engine.bind([file])
             if _engine.is_idle():
                 hooks.uninstall()
 
     def meet(self, code: CodeType, file: str) -> None:
         """Have the functions that a module will make carry probes, if no import saw to it."""
         if file in self._served and code.co_name == "<module>" and not _carries_probe(code):
-            _engine.bind(file)
+            _engine.bind([file])
 
     def take_over(self, code: CodeType, file: str, lines: frozenset[int] | None) -> frozenset[int]:
         """Have the probes in this code act that stand on these lines; return their lines."""

@@ -85,7 +85,7 @@ class Probes:
             else:
                 del self._points[file]
                 self._older.pop(file, None)
-            _engine.bind(file)
+            _engine.bind([file])
             if added:
                 self._older[file] = _older(file)
 
@@ -182,7 +182,7 @@ class Probes:
             self._modules[id(code)] = code
             file = watcher.canonic(code.co_filename)
             if file in self._points:
-                _engine.bind(file)
+                _engine.bind([file])
 
     def _at_hit(self, hit: Hit) -> None:
         owner = thread.owner

@@ -33,7 +33,6 @@ def watch(path: str) -> None:
             hooks.uninstall()
         else:
             hooks.install()
-        for file in concerned:
-            _engine.bind(file)
+        _engine.bind(concerned)
 
     _engine.watch_file(path, changed)

@@ -53,6 +53,7 @@ pub(super) fn find<'py>(
 ) -> PyResult<HashMap<Arc<str>, Holders<'py>>> {
     let mut search = Search {
         files,
+        inodes: Inodes::of(files),
         layout,
         names: HashMap::new(),
         frames_seen: HashSet::new(),
@@ -172,8 +173,41 @@ struct Named<'py> {
     file: Option<Arc<str>>,
 }
 
+/// What tells by one look that a path leads to none of some files: a process has thousands of
+/// paths, and resolving the links of one takes a look at each of its folders.
+struct Inodes(Option<HashSet<(u64, u64)>>);
+
+impl Inodes {
+    fn of(files: &HashSet<Arc<str>>) -> Self {
+        let real = files.iter().filter(|file| !registry::is_pseudo(file));
+        Self(real.map(|file| inode(file)).collect())
+    }
+
+    /// False where that is not known.
+    fn rule_out(&self, path: &str) -> bool {
+        if registry::is_pseudo(path) {
+            return false;
+        }
+        let known = self.0.as_ref().zip(inode(path));
+        known.is_some_and(|(inodes, inode)| !inodes.contains(&inode))
+    }
+}
+
+#[cfg(unix)]
+fn inode(path: &str) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn inode(_: &str) -> Option<(u64, u64)> {
+    None
+}
+
 struct Search<'a, 'py> {
     files: &'a HashSet<Arc<str>>,
+    inodes: Inodes,
     layout: Option<&'static Layout>,
     /// What the name in a code object stands for, if it is one of the files, by its address.
     names: HashMap<usize, Named<'py>>,
@@ -261,7 +295,9 @@ impl<'py> Search<'_, 'py> {
         if let Some(known) = self.names.get(&address) {
             return Ok(known.file.clone());
         }
-        let file = name.extract::<&str>().ok().map(registry::file_name);
+        let path = name.extract::<&str>().ok();
+        let path = path.filter(|path| !self.inodes.rule_out(path));
+        let file = path.map(registry::file_name);
         let file = file.filter(|file| self.files.contains(file));
         let named = Named {
             _name: name,

@@ -15,12 +15,13 @@ use super::figures::FRAMES_PROMOTED;
 use super::find::Holders;
 use super::setting::Setting;
 use super::source::Module;
-use super::tree::{address, key, own_probe};
+use super::tree::{address, key};
 use super::turn::Turn;
 use super::{count, files, follow_file, hook_as_needed};
 use crate::breakpoint::Breakpoint;
 use crate::ffi::name::name;
 use crate::ffi::{heap, hook};
+use crate::probe::probes_of;
 use crate::{hit, interpreter, link, registry};
 
 /// `CO_OPTIMIZED`: the flag of code that belongs to a function.
@@ -119,7 +120,7 @@ fn meet(code: &Bound<'_, PyAny>, function: &Bound<'_, PyAny>) -> Option<Py<PyAny
     }
     // One that is not known here was made when the module was imported, and may lack a breakpoint
     // that came while it was.
-    if own_probe(code).ok()?.is_some() && !lacks(code, &wanted?).ok()? {
+    if probes_of(code).ok()?.next().is_some() && !lacks(code, &wanted?).ok()? {
         return None;
     }
     // Code that runs while other code is being changed is asked about again afterwards.

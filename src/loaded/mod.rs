@@ -36,6 +36,7 @@ use self::watch::Placed;
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::name::name;
 use crate::ffi::{heap, hook};
+use crate::handle::Handle;
 use crate::meter::{Activity, Span};
 use crate::registry::{self, WantedFile};
 use crate::remembered;
@@ -52,11 +53,30 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Brings the loaded code of one file in line with the breakpoints that exist now.
-#[pyfunction]
-pub(crate) fn bind(py: Python<'_>, file: &str) -> PyResult<()> {
+/// Brings the loaded code of files in line with the breakpoints that exist now, in one search of
+/// the heap for all of them.
+pub(crate) fn bind(py: Python<'_>, files: &HashSet<Arc<str>>) -> PyResult<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
     let _span = Span::of(Activity::Arming);
-    follow(py, &HashSet::from([Arc::from(file)]))
+    follow(py, files)
+}
+
+/// [`bind`] for Python.
+#[pyfunction(name = "bind")]
+pub(crate) fn bind_files(py: Python<'_>, files: Vec<String>) -> PyResult<()> {
+    bind(py, &files.into_iter().map(Arc::from).collect())
+}
+
+/// [`bind`] for the files of these breakpoints, which may have been removed.
+#[pyfunction]
+pub(crate) fn bind_breakpoints(
+    py: Python<'_>,
+    breakpoints: Vec<Bound<'_, Handle>>,
+) -> PyResult<()> {
+    let files = breakpoints.into_iter().flat_map(|it| it.get().0.files());
+    bind(py, &files.collect())
 }
 
 /// The generators, coroutines and asynchronous generators whose frames run code of a file and have

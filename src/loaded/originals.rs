@@ -13,8 +13,9 @@ use pyo3::types::PyDict;
 
 use super::file::{LoadedFile, Root, Variant};
 use super::source;
-use super::tree::{address, constants, dumps, key, nested, own_probe};
+use super::tree::{address, constants, dumps, key, nested};
 use crate::ffi::name::{Name, name};
+use crate::probe::probes_of;
 use crate::registry::WantedFile;
 use crate::stands::Stands;
 use crate::{ffi, interpreter, link};
@@ -105,7 +106,7 @@ impl<'py> LoadedFile<'_, 'py> {
         if let Some(variant) = self.state.variants.get(&address(code)) {
             return Ok(Ok(variant.original.bind(self.py).clone()));
         }
-        match own_probe(code)? {
+        match probes_of(code)?.next() {
             None => Ok(Ok(code.clone())),
             Some(probe) => self.adopt(code, &probe.get().path),
         }

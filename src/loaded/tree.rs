@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::ffi::name::name;
-use crate::probe::Probe;
+use crate::probe::probes_of;
 
 /// The lines of a code object that hold probes and the breakpoints on each, sorted: code objects
 /// with the same original and the same key are interchangeable.
@@ -26,22 +26,14 @@ pub(super) fn nested<'py>(code: &Bound<'py, PyAny>) -> PyResult<Vec<(usize, Boun
         .collect())
 }
 
-/// The first probe that this very code object holds.
-pub(super) fn own_probe<'py>(code: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Probe>>> {
-    let mut constants = constants(code)?.into_iter();
-    Ok(constants.find_map(|constant| constant.cast_into::<Probe>().ok()))
-}
-
 /// The key of a code object.
 pub(super) fn key(code: &Bound<'_, PyAny>) -> PyResult<Key> {
     let mut lines: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
-    for constant in constants(code)? {
-        if let Ok(probe) = constant.cast::<Probe>() {
-            let probe = probe.get();
-            let ids = probe.breakpoints.iter().map(|breakpoint| breakpoint.id);
-            // The breakpoints of one line may have probes of their own.
-            lines.entry(probe.line).or_default().extend(ids);
-        }
+    for probe in probes_of(code)? {
+        let probe = probe.get();
+        let ids = probe.breakpoints.iter().map(|breakpoint| breakpoint.id);
+        // The breakpoints of one line may have probes of their own.
+        lines.entry(probe.line).or_default().extend(ids);
     }
     let lines = lines.into_iter();
     Ok(lines

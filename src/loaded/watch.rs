@@ -12,11 +12,11 @@ use pyo3::prelude::*;
 
 use super::figures::FRAMES_WATCHED;
 use super::file::LoadedFile;
-use super::tree::{Key, address, constants, key, own_probe};
+use super::tree::{Key, address, constants, key};
 use crate::breakpoint::{Breakpoint, Tier};
 use crate::ffi::name::name;
 use crate::link::Targets;
-use crate::probe::Probe;
+use crate::probe::{Probe, probes_of};
 use crate::scoped::{self, Backend};
 use crate::variant::Site;
 
@@ -202,7 +202,7 @@ impl<'py> LoadedFile<'_, 'py> {
                 continue;
             };
             if held.contains(original) {
-                let probe = own_probe(variant.code.bind(self.py))?;
+                let probe = probes_of(variant.code.bind(self.py))?.next();
                 let tier = probe.map_or(self.setting.tier(), |probe| probe.get().tier);
                 placed.extend(each(&variant.key, tier));
             }

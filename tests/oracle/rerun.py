@@ -44,7 +44,7 @@ class Way(TypedDict):
 def arm(way: Way) -> None:
     """Ask for a probe on every line."""
     _engine.set_every_line([way["program"]])
-    _engine.bind(way["program"])
+    _engine.bind([way["program"]])
 
 
 def disarm(_way: Way) -> None:

@@ -63,6 +63,8 @@ impl Sources {
     /// Reads the sources below a folder, which goes by these names, and has the store remember
     /// those that are the same.
     pub(super) fn compare(self, folder: &[PathBuf; 2], store: Option<&Store>) -> Compared {
+        // A program may reach the folder by either name.
+        let names = &folder[usize::from(folder[0] == folder[1])..];
         let sources: Vec<_> = self.0.into_inner().into_iter().collect();
         let look = |(path, hashes): &(String, Vec<SourceHash>)| {
             let found = state_of(&folder[0].join(path))?;
@@ -76,9 +78,8 @@ impl Sources {
                 Some((_, false)) => compared.different += 1,
                 Some(((stamp, hash), true)) => {
                     compared.same += 1;
-                    // A program may reach the folder by either name.
-                    for base in folder {
-                        if let Some(store) = store {
+                    if let Some(store) = store {
+                        for base in names {
                             store.memo_put(&base.join(path), &stamp, &hash);
                         }
                     }

@@ -5,7 +5,7 @@
 //! knows, and when that changes later the client is told; `places` adds what the file says.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -252,7 +252,7 @@ fn set_in_file(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     }
     if changed {
         session.follow(py).map_err(|error| failed(&error))?;
-        loaded::bind(py, &file).map_err(|error| failed(&error))?;
+        loaded::bind(py, &HashSet::from([Arc::clone(&file)])).map_err(|error| failed(&error))?;
         follow_messages(py, session);
     }
     let mut facts = None;
@@ -297,7 +297,7 @@ pub(in crate::dap) fn set_functions(
 fn set_on_functions(py: Python<'_>, session: &Session, request: &Request) -> Answer {
     let wanted: SetFunctionArguments = request.arguments()?;
     let before = std::mem::take(&mut lock(&session.points).functions);
-    let mut concerned: Vec<Arc<str>> = before
+    let mut concerned: HashSet<Arc<str>> = before
         .iter()
         .flat_map(|point| point.breakpoint.files())
         .collect();
@@ -310,11 +310,7 @@ fn set_on_functions(py: Python<'_>, session: &Session, request: &Request) -> Ans
     }
     lock(&session.points).functions = kept;
     session.follow(py).map_err(|error| failed(&error))?;
-    concerned.sort_unstable();
-    concerned.dedup();
-    for file in concerned {
-        loaded::bind(py, &file).map_err(|error| failed(&error))?;
-    }
+    loaded::bind(py, &concerned).map_err(|error| failed(&error))?;
     let told: Vec<Value> = results
         .iter()
         .map(|result| match result {
@@ -382,16 +378,12 @@ impl Session {
     /// Takes out every breakpoint of the client.
     pub(in crate::dap) fn clear(&self, py: Python<'_>) -> PyResult<()> {
         let points = std::mem::take(&mut *lock(&self.points));
-        let mut files: Vec<Arc<str>> = Vec::new();
+        let mut files = HashSet::new();
         for point in points.by_file.values().flatten().chain(&points.functions) {
             files.extend(point.breakpoint.files());
             remove(point);
         }
-        files.sort_unstable();
-        files.dedup();
-        for file in files {
-            loaded::bind(py, &file)?;
-        }
+        loaded::bind(py, &files)?;
         log_output::give_back(py);
         data::clear(py)?;
         disassembly::clear(py)?;
