@@ -48,10 +48,10 @@ TOPICS = {
         "Time over the plain run under the same launcher, `benches/programs/under.py`. "
         "`settrace` is a line tracer that does nothing, `settrace-compare` one that compares file "
         "and line; `pdb` has its breakpoints set and is told to continue; `debugpy` has a client "
-        "in another process attached, which sets them over the debug protocol; `monitoring` keeps "
-        "line events on with a callback that does nothing, `monitoring-disable` switches each line "
-        "off that is not a breakpoint; `noop-hook` is an eval-frame hook that only calls the "
-        "interpreter's own evaluation.",
+        "in another process attached, which sets them over the debug protocol, and so has "
+        "`dapper-session`; `monitoring` keeps line events on with a callback that does nothing, "
+        "`monitoring-disable` switches each line off that is not a breakpoint; `noop-hook` is an "
+        "eval-frame hook that only calls the interpreter's own evaluation.",
         plot_each=True,
     ),
     "conditions": Topic(

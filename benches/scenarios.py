@@ -66,7 +66,8 @@ def run_time(version: str, rounds: int, name: str) -> list[Figure]:
     """Return what breakpoints that are not hit cost one program.
 
     All arms import the program from the same launcher: under `dapper run` with breakpoints that are
-    compiled in, or with breakpoints that the launcher sets once the program is loaded.
+    compiled in, or with breakpoints that are set once the program is loaded, by the launcher or by
+    a client that is attached to it.
     """
     program = program_named(name)
     arms = {"plain": under(version, "plain", program, [])}
@@ -82,6 +83,8 @@ def run_time(version: str, rounds: int, name: str) -> list[Figure]:
     lines = marked(program, "hot")
     arms["bound"] = under(version, "dapper-bound", program, lines)
     measures["bound"] = ("breakpoint in a hot place, set after load", "plain", 1.02)
+    arms["session"] = under(version, "dapper-session", program, lines)
+    measures["session"] = ("breakpoint in a hot place, set by an editor", "plain", 1.02)
     scenario = f"{len(lines)} functions" if name == "many" else name
     return bounded(version, scenario, arms, rounds, measures)
 

@@ -124,24 +124,28 @@ def has_debugpy():
     return importlib.util.find_spec("debugpy") is not None
 
 
+def attached(server, path, lines):
+    """Attach a client of another process, which sets the breakpoints over the debug protocol."""
+    server.configure(subProcess=False)
+    _, port = server.listen(("127.0.0.1", 0))
+    command = [sys.executable, str(Path(__file__).with_name("dap_client.py")), str(port), path]
+    asked = json.dumps([{"line": line, **TERMS} for line in lines])
+    # It ends when this process, and so the adapter, does.
+    client = subprocess.Popen([*command, asked], stdout=subprocess.PIPE)
+    server.wait_for_client()
+    if client.stdout.readline() != b"armed\n":
+        raise SystemExit(f"{server.__name__}: its client could not set the breakpoints")
+    # The client leaves when a breakpoint is hit.
+    return lambda: client.poll() is not None and f"{server.__name__}: a breakpoint was hit"
+
+
 @tool(has_debugpy)
 def debugpy(path, lines, load):
-    """Attach a client of another process, which sets the breakpoints over the debug protocol."""
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     import debugpy as server
 
     load()
-    server.configure(subProcess=False)
-    _, port = server.listen(("127.0.0.1", 0))
-    client = [sys.executable, str(Path(__file__).with_name("dap_client.py")), str(port), path]
-    asked = json.dumps([{"line": line, **TERMS} for line in lines])
-    # It ends when this process, and so the adapter, does.
-    attached = subprocess.Popen([*client, asked], stdout=subprocess.PIPE)
-    server.wait_for_client()
-    if attached.stdout.readline() != b"armed\n":
-        raise SystemExit("debugpy: its client could not set the breakpoints")
-    # The client leaves when a breakpoint is hit.
-    return lambda: attached.poll() is not None and "debugpy: a breakpoint was hit"
+    return attached(server, path, lines)
 
 
 def has_monitoring():
@@ -260,6 +264,14 @@ def dapper_entry(path, lines, load):
     load()
     dapper.start(dapper.Config(promotion=False))
     return insist(arm(path, lines), "entry")
+
+
+@tool()
+def dapper_session(path, lines, load):
+    import dapper
+
+    load()
+    return attached(dapper, path, lines)
 
 
 @tool()
