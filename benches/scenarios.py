@@ -67,7 +67,7 @@ def run_time(version: str, rounds: int, name: str) -> list[Figure]:
 
     All arms import the program from the same launcher: under `dapper run` with breakpoints that are
     compiled in, or with breakpoints that are set once the program is loaded, by the launcher or by
-    a client that is attached to it.
+    a client that is attached to it, or has left again.
     """
     program = program_named(name)
     arms = {"plain": under(version, "plain", program, [])}
@@ -85,6 +85,8 @@ def run_time(version: str, rounds: int, name: str) -> list[Figure]:
     measures["bound"] = ("breakpoint in a hot place, set after load", "plain", 1.02)
     arms["session"] = under(version, "dapper-session", program, lines)
     measures["session"] = ("breakpoint in a hot place, set by an editor", "plain", 1.02)
+    arms["left"] = under(version, "dapper-left", program, lines)
+    measures["left"] = ("set by an editor that has left", "plain", 1.02)
     scenario = f"{len(lines)} functions" if name == "many" else name
     return bounded(version, scenario, arms, rounds, measures)
 

@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import peak
@@ -135,8 +136,12 @@ def attached(server, path, lines):
     server.wait_for_client()
     if client.stdout.readline() != b"armed\n":
         raise SystemExit(f"{server.__name__}: its client could not set the breakpoints")
-    # The client leaves when a breakpoint is hit.
-    return lambda: client.poll() is not None and f"{server.__name__}: a breakpoint was hit"
+    return client
+
+
+def stays(client):
+    """Return a check that the client is still there: it leaves when a breakpoint is hit."""
+    return lambda: client.poll() is not None and "a breakpoint was hit"
 
 
 @tool(has_debugpy)
@@ -145,7 +150,7 @@ def debugpy(path, lines, load):
     import debugpy as server
 
     load()
-    return attached(server, path, lines)
+    return stays(attached(server, path, lines))
 
 
 def has_monitoring():
@@ -271,7 +276,20 @@ def dapper_session(path, lines, load):
     import dapper
 
     load()
-    return attached(dapper, path, lines)
+    return stays(attached(dapper, path, lines))
+
+
+@tool()
+def dapper_left(path, lines, load):
+    """The client has left before anything is measured."""
+    import dapper
+
+    load()
+    client = attached(dapper, path, lines)
+    client.kill()
+    while dapper.is_client_connected() or dapper.status().breakpoints:
+        time.sleep(0.01)
+    return lambda: ", ".join(dapper.status().hooks)
 
 
 @tool()
