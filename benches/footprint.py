@@ -70,8 +70,9 @@ def memory(version: str, rounds: int) -> list[Figure]:
     def beside(tool: str, program: Path) -> Arm:
         return under(version, tool, program, marked(program, "hot"), *options)
 
-    sympy = PROGRAMS / "import_sympy.py"
-    cold = f"--break={sympy}:{marked(sympy, 'cold')[0]}"
+    program = PROGRAMS / "import_package.py"
+    cold = f"--break={program}:{marked(program, 'cold')[0]}"
+    sympy = [str(program), "sympy"]
     arms = {
         ("calls", "plain"): beside("plain", calls),
         ("calls", "dapper, session started"): beside("dapper-idle", calls),
@@ -81,8 +82,8 @@ def memory(version: str, rounds: int) -> list[Figure]:
         ("64 functions", "plain"): beside("plain", many),
         ("64 functions", "dapper, 64 breakpoints at import"): beside("dapper-import", many),
         ("64 functions", "dapper, 64 breakpoints bound"): beside("dapper-bound", many),
-        ("import of sympy", "plain"): Arm([python(version), str(sympy)]),
-        ("import of sympy", "dapper run"): Arm([dapper(version), "run", cold, str(sympy)]),
+        ("import of sympy", "plain"): Arm([python(version), *sympy]),
+        ("import of sympy", "dapper run"): Arm([dapper(version), "run", cold, *sympy]),
     }
     figures = []
     for (scenario, name), arm in arms.items():

@@ -29,10 +29,11 @@ from arms import (
 from conditions import conditions, debuggers, hits
 from estimate import Estimate, difference, median_of, paired, ratio
 from figures import Figure, figure
+from first_imports import first_import
 from footprint import memory, start_up_of_processes
 from messages import log
 from rivals import beside, program_named, threads, under
-from stores import first_import, store
+from stores import store
 from suite import pyperformance
 
 Scenario = Callable[[str, int], list[Figure]]
@@ -144,7 +145,7 @@ def quiet_lines(sources: list[Path]) -> Iterator[tuple[Path, int]]:
 
 def imports(version: str, rounds: int) -> list[Figure]:
     """Return what a warm store costs, or saves, when sympy is imported."""
-    program = PROGRAMS / "import_sympy.py"
+    program = PROGRAMS / "import_package.py"
     listing = (
         "import sympy, sys\n"
         "for name, module in sys.modules.items():\n"
@@ -158,15 +159,15 @@ def imports(version: str, rounds: int) -> list[Figure]:
     # A few of the lines do run: some classes answer `hasattr` by raising.
     lines = [
         option
-        for option, row in zip(lines, reported(version, lines, program), strict=True)
+        for option, row in zip(lines, reported(version, lines, program, "sympy"), strict=True)
         if row["verified"] and not row["hits"]
     ]
-    prove_armed(version, lines, program)
+    prove_armed(version, lines, program, "sympy")
     elsewhere = f"--count={program}:{cold}"
     arms = {
-        "plain": Arm([python(version), str(program)]),
-        "without": Arm([dapper(version), "run", elsewhere, str(program)]),
-        "with": Arm([dapper(version), "run", elsewhere, *lines, str(program)]),
+        "plain": Arm([python(version), str(program), "sympy"]),
+        "without": Arm([dapper(version), "run", elsewhere, str(program), "sympy"]),
+        "with": Arm([dapper(version), "run", elsewhere, *lines, str(program), "sympy"]),
     }
     bounds = {"without": 1.01, "with": 1.05}
 

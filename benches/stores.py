@@ -1,4 +1,4 @@
-"""What filling a store costs, on 20,000 files, and what the store gives to a first import.
+"""What filling a store costs, on 20,000 files.
 
 The machine may be shared: shares of compile time are of processor time (user and system, of all
 processes), which other work changes little; factors between runs are of wall time, and the runs
@@ -7,7 +7,6 @@ follow each other.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -15,33 +14,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from arms import (
-    PROGRAMS,
-    SCRATCH,
-    Arm,
-    BenchError,
-    dapper,
-    dapper_instrument,
-    environment,
-    output,
-    python,
-    rounds_of,
-)
+from arms import PROGRAMS, SCRATCH, BenchError, dapper_instrument, environment, python
 from corpus import corpus
-from estimate import median_of, ratio
+from estimate import median_of
 from figures import Figure, figure
 
 FILES = int(os.environ.get("BENCH_CORPUS_FILES", "20000"))
-PACKAGES = ("sympy", "mpmath")
-LISTING = """
-import sys
-import sympy
-for name, module in sys.modules.items():
-    if name.partition(".")[0] in ("sympy", "mpmath") and getattr(module, "__file__", None):
-        print(module.__file__)
-"""
 
 
 @dataclass(frozen=True)
@@ -142,97 +121,3 @@ def store(version: str, rounds: int) -> list[Figure]:
         made("the same in wall time", waited, "x", 5, at_least=True),
         made("peak of the largest process", peak, "MB", 300),
     ]
-
-
-def copied(version: str, target: Path) -> Path:
-    """Copy the packages' sources to a folder of their own, with new times and no .pyc files."""
-    shutil.rmtree(target, ignore_errors=True)
-    for name in PACKAGES:
-        code = f"import {name}; print({name}.__path__[0])"
-        source = output([python(version), "-c", code]).strip()
-        left_out = shutil.ignore_patterns("__pycache__", "tests")
-        shutil.copytree(source, target / name, ignore=left_out, copy_function=shutil.copyfile)
-    return target
-
-
-def quiet_line(source: Path) -> int:
-    """Return a line that does not run while a module is imported, or else its last statement."""
-    tree = ast.parse(source.read_bytes())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    quiet = [node.body[-1].lineno for node in functions if not node.decorator_list]
-    return max(quiet, default=0) or max((node.lineno for node in tree.body), default=1)
-
-
-def first_import(version: str, rounds: int) -> list[Figure]:
-    """Return what the first import of a copied package costs with the store of another copy."""
-    program = PROGRAMS / "import_sympy.py"
-    work = SCRATCH / f"import-{version}"
-    warmed, fresh = copied(version, work / "warmed"), copied(version, work / "fresh")
-    output([python(version), "-m", "compileall", "-q", str(warmed)])
-    loaded = output([python(version), "-c", LISTING], {"PYTHONPATH": str(warmed)}).splitlines()
-    modules = sorted({Path(path).relative_to(warmed) for path in loaded})
-    points = {module: quiet_line(warmed / module) for module in modules}
-    files = {}
-    for folder in (warmed, fresh):
-        files[folder] = folder.with_suffix(".toml")
-        files[folder].write_text(
-            "".join(
-                f'[[breakpoint]]\nfile = "{folder / module}"\nline = {line}\nkind = "count"\n'
-                for module, line in points.items()
-            )
-        )
-    store = work / "store"
-    shutil.rmtree(store, ignore_errors=True)
-    command = [dapper_instrument(version), "precompile", "--json", f"--cache-dir={store}"]
-    command += [f"--python={python(version)}", f"--breakpoints={files[warmed]}", str(warmed)]
-    filled(output(command), sum(1 for _ in warmed.rglob("*.py")))
-    # As on two machines: what one has exported, the other imports for its own copy.
-    archive, imported = work / "store.dapper", work / "imported"
-    carry = [dapper_instrument(version), "cache"]
-    output([*carry, "export", f"--cache-dir={store}", f"--root={warmed}", str(archive)])
-    shutil.rmtree(imported, ignore_errors=True)
-    output([*carry, "import", f"--cache-dir={imported}", f"--root={fresh}", str(archive)])
-    # Nothing is written, so every run is a first one: no .pyc file, and, in a store that was not
-    # imported, no memo.
-    variables = {"PYTHONPATH": str(fresh), "PYTHONDONTWRITEBYTECODE": "1"}
-    under = [dapper(version), "run", f"--breakpoints={files[fresh]}", str(program)]
-    ends = ends_of(version, under, variables | {"DAPPER_CACHE_DIR": str(store)})
-    if not ends or not all(end["verified"] for end in ends):
-        raise BenchError(f"{version}: a breakpoint is not in place: {ends[:3]}")
-    arms = {
-        "plain": Arm([python(version), str(program)], {"PYTHONPATH": str(warmed)}),
-        "imported": Arm(under, variables | {"DAPPER_CACHE_DIR": str(imported)}),
-        "stored": Arm(under, variables | {"DAPPER_CACHE_DIR": str(store)}),
-        "without": Arm(under, variables | {"DAPPER_CACHE_DIR": str(work / "nothing")}),
-    }
-    processor, *_ = rounds_of(arms, max(3, rounds))
-    named = f"sympy copied, {len(points)} breakpoints"
-    return [
-        figure(
-            *("bounds", "first import", f"{named}: over stock .pyc files", version),
-            ratio(processor, "imported"),
-            unit="x",
-            bound=1,
-        ),
-        figure(
-            *("bounds", "first import", f"{named}: if sources have to be read", version),
-            ratio(processor, "stored"),
-            unit="x",
-        ),
-        figure(
-            *("bounds", "first import", f"{named}: without the store over with it", version),
-            ratio(processor, "without", "imported"),
-            unit="x",
-            bound=5,
-            at_least=True,
-        ),
-    ]
-
-
-def ends_of(version: str, command: list[str], variables: dict[str, str]) -> list[dict[str, Any]]:
-    """Run a program with breakpoints and return what is reported of each."""
-    events = SCRATCH / f"events-{version}.jsonl"
-    output([*command[:2], f"--events={events}", *command[2:]], variables)
-    rows = [json.loads(line) for line in events.read_text().splitlines()]
-    events.unlink()
-    return [row for row in rows if row["event"] == "breakpoint"]
