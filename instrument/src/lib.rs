@@ -51,7 +51,7 @@ pub use decode::constant_at;
 pub use disasm::disassemble;
 pub use error::{Error, ErrorKind, Reason};
 pub use exctable::{count_handlers, handler_of};
-pub use linemap::{FunctionLines, LineMap, line_map};
+pub use linemap::{FunctionLines, LineMap, check_module, line_map};
 pub use pattern::{FunctionPattern, FunctionPatternError};
 pub use positions::{Entry, Position, Span};
 pub use prove::{Failure, Verification, verify};

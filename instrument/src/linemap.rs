@@ -54,6 +54,17 @@ pub fn line_map(version: PyVersion, marshalled: &[u8]) -> Result<LineMap, Error>
     Ok(map)
 }
 
+/// Fails where [`line_map`] does, in a fraction of its time: what is no marshalled module, or one
+/// whose code objects lack what they consist of.
+pub fn check_module(marshalled: &[u8]) -> Result<(), Error> {
+    let module = Module::read(marshalled)?;
+    module.walk(&mut |code, _| {
+        tables(&module, code)?;
+        module.text(module.codes[code].qualname, "co_qualname")?;
+        Ok(())
+    })
+}
+
 impl LineMap {
     /// The map without the columns of shared lines.
     pub(crate) fn of(

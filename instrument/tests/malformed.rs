@@ -1,8 +1,8 @@
 //! Bytes that no interpreter wrote: an error or an honest answer, never a panic.
 
 use instrument::{
-    Error, ErrorKind, PyVersion, Reason, Untouched, Wanted, disassemble, instrument, line_map,
-    verify,
+    Error, ErrorKind, PyVersion, Reason, Untouched, Wanted, check_module, disassemble, instrument,
+    line_map, verify,
 };
 
 use crate::fixtures;
@@ -10,7 +10,9 @@ use crate::object::{self, Object};
 
 /// Everything that takes marshal data; a variant of it must be readable.
 fn try_all(version: PyVersion, marshalled: &[u8]) -> Result<(), Error> {
-    let map = line_map(version, marshalled)?;
+    let map = line_map(version, marshalled);
+    assert_eq!(check_module(marshalled).is_ok(), map.is_ok());
+    let map = map?;
     let every = instrument(version, marshalled, Wanted::EveryLine)?;
     line_map(version, &every.code).expect("a variant can be read");
     let some = map.breakable().into_iter().take(1).chain([3, 900]);

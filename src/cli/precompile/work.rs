@@ -121,7 +121,7 @@ impl<'a> Work<'a> {
         let version = self.interpreter.version;
         let code = fresh_code(&compiled, version, &content, &metadata).ok()?;
         // Nothing vouches for the rest of the file, and plain code is stored unread.
-        instrument::line_map(version, &code).ok()?;
+        instrument::check_module(&code).ok()?;
         self.give(index, &hash, &code, self.shelf.missing(found, &hash))
     }
 
