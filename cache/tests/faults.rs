@@ -375,8 +375,9 @@ fn share_as(engine: &str, root: &Path) {
             let _ = store.merge_packs(|_, _| true).expect("merges");
         }
         for number in 0..=number {
-            let Lookup::Hit(entry) = store.get(&key_of(engine, number)) else {
-                panic!("{engine}: {number} is lost");
+            let entry = match store.get(&key_of(engine, number)) {
+                Lookup::Hit(entry) => entry,
+                Lookup::Miss(why) => panic!("{engine}: {number} is lost: {why}"),
             };
             assert_eq!(entry.code(), format!("{engine} made {number}").as_bytes());
         }

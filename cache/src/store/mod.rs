@@ -53,6 +53,9 @@ pub(crate) const ENTRY_SUFFIX: &str = ".entry";
 const TOUCH_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a listing that changes under the reader is read again.
 const REFRESH_TRIES: usize = 8;
+/// Waits for a merge to end, each twice as long as the one before: 0.2 s in all.
+const PATIENCE: u32 = 12;
+const SHORT_WAIT: Duration = Duration::from_micros(50);
 /// What is told of an entry whose pack is no longer there.
 const GONE: MissReason = MissReason::Unreadable(std::io::ErrorKind::NotFound);
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -179,8 +182,10 @@ impl Store {
         let known = self.opened();
         let mut opened = open_packs(dir, &known);
         // A pack that was merged away while the directory was read is listed as another one.
-        for _ in 0..REFRESH_TRIES {
+        // Removing many takes a while, in which every listing is overtaken: it is waited for.
+        for turn in 0..PATIENCE {
             let Err(()) = opened else { break };
+            std::thread::sleep(SHORT_WAIT * (1 << turn));
             opened = open_packs(dir, &known);
         }
         let Ok(opened) = opened else { return };
@@ -386,7 +391,7 @@ pub(crate) fn n_entries(store: &Store) -> (u64, u64) {
 /// Fails when a pack that is listed is gone.
 fn open_packs(dir: &Arc<Dir>, known: &Opened) -> Result<Opened, ()> {
     let mut opened = Opened::default();
-    for name in dir.names().unwrap_or_default() {
+    for name in settled_names(dir) {
         if !name.ends_with(PACK_SUFFIX) || dir::is_temp(&name) {
             continue;
         }
@@ -404,6 +409,23 @@ fn open_packs(dir: &Arc<Dir>, known: &Opened) -> Result<Opened, ()> {
     };
     opened.packs.sort_by(newest_first);
     Ok(opened)
+}
+
+/// The names in a directory to which others add, and from which they remove.
+///
+/// A directory is read in parts: while that goes on, a merged pack may come where was read
+/// already, and those it stands for may go before they are reached. What was read twice over is
+/// what was there.
+fn settled_names(dir: &Dir) -> Vec<String> {
+    let mut names = dir.names().unwrap_or_default();
+    for _ in 0..REFRESH_TRIES {
+        let again = dir.names().unwrap_or_default();
+        if again == names {
+            break;
+        }
+        names = again;
+    }
+    names
 }
 
 fn open_pack(
