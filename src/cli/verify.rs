@@ -64,8 +64,9 @@ pub(super) fn run(
 ) -> Result<i32, Failure> {
     let started = Instant::now();
     let exclude = globs(&arguments.selection.exclude)?;
-    let found = walk(&arguments.paths, Kinds::SourcesAndCompiled, &exclude);
     let jobs = jobs(&arguments.selection);
+    let pool = pool(jobs)?;
+    let found = pool.install(|| walk(&arguments.paths, Kinds::SourcesAndCompiled, &exclude));
     let bar = environment.progress(found.files.len());
     let report = Mutex::new(Report::default());
     let add = |file: &Found, outcome| {
@@ -77,7 +78,6 @@ pub(super) fn run(
     };
     let (compiled, sources): (Vec<&Found>, Vec<&Found>) =
         found.files.iter().partition(|file| file.compiled);
-    let pool = pool(jobs)?;
     pool.install(|| {
         compiled
             .par_iter()

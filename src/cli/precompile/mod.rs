@@ -72,7 +72,9 @@ pub(super) fn run(
     let dry = arguments.comparison.writes_nothing();
     let plan = Plan::new(arguments, environment, dry)?;
     let exclude = globs(&arguments.selection.exclude)?;
-    let walked = walk(&arguments.paths, Kinds::Sources, &exclude);
+    let walked = plan
+        .pool
+        .install(|| walk(&arguments.paths, Kinds::Sources, &exclude));
     if dry {
         let report = plan.check(walked, environment, started)?;
         let printed = if json {

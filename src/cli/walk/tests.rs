@@ -100,6 +100,44 @@ fn linked_files_and_folders_count_once() {
 }
 
 #[test]
+fn a_name_without_links_comes_before_one_with_them() {
+    let root = tree(&["real/deep/x.py", "real/y.py"]);
+    symlink("real/deep", root.path().join("a")).expect("links");
+    symlink("..", root.path().join("real/deep/up")).expect("links");
+    let (walk, names) = walked(root.path(), &[""], Kinds::Sources, &[]);
+    assert_eq!(names, ["real/deep/x.py", "real/y.py"]);
+    assert_eq!(walk.skipped.len(), 1, "{:?}", walk.skipped);
+}
+
+#[test]
+fn what_only_links_lead_to_is_found_by_them() {
+    let root = tree(&["in/x.py", "out/y.py", "out/more/z.py", "out/w.py"]);
+    symlink("../out", root.path().join("in/first")).expect("links");
+    symlink("../out", root.path().join("in/second")).expect("links");
+    symlink("../../in", root.path().join("out/more/back")).expect("links");
+    symlink("../out/w.py", root.path().join("in/w.py")).expect("links");
+    let (walk, names) = walked(root.path(), &["in"], Kinds::Sources, &[]);
+    let expected = ["in/first/more/z.py", "in/first/y.py", "in/w.py", "in/x.py"];
+    assert_eq!(names, expected);
+    assert!(
+        walk.files
+            .iter()
+            .all(|found| found.linked != found.path.ends_with("x.py"))
+    );
+    let loops: Vec<_> = walk.skipped.iter().map(|skipped| &skipped.file).collect();
+    assert_eq!(loops.len(), 1, "{loops:?}");
+}
+
+#[test]
+fn a_link_out_of_the_tree_and_back_into_it_is_a_loop() {
+    let root = tree(&["top/in/x.py", "top/y.py"]);
+    symlink("..", root.path().join("top/in/up")).expect("links");
+    let (walk, names) = walked(root.path(), &["top/in"], Kinds::Sources, &[]);
+    assert_eq!(names, ["top/in/up/y.py", "top/in/x.py"]);
+    assert_eq!(walk.skipped.len(), 1, "{:?}", walk.skipped);
+}
+
+#[test]
 fn paths_that_cannot_be_used_say_why() {
     let root = tree(&["notes.txt", "old.pyc"]);
     fs::write(root.path().join("tool"), "#!/usr/bin/env python3\n").expect("writes");
