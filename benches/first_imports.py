@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from arms import (
     PROGRAMS,
@@ -17,6 +15,7 @@ from arms import (
     dapper_instrument,
     output,
     python,
+    reported,
     rounds_of,
 )
 from estimate import ratio
@@ -116,12 +115,13 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
     # Nothing is written, so every run is a first one: no .pyc file, and, in a store that was not
     # imported, no memo.
     variables = {"PYTHONPATH": str(fresh), "PYTHONDONTWRITEBYTECODE": "1"}
-    under = [dapper(version), "run", f"--breakpoints={files[fresh]}", str(PROGRAM), package]
-    ends = ends_of(version, under, variables | {"DAPPER_CACHE_DIR": str(store)})
+    options = [f"--breakpoints={files[fresh]}"]
+    ends = reported(*(version, options, PROGRAM, package), **variables, DAPPER_CACHE_DIR=str(store))
     imported_from = {str(fresh / module) for module in loaded(version, package, warmed)}
     missed = [end for end in ends if end["file"] in imported_from and not end["verified"]]
     if len(ends) != len(points) or missed:
         raise BenchError(f"{version}: a breakpoint is not in place: {missed[:3]}")
+    under = [dapper(version), "run", *options, str(PROGRAM), package]
     arms = {
         "plain": Arm([python(version), str(PROGRAM), package], {"PYTHONPATH": str(warmed)}),
         "imported": Arm(under, variables | {"DAPPER_CACHE_DIR": str(imported)}),
@@ -157,12 +157,3 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
             unit="x",
         ),
     ]
-
-
-def ends_of(version: str, command: list[str], variables: dict[str, str]) -> list[dict[str, Any]]:
-    """Run a program with breakpoints and return what is reported of each."""
-    events = SCRATCH / f"events-{version}.jsonl"
-    output([*command[:2], f"--events={events}", *command[2:]], variables)
-    rows = [json.loads(line) for line in events.read_text().splitlines()]
-    events.unlink()
-    return [row for row in rows if row["event"] == "breakpoint"]
