@@ -177,7 +177,10 @@ impl Listing {
         if taken.is_none() && !may_be_folder {
             return;
         }
-        let path = folder.path.join(&name);
+        // `join` would first take room for the folder alone, and then again for both.
+        let room = folder.path.as_os_str().len() + 1 + name.len();
+        let mut path = PathBuf::with_capacity(room);
+        path.extend([folder.path.as_path(), Path::new(&name)]);
         if !rules.exclude.is_empty() && rules.exclude.is_match(&path) {
             return;
         }
