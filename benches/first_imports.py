@@ -116,7 +116,8 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
     # imported, no memo.
     variables = {"PYTHONPATH": str(fresh), "PYTHONDONTWRITEBYTECODE": "1"}
     options = [f"--breakpoints={files[fresh]}"]
-    ends = reported(*(version, options, PROGRAM, package), **variables, DAPPER_CACHE_DIR=str(store))
+    stored = variables | {"DAPPER_CACHE_DIR": str(store)}
+    ends = reported(version, options, PROGRAM, package, **stored)
     imported_from = {str(fresh / module) for module in loaded(version, package, warmed)}
     missed = [end for end in ends if end["file"] in imported_from and not end["verified"]]
     if len(ends) != len(points) or missed:
@@ -125,7 +126,7 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
     arms = {
         "plain": Arm([python(version), str(PROGRAM), package], {"PYTHONPATH": str(warmed)}),
         "imported": Arm(under, variables | {"DAPPER_CACHE_DIR": str(imported)}),
-        "stored": Arm(under, variables | {"DAPPER_CACHE_DIR": str(store)}),
+        "stored": Arm(under, stored),
         "without": Arm(under, variables | {"DAPPER_CACHE_DIR": str(work / "nothing")}),
         # Whoever has to compile needs this at least, so the last factor cannot be far above it.
         "compiled": Arm([python(version), str(PROGRAM), package], variables),
