@@ -106,7 +106,6 @@ impl Rules<'_> {
 }
 
 /// A folder to be read.
-#[derive(Clone)]
 struct Folder {
     path: PathBuf,
     /// Its path without links, if that is another.
@@ -129,7 +128,7 @@ struct Way {
     from: Option<(usize, PathBuf)>,
 }
 
-/// What a folder holds, each in order of name.
+/// What a folder holds, each in order of name but the files, which are sorted in the end.
 #[derive(Default)]
 struct Listing {
     files: Vec<Found>,
