@@ -6,17 +6,24 @@
 
 use crate::field::array;
 
+/// How often a guess is mended by what stands there. Each time leaves the root of the distance:
+/// of some hundred rows in a table of a hundred thousand, ten and then three.
+const MENDED: usize = 2;
+
 /// The index of the row that begins with `wanted`, in rows in ascending order.
 pub(crate) fn find<const N: usize>(rows: &[[u8; N]], wanted: &[u8]) -> Option<usize> {
-    let order = |row: &[u8; N]| row.get(..wanted.len()).unwrap_or_default().cmp(wanted);
-    let share = u64::from_be_bytes(array(wanted, 0)?);
-    let guess = usize::try_from((u128::from(share) * rows.len() as u128) >> 64).ok()?;
-    let guess = guess.min(rows.len().checked_sub(1)?);
+    let share = leading(wanted)?;
+    // The first eight bytes tell nearly all rows apart.
+    let order = |row: &[u8; N]| {
+        let rest = || row.get(..wanted.len()).unwrap_or_default().cmp(wanted);
+        leading(row).cmp(&Some(share)).then_with(rest)
+    };
+    let near = guess(rows, share)?;
     let (mut low, mut high) = (0, rows.len());
-    let mut step = 8;
+    let mut step = 2;
     // Steps that double, away from there, until the row lies between.
-    if order(rows.get(guess)?).is_le() {
-        low = guess;
+    if order(rows.get(near)?).is_le() {
+        low = near;
         while let Some(row) = rows.get(low + step) {
             if order(row).is_gt() {
                 high = low + step;
@@ -26,7 +33,7 @@ pub(crate) fn find<const N: usize>(rows: &[[u8; N]], wanted: &[u8]) -> Option<us
             step *= 2;
         }
     } else {
-        high = guess;
+        high = near;
         while let Some(at) = high.checked_sub(step) {
             if order(rows.get(at)?).is_le() {
                 low = at;
@@ -38,6 +45,28 @@ pub(crate) fn find<const N: usize>(rows: &[[u8; N]], wanted: &[u8]) -> Option<us
     }
     let between = rows.get(low..high)?;
     Some(low + between.binary_search_by(order).ok()?)
+}
+
+/// Where a row with these leading bytes stands if rows are spread evenly; any row if they are not.
+fn guess<const N: usize>(rows: &[[u8; N]], share: u64) -> Option<usize> {
+    let last = rows.len().checked_sub(1)?;
+    // How many rows lie in a part of all values.
+    let span = |part: u64| (u128::from(part) * rows.len() as u128) >> 64;
+    let span = |part: u64| usize::try_from(span(part)).unwrap_or(last);
+    let mut at = span(share).min(last);
+    for _ in 0..MENDED {
+        let here = leading(rows.get(at)?)?;
+        at = if here <= share {
+            at.saturating_add(span(share - here)).min(last)
+        } else {
+            at.saturating_sub(span(here - share))
+        };
+    }
+    Some(at)
+}
+
+fn leading(row: &[u8]) -> Option<u64> {
+    array(row, 0).map(u64::from_be_bytes)
 }
 
 #[cfg(test)]

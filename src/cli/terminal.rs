@@ -11,6 +11,9 @@ use instrument::PyVersion;
 
 use crate::store_options;
 
+/// How often what is shown moves on.
+const STEP: Duration = Duration::from_millis(200);
+
 /// Where the command runs: everything it may read beside its arguments and files.
 pub struct Environment<'a> {
     /// The interpreter that runs the command, if one does.
@@ -62,6 +65,17 @@ impl Environment<'_> {
         is_terminal && !dumb && self.set("NO_COLOR").is_none()
     }
 
+    /// What is shown while files are looked for, invisible without a terminal.
+    #[must_use]
+    pub fn searching(&self) -> ProgressBar {
+        if !self.err_is_terminal {
+            return ProgressBar::hidden();
+        }
+        let spinner = ProgressBar::new_spinner().with_message("looking for files");
+        spinner.enable_steady_tick(STEP);
+        spinner
+    }
+
     /// A progress bar over `length` files, invisible without a terminal.
     #[must_use]
     pub fn progress(&self, length: usize) -> ProgressBar {
@@ -84,7 +98,7 @@ impl Environment<'_> {
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let target = ProgressDrawTarget::stderr_with_hz(10);
         let bar = ProgressBar::with_draw_target(Some(length), target).with_style(style);
-        bar.enable_steady_tick(Duration::from_millis(200));
+        bar.enable_steady_tick(STEP);
         bar
     }
 }

@@ -66,7 +66,9 @@ pub(super) fn run(
     let exclude = globs(&arguments.selection.exclude)?;
     let jobs = jobs(&arguments.selection);
     let pool = pool(jobs)?;
+    let searching = environment.searching();
     let found = pool.install(|| walk(&arguments.paths, Kinds::SourcesAndCompiled, &exclude));
+    searching.finish_and_clear();
     let bar = environment.progress(found.files.len());
     let report = Mutex::new(Report::default());
     let add = |file: &Found, outcome| {
@@ -86,7 +88,7 @@ pub(super) fn run(
     if !sources.is_empty() {
         let interpreter = interpreter(&arguments.python, environment)?;
         let task = |(index, file): (usize, &&Found)| {
-            let size = fs::metadata(&file.path).map_or(0, |metadata| metadata.len());
+            let size = file.stamp.map_or(0, |stamp| stamp.size);
             Task {
                 index,
                 path: file.path.clone(),

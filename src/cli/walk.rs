@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use cache::Stamp;
 use globset::GlobSet;
 use rayon::prelude::*;
 
@@ -38,6 +39,8 @@ pub(super) struct Found {
     pub given: bool,
     /// Whether it may have another name: it is a link, or was given by name.
     pub linked: bool,
+    /// Its state when it was found: asking for it is cheapest while its folder is open.
+    pub stamp: Option<Stamp>,
 }
 
 /// What a walk found, and what it left out.
@@ -207,6 +210,7 @@ impl Listing {
                 compiled,
                 given: false,
                 linked,
+                stamp: entry.metadata().ok().as_ref().map(Stamp::of),
             };
             match canonical {
                 Some(canonical) => self.linked.push((canonical, found)),
@@ -235,6 +239,7 @@ impl Listing {
                     compiled,
                     given: false,
                     linked: true,
+                    stamp: Some(Stamp::of(&there)),
                 };
                 self.linked.push((canonical, found));
             }
@@ -312,6 +317,7 @@ impl Walker {
             compiled,
             given: true,
             linked: true,
+            stamp: Some(Stamp::of(&there)),
         };
         if direct {
             self.walk.files.push(found);

@@ -73,7 +73,7 @@ pub(super) fn sources(
 ) -> Sources {
     let sources = Mutex::new(Sources::default());
     let look = |(index, found): (usize, &Found)| {
-        let looked = shelf.look(&found.path);
+        let looked = shelf.look(found);
         let mut sources = sources.lock().unwrap_or_else(PoisonError::into_inner);
         match looked {
             Ok(looked) => sources.read.push((index, looked.hash)),

@@ -72,9 +72,11 @@ pub(super) fn run(
     let dry = arguments.comparison.writes_nothing();
     let plan = Plan::new(arguments, environment, dry)?;
     let exclude = globs(&arguments.selection.exclude)?;
+    let searching = environment.searching();
     let walked = plan
         .pool
         .install(|| walk(&arguments.paths, Kinds::Sources, &exclude));
+    searching.finish_and_clear();
     if dry {
         let report = plan.check(walked, environment, started)?;
         let printed = if json {

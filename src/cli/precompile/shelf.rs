@@ -29,11 +29,17 @@ pub(super) struct Shelf<'a> {
 
 /// A source that was looked at.
 pub(super) struct Looked {
-    pub(super) metadata: Metadata,
-    pub(super) stamp: Stamp,
     pub(super) hash: SourceHash,
-    /// Its bytes, if they had to be read.
-    pub(super) content: Option<Vec<u8>>,
+    /// What was read, if it had to be.
+    pub(super) read: Option<Read>,
+}
+
+/// A source that was read.
+pub(super) struct Read {
+    /// Its state from before.
+    pub(super) metadata: Metadata,
+    pub(super) content: Vec<u8>,
+    pub(super) hash: SourceHash,
 }
 
 impl<'a> Shelf<'a> {
@@ -58,33 +64,34 @@ impl<'a> Shelf<'a> {
         self.damaged.len()
     }
 
-    /// Reads a source, unless its state says what it holds.
-    pub(super) fn look(&self, path: &Path) -> Result<Looked, String> {
+    /// Reads a source, unless the state it was found in says what it held then.
+    pub(super) fn look(&self, found: &Found) -> Result<Looked, String> {
+        let known = |stamp: &Stamp| self.store.memo_get(&found.path, stamp);
+        if let Some(hash) = found.stamp.as_ref().and_then(known) {
+            return Ok(Looked { hash, read: None });
+        }
+        let read = self.read(&found.path)?;
+        Ok(Looked {
+            hash: read.hash,
+            read: Some(read),
+        })
+    }
+
+    /// Reads a source. Its state is asked for just before, as it may have been found long ago.
+    pub(super) fn read(&self, path: &Path) -> Result<Read, String> {
         let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
         if metadata.len() > MAX_SOURCE {
             return Err("is larger than 1 GiB".to_owned());
         }
         let stamp = Stamp::of(&metadata);
-        let (hash, content) = if let Some(hash) = self.store.memo_get(path, &stamp) {
-            (hash, None)
-        } else {
-            let (content, hash) = self.read(path, &stamp)?;
-            (hash, Some(content))
-        };
-        Ok(Looked {
-            metadata,
-            stamp,
-            hash,
-            content,
-        })
-    }
-
-    /// Reads a source; `stamp` is its state from before.
-    pub(super) fn read(&self, path: &Path, stamp: &Stamp) -> Result<(Vec<u8>, SourceHash), String> {
         let content = fs::read(path).map_err(|error| unreadable(&error))?;
         let hash = SourceHash::of(&content);
-        self.store.memo_put(path, stamp, &hash);
-        Ok((content, hash))
+        self.store.memo_put(path, &stamp, &hash);
+        Ok(Read {
+            metadata,
+            content,
+            hash,
+        })
     }
 
     /// The variants of a file that the store does not have, or has damaged.

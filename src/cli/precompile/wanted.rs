@@ -127,6 +127,7 @@ mod tests {
             compiled: false,
             given: false,
             linked: false,
+            stamp: None,
         }
     }
 

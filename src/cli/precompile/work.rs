@@ -7,15 +7,13 @@
 //! with their number; the hash is always that of the bytes that were compiled.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use cache::{Origin, SourceHash, Stamp};
+use cache::{Origin, SourceHash};
 use indicatif::ProgressBar;
 use rayon::prelude::*;
 
-use super::shelf::{Looked, Shelf, unreadable};
+use super::shelf::{Looked, Read, Shelf};
 use super::sink::{Sink, Stored};
 use crate::cli::interpreter::Interpreter;
 use crate::cli::walk::Found;
@@ -92,12 +90,7 @@ impl<'a> Work<'a> {
     fn look(&self, index: usize) -> Option<Outcome> {
         let found = &self.files[index];
         let path = &found.path;
-        let Looked {
-            metadata,
-            stamp,
-            hash,
-            content,
-        } = match self.shelf.look(path) {
+        let Looked { hash, read } = match self.shelf.look(found) {
             Ok(looked) => looked,
             Err(reason) => return Some(Outcome::Failed(reason)),
         };
@@ -111,12 +104,13 @@ impl<'a> Work<'a> {
             return Some(outcome);
         }
         let compiled = self.interpreter.pyc_path(path)?;
-        let (content, hash) = match content {
-            Some(content) => (content, hash),
-            None => match self.shelf.read(path, &stamp) {
-                Ok(read) => read,
-                Err(reason) => return Some(Outcome::Failed(reason)),
-            },
+        let Read {
+            metadata,
+            content,
+            hash,
+        } = match read.map_or_else(|| self.shelf.read(path), Ok) {
+            Ok(read) => read,
+            Err(reason) => return Some(Outcome::Failed(reason)),
         };
         let version = self.interpreter.version;
         let code = fresh_code(&compiled, version, &content, &metadata).ok()?;
@@ -156,12 +150,11 @@ impl<'a> Work<'a> {
 
     fn compile_round(&self, options: &workers::Options) {
         let open = |(index, outcome): (usize, &OnceLock<Outcome>)| {
-            let path = &self.files[index].path;
-            let size = || fs::metadata(path).map_or(0, |metadata| metadata.len());
+            let found = &self.files[index];
             outcome.get().is_none().then(|| Task {
                 index,
-                path: path.clone(),
-                size: size(),
+                path: found.path.clone(),
+                size: found.stamp.map_or(0, |stamp| stamp.size),
             })
         };
         let tasks: Vec<Task> = self.outcomes.iter().enumerate().filter_map(open).collect();
@@ -178,10 +171,10 @@ impl<'a> Work<'a> {
                 self.settle(task.index, Outcome::Failed(reason));
                 return None;
             }
-            match self.read_again(&task.path) {
-                Ok((source, hash)) => {
-                    hashes().insert(task.index, hash);
-                    Some(source)
+            match self.shelf.read(&task.path) {
+                Ok(read) => {
+                    hashes().insert(task.index, read.hash);
+                    Some(read.content)
                 }
                 Err(reason) => {
                     self.settle(task.index, Outcome::Failed(reason));
@@ -205,11 +198,6 @@ impl<'a> Work<'a> {
         compile_all(options, tasks, &source, &done);
     }
 
-    fn read_again(&self, path: &Path) -> Result<(Vec<u8>, SourceHash), String> {
-        let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
-        self.shelf.read(path, &Stamp::of(&metadata))
-    }
-
     fn settle(&self, index: usize, outcome: Outcome) {
         if self.outcomes[index].set(outcome).is_ok() {
             self.bar.inc(1);
@@ -218,7 +206,10 @@ impl<'a> Work<'a> {
 
     fn finish(self) -> Done {
         let lost = self.sink.finish();
-        let mut done = Done::default();
+        let mut done = Done {
+            sources: Vec::with_capacity(self.outcomes.len()),
+            ..Done::default()
+        };
         for (index, outcome) in self.outcomes.into_iter().enumerate() {
             match (outcome.into_inner(), lost.get(&index)) {
                 (Some(Outcome::UpToDate(hash)), _) => {

@@ -138,6 +138,20 @@ fn a_link_out_of_the_tree_and_back_into_it_is_a_loop() {
 }
 
 #[test]
+fn a_file_comes_with_its_state_whatever_led_to_it() {
+    let root = tree(&["in/x.py", "out/y.py", "given.py"]);
+    symlink("../out/y.py", root.path().join("in/y.py")).expect("links");
+    let (walk, names) = walked(root.path(), &["in", "given.py"], Kinds::Sources, &[]);
+    assert_eq!(names, ["given.py", "in/x.py", "in/y.py"]);
+    for found in walk.files {
+        let found_in = found.stamp.expect("could be asked for");
+        let now = Stamp::of(&fs::metadata(&found.path).expect("exists"));
+        let taken_ns = found_in.taken_ns;
+        assert_eq!(found_in, Stamp { taken_ns, ..now });
+    }
+}
+
+#[test]
 fn paths_that_cannot_be_used_say_why() {
     let root = tree(&["notes.txt", "old.pyc"]);
     fs::write(root.path().join("tool"), "#!/usr/bin/env python3\n").expect("writes");
