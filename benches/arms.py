@@ -47,8 +47,10 @@ def environment(turn: int = 0) -> dict[str, str]:
     }
 
 
-def output(command: list[str], variables: Mapping[str, str] | None = None, turn: int = 0) -> str:
-    """Run a command in the environment of a round and return its standard output."""
+def said_by(
+    command: list[str], variables: Mapping[str, str] | None = None, turn: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in the environment of a round; it has to succeed."""
     try:
         done = subprocess.run(
             command,
@@ -63,7 +65,12 @@ def output(command: list[str], variables: Mapping[str, str] | None = None, turn:
         raise BenchError(f"{' '.join(command)}: not done after {TOO_LONG} s") from error
     if done.returncode != 0:
         raise BenchError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return done
+
+
+def output(command: list[str], variables: Mapping[str, str] | None = None, turn: int = 0) -> str:
+    """Run a command in the environment of a round and return its standard output."""
+    return said_by(command, variables, turn).stdout
 
 
 def reported(

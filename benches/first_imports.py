@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from arms import (
@@ -18,8 +19,9 @@ from arms import (
     reported,
     rounds_of,
 )
-from estimate import ratio
+from estimate import exact, ratio
 from figures import Figure, figure
+from instructions import can_count, counted
 from stores import filled
 
 PROGRAM = PROGRAMS / "import_package.py"
@@ -58,6 +60,11 @@ def copied(version: str, package: str, target: Path) -> Path:
             source, target / name, ignore=other_than_sources, copy_function=shutil.copyfile
         )
     return target
+
+
+def importing(arm: Arm, package: str) -> Arm:
+    """Return the arm that imports a package."""
+    return replace(arm, command=[*arm.command, package])
 
 
 def quiet_line(source: Path) -> int:
@@ -122,17 +129,33 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
     missed = [end for end in ends if end["file"] in imported_from and not end["verified"]]
     if len(ends) != len(points) or missed:
         raise BenchError(f"{version}: a breakpoint is not in place: {missed[:3]}")
-    under = [dapper(version), "run", *options, str(PROGRAM), package]
+    stock = Arm([python(version), str(PROGRAM)], {"PYTHONPATH": str(warmed)})
+    under = [dapper(version), "run", *options, str(PROGRAM)]
+    warm = Arm(under, variables | {"DAPPER_CACHE_DIR": str(imported)})
     arms = {
-        "plain": Arm([python(version), str(PROGRAM), package], {"PYTHONPATH": str(warmed)}),
-        "imported": Arm(under, variables | {"DAPPER_CACHE_DIR": str(imported)}),
-        "stored": Arm(under, stored),
-        "without": Arm(under, variables | {"DAPPER_CACHE_DIR": str(work / "nothing")}),
+        "plain": importing(stock, package),
+        "imported": importing(warm, package),
+        "stored": Arm([*under, package], stored),
+        "without": Arm([*under, package], variables | {"DAPPER_CACHE_DIR": str(work / "nothing")}),
         # Whoever has to compile needs this at least, so the last factor cannot be far above it.
-        "compiled": Arm([python(version), str(PROGRAM), package], variables),
+        "compiled": importing(Arm(stock.command, variables), package),
     }
     processor, *_ = rounds_of(arms, max(3, rounds))
     named = f"{package} copied, a breakpoint in every module"
+    counts = []
+    if can_count():
+        spent = [
+            counted(importing(arm, package)) - counted(importing(arm, "nothing"))
+            for arm in (warm, stock)
+        ]
+        counts = [
+            figure(
+                *("bounds", "first import", f"{named}: instructions over stock .pyc files"),
+                *(version, exact(spent[0] / spent[1])),
+                unit="x",
+                bound=1,
+            )
+        ]
     return [
         figure(
             *("bounds", "first import", f"{named}: over stock .pyc files", version),
@@ -140,6 +163,7 @@ def first_import_of(package: str, version: str, rounds: int) -> list[Figure]:
             unit="x",
             bound=1,
         ),
+        *counts,
         figure(
             *("bounds", "first import", f"{named}: if sources have to be read", version),
             ratio(processor, "stored"),
