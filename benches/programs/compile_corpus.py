@@ -1,10 +1,11 @@
-"""Compile every source of a directory; print how many, their bytes, and the processor time.
+"""Compile every source of some directories; print how many, their bytes, and the processor time.
 
-Usage: compile_corpus.py [--prune] SOURCES
+Usage: compile_corpus.py [--prune] SOURCES...
 
 What is timed is `compile` alone. `--prune` removes what does not compile.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ import warnings
 warnings.simplefilter("ignore")
 prune = sys.argv[1] == "--prune"
 taken = files = size = 0
-for folder, names, found in os.walk(sys.argv[-1]):
+for folder, names, found in itertools.chain.from_iterable(map(os.walk, sys.argv[1 + prune :])):
     for name in found:
         if not name.endswith(".py"):
             continue

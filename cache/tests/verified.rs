@@ -92,6 +92,16 @@ fn an_overlay_file_that_is_damaged_is_not_held() {
 }
 
 #[test]
+fn a_store_is_empty_until_an_entry_is_anywhere_in_it() {
+    let (overlaid, packed) = (Scene::new(), Scene::new());
+    assert!(overlaid.open().is_empty() && packed.open().is_empty());
+    put(&overlaid.open(), 3).expect("stores");
+    write_pack(&packed.open(), [3]);
+    assert!(!overlaid.open().is_empty());
+    assert!(!packed.open().is_empty());
+}
+
+#[test]
 fn sets_of_lines_are_remembered_for_all_interpreters() {
     let scene = Scene::new();
     let set = |path: &str, lines: &[u32]| LineSet {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
-use super::{Access, Store};
+use super::{Access, Store, overlay_groups};
 use crate::dir::Dir;
 use crate::key::Key;
 use crate::verified::{self, FILE_NAME, MAX_LEN, PackState};
@@ -53,6 +53,14 @@ impl Store {
         });
         let states: Vec<PackState> = known.iter().copied().chain(written).collect();
         self.keep_states(dir, &known, &states);
+    }
+
+    /// True when no entry is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let overlay_is_empty = |overlay| overlay_groups(overlay).is_empty();
+        let packs_are_empty = self.opened().packs.iter().all(|open| open.pack.is_empty());
+        packs_are_empty && self.overlay.as_ref().is_none_or(overlay_is_empty)
     }
 
     /// True when an entry is stored under the key: a row of a pack, whose soundness

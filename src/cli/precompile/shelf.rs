@@ -23,6 +23,8 @@ pub(super) struct Shelf<'a> {
     pub(super) store: &'a Store,
     pub(super) keys: KeyHasher,
     pub(super) wanted: &'a Wanted,
+    /// Whether nothing was stored when the shelf was made.
+    pub(super) is_empty: bool,
     damaged: HashSet<Key>,
     plain: ProbeDigest,
 }
@@ -54,6 +56,7 @@ impl<'a> Shelf<'a> {
             store,
             keys: interpreter.target().keys(),
             wanted,
+            is_empty: store.is_empty(),
             damaged: store.damaged_in_packs(again),
             plain: Probes::Plain.digest(),
         }

@@ -4,7 +4,8 @@
 //! has plain code in the store or a fresh `.pyc` is instrumented at once. The second compiles
 //! the rest in worker interpreters. A file counts as instrumented when the pack it went to is in
 //! place. Sources are read again when their turn to be compiled comes, so memory does not grow
-//! with their number; the hash is always that of the bytes that were compiled.
+//! with their number; the hash is always that of the bytes that were compiled. While nothing is
+//! stored, what has no `.pyc` is not read in the first round.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -90,6 +91,11 @@ impl<'a> Work<'a> {
     fn look(&self, index: usize) -> Option<Outcome> {
         let found = &self.files[index];
         let path = &found.path;
+        let compiled = || self.interpreter.pyc_path(path);
+        if self.shelf.is_empty && !compiled().is_some_and(|path| path.exists()) {
+            // What it holds changes nothing, so it is read when it is compiled, and only then.
+            return None;
+        }
         let Looked { hash, read } = match self.shelf.look(found) {
             Ok(looked) => looked,
             Err(reason) => return Some(Outcome::Failed(reason)),
@@ -103,7 +109,7 @@ impl<'a> Work<'a> {
         {
             return Some(outcome);
         }
-        let compiled = self.interpreter.pyc_path(path)?;
+        let compiled = compiled()?;
         let Read {
             metadata,
             content,
