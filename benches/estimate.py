@@ -29,11 +29,6 @@ class Estimate:
         return self.high <= bound or self.low > bound
 
 
-def exact(value: float) -> Estimate:
-    """Return a value that is counted, and so the same each time."""
-    return Estimate(value, value, value)
-
-
 def median_of(values: Sequence[float]) -> Estimate:
     """Return the median of `values` and its interval; few values give all they have."""
     ordered = sorted(values)

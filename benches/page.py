@@ -44,7 +44,7 @@ TOPICS = {
         "`cache import --root` of what another copy has exported; beside it stands the same "
         "without an import, where each source has to be read and hashed to be known. Its "
         "instructions are counted by Valgrind where that is installed, less those of a run that "
-        "imports nothing and without the kernel's: they are the same on a busy machine. Nothing "
+        "imports nothing and without the kernel's: a busy machine hardly changes them. Nothing "
         "without a store is faster than the stock compiler: what a package costs without its .pyc "
         "files is about the most that a store can save.",
     ),
