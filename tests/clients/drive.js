@@ -71,7 +71,7 @@ const scenarios = {
     // A condition, a message, and an exception that nobody handles.
     async conditions() {
         const told = output('console');
-        await configured(async () => {
+        const configuring = configured(async () => {
             const breakpoints = [
                 { line: INSIDE, logMessage: 'adds {a}' },
                 { line: INSIDE + 1, condition: 'b == 2' },
@@ -79,7 +79,8 @@ const scenarios = {
             await client.setBreakpointsRequest({ source: { path: program }, breakpoints });
             await client.setExceptionBreakpointsRequest({ filters: ['uncaught'] });
         });
-        const frames = await stop('breakpoint', INSIDE + 1);
+        // The program may stop in the same breath as it is said to be configured.
+        const [frames] = await Promise.all([stop('breakpoint', INSIDE + 1), configuring]);
         assert.strictEqual(frames[0].name, 'add');
         const threadId = (await client.threadsRequest()).body.threads[0].id;
         await Promise.all([
