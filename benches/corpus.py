@@ -60,7 +60,7 @@ def gather(target: Path, versions: list[str]) -> None:
 
 def prune(version: str, target: Path) -> None:
     """Remove what does not compile in this version."""
-    output([python(version), str(PROGRAMS / "compile_corpus.py"), "--prune", str(target)])
+    output([python(version), str(PROGRAMS / "prune_corpus.py"), str(target)])
 
 
 def repeat(target: Path, count: int) -> None:

@@ -36,9 +36,9 @@ TOPICS = {
         "What dapper is held to",
         "`imports` is measured inside the program, from before the first import to after it: "
         "processor time (user and system) and wall time. For `20,000 files` the libraries and "
-        "site-packages of all interpreters are gathered and repeated under other content; "
-        "processor time there is that of all processes, so that shares of compile time hold on "
-        "any number of processors, and compile time is that of `compile` alone; `compileall` is "
+        "site-packages of all interpreters are gathered, repeated under other content, and read "
+        "into memory; compile time is the processor time of `compile` in the very workers that "
+        "fill the store, and processor time otherwise that of all processes; `compileall` is "
         "that of a tree with all .pyc files in place, beside it in wall time. A `first import` is "
         "that of a copied tree with new times and no .pyc files, after "
         "`cache import --root` of what another copy has exported; beside it stands the same "

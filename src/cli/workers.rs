@@ -2,30 +2,28 @@
 //!
 //! CPython's compiler is the ground truth and holds the GIL, so every worker is a process of its
 //! own running `worker.py` (its docstring has the wire format). A thread per worker sends batches
-//! of sources and takes one answer per source. A file that kills its worker, or takes longer than
-//! the limit, is tried once more alone in a fresh worker and then reported; the rest of its batch
-//! goes on. Relies on the worker reading a whole request before it answers, so a batch is never
-//! written into a full pipe while an answer waits to be read.
+//! of sources, reads the next batch while the worker is at one, and takes one answer per source.
+//! A file that kills its worker, or takes longer than the limit, is tried once more alone in a
+//! fresh worker and then reported; the rest of its batch goes on. Relies on the worker reading a
+//! whole request before it answers: a batch is written when every answer to the one before was
+//! taken, never into a full pipe while an answer waits to be read.
+
+mod process;
+mod timed;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-const WORKER: &str = include_str!("worker.py");
+use process::{Answer, Worker};
+
 /// Sources of one request: large enough to hide the round trip, small enough to share the work.
 const BATCH_BYTES: u64 = 256 * 1024;
-/// A worker that has not said it is ready after this long never will.
-const START_LIMIT: Duration = Duration::from_secs(60);
 /// The engine recurses with the nesting of code; its threads have room for that.
 pub(super) const STACK: usize = 64 << 20;
-/// How much of what a worker wrote to its error output is kept for the report.
-const STDERR_KEPT: usize = 2048;
 
 /// How the workers are run.
 #[derive(Clone, Debug)]
@@ -133,22 +131,15 @@ pub(super) fn compile_all(
     let jobs = options.jobs.clamp(1, tasks.len().max(1));
     let share = total / (jobs as u64 * 8);
     let queue = Mutex::new(batches(tasks, share.min(BATCH_BYTES)));
-    let next = || {
-        queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    };
     let feed = || {
-        let mut line = Line {
+        let line = Line {
             options,
             source,
             done,
+            queue: &queue,
             worker: None,
         };
-        while let Some(batch) = next() {
-            line.run(batch);
-        }
+        line.run();
     };
     thread::scope(|scope| {
         for _ in 0..jobs {
@@ -179,190 +170,108 @@ fn batches(tasks: Vec<Task>, bytes: u64) -> VecDeque<Vec<Task>> {
     queue
 }
 
+/// Sources as a worker takes them.
+struct Request {
+    bytes: Vec<u8>,
+    /// Those whose answers are to come, in order.
+    tasks: VecDeque<Task>,
+}
+
 /// One worker process after another, and the thread that feeds it.
 struct Line<'a> {
     options: &'a Options,
     source: &'a SourceOf<'a>,
     done: &'a Done<'a>,
+    queue: &'a Mutex<VecDeque<Vec<Task>>>,
     worker: Option<Worker>,
 }
 
 impl Line<'_> {
-    /// Compiles a batch; what is left of it after a worker's death goes on in the next worker.
-    fn run(&mut self, batch: Vec<Task>) {
-        let mut left: VecDeque<Task> = batch.into();
-        while !left.is_empty() {
-            let Some((culprit, _)) = self.send(&mut left) else {
-                continue;
-            };
-            let mut alone = VecDeque::from([culprit.clone()]);
-            if let Some((_, error)) = self.send(&mut alone) {
-                (self.done)(&culprit, Err(error));
+    /// Compiles batches until there are no more. While a worker compiles one, the next is read.
+    fn run(mut self) {
+        let mut ahead = self.next();
+        while let Some(mut request) = ahead {
+            self.send(&mut request);
+            ahead = self.next();
+            // What is left of a batch after a worker's death goes on in the next worker.
+            while let Some((culprit, _)) = self.take_answers(&mut request.tasks) {
+                let mut alone = self.request([culprit.clone()]);
+                self.send(&mut alone);
+                if let Some((_, error)) = self.take_answers(&mut alone.tasks) {
+                    (self.done)(&culprit, Err(error));
+                }
+                request = self.request(request.tasks);
+                self.send(&mut request);
             }
         }
     }
 
-    /// Sends all of `left` as one request and takes the answers. When the worker fails, returns
-    /// the file it was at, and leaves those behind it in `left`.
-    fn send(&mut self, left: &mut VecDeque<Task>) -> Option<(Task, CompileError)> {
-        let mut request = vec![0; 4];
-        left.retain(|task| {
+    fn next(&self) -> Option<Request> {
+        let batch = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        batch.map(|batch| self.request(batch))
+    }
+
+    /// Reads the sources of some tasks.
+    fn request(&self, tasks: impl IntoIterator<Item = Task>) -> Request {
+        let mut bytes = vec![0; 4];
+        let mut read = |task: &Task| {
             let Some(source) = (self.source)(task) else {
                 return false;
             };
-            push_field(&mut request, &path_bytes(&task.path));
-            push_field(&mut request, &source);
+            push_field(&mut bytes, &path_bytes(&task.path));
+            push_field(&mut bytes, &source);
             true
-        });
-        if left.is_empty() {
-            return None;
+        };
+        let tasks = tasks.into_iter().filter(|task| read(task)).collect();
+        let length = length_field(bytes.len() - 4);
+        bytes[..4].copy_from_slice(&length);
+        Request { bytes, tasks }
+    }
+
+    /// Hands a request to the worker, which is started if there is none.
+    fn send(&mut self, request: &mut Request) {
+        if request.tasks.is_empty() {
+            return;
         }
-        let length = length_field(request.len() - 4);
-        request[..4].copy_from_slice(&length);
         let started = self
             .worker
             .take()
             .map_or_else(|| Worker::start(self.options), Ok);
-        let mut worker = match started {
-            Ok(worker) => worker,
+        match started {
+            Ok(mut worker) => {
+                worker.request(&request.bytes);
+                self.worker = Some(worker);
+            }
             Err(message) => {
-                for task in left.drain(..) {
+                for task in request.tasks.drain(..) {
                     (self.done)(&task, Err(CompileError::NoWorker(message.clone())));
                 }
-                return None;
             }
-        };
-        // A failed write means that the worker is gone: the missing answers will say so.
-        let _gone = worker
-            .requests
-            .write_all(&request)
-            .and_then(|()| worker.requests.flush());
-        drop(request);
+        }
+        request.bytes = Vec::new();
+    }
+
+    /// Takes the answers to a request that was sent. When the worker fails, returns the file it
+    /// was at, and leaves those behind it in `left`.
+    fn take_answers(&mut self, left: &mut VecDeque<Task>) -> Option<(Task, CompileError)> {
+        let worker = self.worker.as_mut()?;
         while let Some(task) = left.pop_front() {
             let result = match worker.answer(self.options.limit) {
                 Ok(Answer { status: 0, payload }) => Ok(payload),
                 Ok(Answer { payload, .. }) => Err(refused(&payload)),
-                Err(RecvTimeoutError::Timeout) => {
-                    let limit = self.options.limit.unwrap_or_default();
-                    return Some((task, CompileError::TimedOut(limit)));
+                Err(error) => {
+                    self.worker = None;
+                    return Some((task, error));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Some((task, worker.post_mortem())),
             };
             (self.done)(&task, result);
         }
-        self.worker = Some(worker);
         None
     }
-}
-
-/// A running worker interpreter; dropping it ends the process.
-struct Worker {
-    process: Child,
-    requests: ChildStdin,
-    answers: Receiver<Answer>,
-    stderr: Option<thread::JoinHandle<Vec<u8>>>,
-}
-
-struct Answer {
-    status: u8,
-    payload: Vec<u8>,
-}
-
-impl Worker {
-    fn start(options: &Options) -> Result<Self, String> {
-        let mut process = Command::new(&options.python)
-            .args(["-I", "-S", "-B", "-X", "utf8", "-W", "ignore", "-c", WORKER])
-            .arg(options.optimize.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("{}: {error}", options.python.display()))?;
-        let (Some(requests), Some(stdout), Some(stderr)) = (
-            process.stdin.take(),
-            process.stdout.take(),
-            process.stderr.take(),
-        ) else {
-            return Err("a pipe is missing".to_owned());
-        };
-        // Bounded, so that a slow store does not let compiled code pile up in memory.
-        let (sender, answers) = sync_channel(16);
-        thread::spawn(move || {
-            let mut stdout = BufReader::with_capacity(64 * 1024, stdout);
-            while let Ok(answer) = read_answer(&mut stdout) {
-                if sender.send(answer).is_err() {
-                    break;
-                }
-            }
-        });
-        let stderr = Some(thread::spawn(move || last_bytes(stderr)));
-        let mut worker = Self {
-            process,
-            requests,
-            answers,
-            stderr,
-        };
-        match worker.answers.recv_timeout(START_LIMIT) {
-            Ok(Answer { status: 2, .. }) => Ok(worker),
-            _ => Err(worker.post_mortem().to_string()),
-        }
-    }
-
-    fn answer(&mut self, limit: Option<Duration>) -> Result<Answer, RecvTimeoutError> {
-        match limit {
-            Some(limit) => self.answers.recv_timeout(limit),
-            None => self
-                .answers
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-        }
-    }
-
-    /// How a worker that closed its answers ended.
-    fn post_mortem(&mut self) -> CompileError {
-        let _already_dead = self.process.kill();
-        let status = match self.process.wait() {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        let said = self
-            .stderr
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&said).trim().to_owned();
-        CompileError::Crashed { status, stderr }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _already_dead = self.process.kill();
-        let _reaped = self.process.wait();
-    }
-}
-
-fn read_answer(from: &mut impl Read) -> io::Result<Answer> {
-    let mut header = [0; 5];
-    from.read_exact(&mut header)?;
-    let [status, length @ ..] = header;
-    let mut payload = Vec::new();
-    let length = u64::from(u32::from_le_bytes(length));
-    if from.take(length).read_to_end(&mut payload)? as u64 != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Answer { status, payload })
-}
-
-fn last_bytes(mut from: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut chunk = [0; 1024];
-    while let Ok(length @ 1..) = from.read(&mut chunk) {
-        kept.extend_from_slice(&chunk[..length]);
-        let surplus = kept.len().saturating_sub(STDERR_KEPT);
-        kept.drain(..surplus);
-    }
-    kept
 }
 
 /// Takes apart the text of a status 1 answer.

@@ -1,11 +1,12 @@
 //! Where variants go: packs that are written while the work is still going on.
 //!
 //! A pack is closed from time to time, so that a full disk costs what was written since and not
-//! all of it. After a first error nothing more is written, and what had not been put in place is
-//! told as failed.
+//! all of it. That waits for the disk, on a thread of its own: the work goes on meanwhile. After
+//! a first error nothing more is written, and what had not been put in place is told as failed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use cache::{Key, Origin, PackWriter, Parts, PutError, Store};
 
@@ -32,11 +33,19 @@ struct State {
     bytes: usize,
     /// Files of the pack that is being written.
     pending: Vec<usize>,
+    /// The pack that is being put in place.
+    closing: Option<Closing>,
     /// Files that were not stored.
     lost: HashMap<usize, String>,
     broken: Option<String>,
     /// The packs that are in place.
     names: Vec<String>,
+}
+
+struct Closing {
+    thread: JoinHandle<Result<Option<String>, PutError>>,
+    /// The files whose variants are in the pack.
+    files: Vec<usize>,
 }
 
 impl<'a> Sink<'a> {
@@ -88,6 +97,7 @@ impl<'a> Sink<'a> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         state.close();
+        state.wait();
         if !state.names.is_empty() {
             self.store.refresh();
             self.store.vouch_for(&state.names);
@@ -113,18 +123,43 @@ impl State {
         )
     }
 
+    /// Has the pack put in place, once the one before is.
     fn close(&mut self) {
+        self.wait();
         let Some(writer) = self.writer.take() else {
             return;
         };
-        match writer.finish() {
-            Ok(name) => {
-                self.pending.clear();
-                self.names.extend(name);
-            }
-            Err(error) => self.give_up(&error),
-        }
         self.bytes = 0;
+        let files = std::mem::take(&mut self.pending);
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let theirs = Arc::clone(&writer);
+        match thread::Builder::new().spawn(move || finish(&theirs)) {
+            Ok(thread) => self.closing = Some(Closing { thread, files }),
+            // Without a thread more to be had it is waited for here.
+            Err(_) => self.closed(finish(&writer), files),
+        }
+    }
+
+    /// Waits until the pack that is being put in place is there.
+    fn wait(&mut self) {
+        let Some(Closing { thread, files }) = self.closing.take() else {
+            return;
+        };
+        match thread.join() {
+            Ok(result) => self.closed(result, files),
+            // The engine's own panic, not an error to tell about as one.
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn closed(&mut self, result: Result<Option<String>, PutError>, files: Vec<usize>) {
+        match result {
+            Ok(name) => self.names.extend(name),
+            Err(error) => {
+                self.pending.extend(files);
+                self.give_up(&error);
+            }
+        }
     }
 
     fn give_up(&mut self, error: &PutError) {
@@ -139,4 +174,10 @@ impl State {
         }
         self.broken = Some(reason);
     }
+}
+
+/// Puts a pack in place; the name of its file.
+fn finish(writer: &Mutex<Option<PackWriter>>) -> Result<Option<String>, PutError> {
+    let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    writer.map_or(Ok(None), PackWriter::finish)
 }

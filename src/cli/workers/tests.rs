@@ -1,5 +1,8 @@
 //! The worker protocol against real interpreters: order, errors, death and silence.
 
+use std::io::Write;
+
+use super::process::WORKER;
 use super::*;
 
 const PYTHON: &str = "python3";
@@ -62,9 +65,14 @@ fn every_source_is_answered_and_a_bad_one_names_its_line() {
     assert!(["SyntaxError", "ValueError"].contains(&exception(&results[4]).0));
 }
 
-/// A shell script in the place of the interpreter, which starts a real worker that dies (or
+/// A shell script in the place of the interpreter, which becomes a real worker that dies (or
 /// sleeps) at sources that say so.
 fn python_that(at_poison: &str) -> tempfile::TempPath {
+    shell_that("exec", at_poison)
+}
+
+/// The same, started by the shell with `how` before it.
+fn shell_that(how: &str, at_poison: &str) -> tempfile::TempPath {
     use std::os::unix::fs::PermissionsExt;
     let body = WORKER.replace(
         "    try:\n        code",
@@ -74,7 +82,7 @@ fn python_that(at_poison: &str) -> tempfile::TempPath {
     let mut file = tempfile::NamedTempFile::new().expect("temporary file");
     writeln!(
         file,
-        "#!/bin/sh\nexec {PYTHON} -I -S -B -c \"$(cat <<'WORKER'\n{body}\nWORKER\n)\" 0"
+        "#!/bin/sh\n{how} {PYTHON} -I -S -B -c \"$(cat <<'WORKER'\n{body}\nWORKER\n)\" 0"
     )
     .expect("writes");
     let mode = std::fs::Permissions::from_mode(0o755);
@@ -105,6 +113,46 @@ fn a_file_that_takes_too_long_costs_only_itself() {
     let results = compiled(python, limit, &WITH_POISON);
     assert!(results[0].is_ok() && results[2].is_ok() && results[3].is_ok());
     assert_eq!(results[1], Err(CompileError::TimedOut(limit)));
+}
+
+#[test]
+fn the_limit_holds_for_a_worker_behind_a_shell() {
+    // The shell is what is killed; the interpreter has the pipe open for longer.
+    let python = shell_that("env", "import time; time.sleep(20)");
+    let python = python.to_str().expect("UTF-8");
+    let limit = Duration::from_millis(400);
+    let started = std::time::Instant::now();
+    let results = compiled(python, limit, &WITH_POISON);
+    assert_eq!(results[1], Err(CompileError::TimedOut(limit)));
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn every_answer_goes_to_its_own_source_whatever_dies_on_the_way() {
+    let source = |index: usize| {
+        let poison = if index % 23 == 7 { "# POISON\n" } else { "" };
+        let filler = "x = 'what makes a batch of a few'\n".repeat(2000);
+        format!("{poison}name_{index:03} = 1\n{filler}").into_bytes()
+    };
+    let sources: Vec<Vec<u8>> = (0..60).map(source).collect();
+    let sources: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+    let python = python_that("os._exit(3)");
+    let python = python.to_str().expect("UTF-8");
+    let results = compiled(python, Duration::from_secs(30), &sources);
+    for (index, result) in results.iter().enumerate() {
+        let name = format!("name_{index:03}");
+        match result {
+            Ok(code) => assert!(
+                code.windows(name.len())
+                    .any(|found| found == name.as_bytes())
+            ),
+            Err(error) => assert!(
+                index % 23 == 7 && matches!(error, CompileError::Crashed { .. }),
+                "{index}: {error}"
+            ),
+        }
+        assert_eq!(result.is_err(), index % 23 == 7);
+    }
 }
 
 #[test]
