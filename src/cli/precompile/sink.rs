@@ -24,6 +24,7 @@ pub(super) struct Stored {
 
 pub(super) struct Sink<'a> {
     store: &'a Store,
+    pack_bytes: usize,
     state: Mutex<State>,
 }
 
@@ -50,8 +51,13 @@ struct Closing {
 
 impl<'a> Sink<'a> {
     pub(super) fn new(store: &'a Store) -> Self {
+        Self::with_packs_of(store, PACK_BYTES)
+    }
+
+    fn with_packs_of(store: &'a Store, pack_bytes: usize) -> Self {
         Self {
             store,
+            pack_bytes,
             state: Mutex::default(),
         }
     }
@@ -85,7 +91,7 @@ impl<'a> Sink<'a> {
                 return state.give_up(&error);
             }
         }
-        if state.bytes >= PACK_BYTES {
+        if state.bytes >= self.pack_bytes {
             state.close();
         }
     }
@@ -181,3 +187,6 @@ fn finish(writer: &Mutex<Option<PackWriter>>) -> Result<Option<String>, PutError
     let writer = writer.lock().unwrap_or_else(PoisonError::into_inner).take();
     writer.map_or(Ok(None), PackWriter::finish)
 }
+
+#[cfg(test)]
+mod tests;
