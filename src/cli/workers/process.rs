@@ -14,6 +14,8 @@ use super::{CompileError, Options};
 pub(super) const WORKER: &str = include_str!("../worker.py");
 /// A worker that has not said it is ready after this long never will.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Hardly any answer is longer.
+const EXPECTED: u64 = 1 << 20;
 /// How much of what a worker wrote to its error output is kept for the report.
 const STDERR_KEPT: usize = 2048;
 
@@ -112,8 +114,9 @@ fn read_answer(from: &mut impl Read) -> io::Result<Answer> {
     let mut header = [0; 5];
     from.read_exact(&mut header)?;
     let [status, length @ ..] = header;
-    let mut payload = Vec::new();
     let length = u64::from(u32::from_le_bytes(length));
+    // A length is believed in advance as far as code objects are long.
+    let mut payload = Vec::with_capacity(length.min(EXPECTED) as usize);
     if from.take(length).read_to_end(&mut payload)? as u64 != length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
