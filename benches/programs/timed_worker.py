@@ -16,6 +16,7 @@ code = arguments[at + 1]
 really_compile = builtins.compile
 taken = 0
 said = os.open(os.path.join(folder, str(os.getpid())), os.O_CREAT | os.O_WRONLY, 0o600)
+os.pwrite(said, b"0", 0)
 
 
 def timed_compile(*given, **named):
