@@ -107,7 +107,7 @@ def one_round(version: str, tree: Path, work: Path) -> Round:
     cost([*compileall, "-j", str(os.cpu_count())], **pycs)
     # What the first run wrote is on its way to the disk still, at the cost of whoever comes next.
     os.sync()
-    again = [(cost(precompile(python(version))), cost(compileall, **pycs)) for _ in range(5)]
+    again = [(cost(precompile(python(version))), cost(compileall, **pycs)) for _ in range(15)]
     for ours, _ in again:
         filled(ours.said, 0)
     shutil.rmtree(store)
