@@ -44,7 +44,7 @@ def main() -> None:
     requests = sys.stdin.buffer
     # Large enough for what nearly every source becomes, so that an answer is one write and wakes
     # its reader once.
-    answers = open(1, "wb", buffering=1 << 20, closefd=False)
+    answers = os.fdopen(1, "wb", 1 << 20, closefd=False)
 
     def answer(status: int, payload: bytes) -> None:
         answers.write(struct.pack("<BI", status, len(payload)))
